@@ -1,0 +1,91 @@
+// What each ISA's build of the kernels offers to the executor: plain function pointers and their contracts.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace sovs {
+
+// One stored weight and where its activations start, in bytes from the panel's first float. Interleaved, so that
+// the inner loop follows one stream.
+struct Entry {
+    float weight;
+    std::int32_t offset;
+};
+
+// A run of block rows with equal entry counts: the inner loop's exit is predictable inside it.
+struct RowGroup {
+    std::int32_t entries;     // of each block row
+    std::int32_t block_rows;  // in the run
+    std::int32_t first_row;   // into the list of row ids
+    std::int64_t first_entry; // into the entries (blocks of 1) or the weights (blocks of 4)
+    std::int64_t first_offset;  // into the offsets (blocks of 4)
+    std::int32_t offset_step;   // from one block row's offsets to the next one's: 0 where all rows share theirs
+};
+
+// All rows of one K-tile times one panel of pixels.
+struct RowsTask {
+    const RowGroup* groups;
+    std::int32_t group_count;
+    const std::int32_t* row_ids;  // block row ids
+    const Entry* entries;         // blocks of 1
+    const std::int32_t* offsets;  // blocks of 4: bytes
+    const float* weights;         // blocks of 4: (entries, 4)
+    const float* panel;           // aligned to a cache line; readable for the offsets plus `vectors` vectors
+    const float* bias;            // padded with zeros to whole block rows
+    bool first;                   // sums start from the bias, else from `sums`
+    bool last;                    // sums are final
+    float* sums;                  // (rows padded to whole block rows, sums_stride)
+    std::ptrdiff_t sums_stride;   // floats between channels of `sums`
+    // Final sums go straight to `out` if it is not null, else to `sums`.
+    float* out;                   // first pixel of channel 0
+    const float* residual;        // as `out`, or null
+    std::ptrdiff_t channel_stride;  // floats between channels of `out` and `residual`
+    std::int32_t pixels;          // valid pixels, (vectors - 1) * width < pixels <= vectors * width
+    std::int32_t channels;        // of the layer: rows past it, in the last block, are not stored to `out`
+    bool relu;
+};
+
+using RowsKernel = void (*)(const RowsTask&);
+
+// A rectangle of a sub-panel: pixel (r, c) of channel k is read from source position (y0 + r*stride_h,
+// x0 + c*stride_w), zero outside the image.
+struct PackTask {
+    const float* source;  // pixel (0, 0) of the first channel
+    std::int64_t height, width;
+    std::ptrdiff_t channel_stride, row_stride, pixel_stride;  // floats
+    std::int64_t y0, x0, stride_h, stride_w;
+    std::int32_t channels, rows, cols;
+    float* panel;                   // pixel (0, 0) of the first channel
+    std::ptrdiff_t panel_channel_stride, panel_row_stride;  // floats
+};
+
+// Final sums (channels, rows * pitch) to an output rectangle, adding the residual and applying ReLU.
+struct StoreTask {
+    const float* sums;
+    std::ptrdiff_t sums_stride;  // floats between channels
+    std::int32_t channels, rows, cols, pitch;
+    float* out;             // pixel (0, 0) of the first channel
+    const float* residual;  // as `out`, or null
+    std::ptrdiff_t channel_stride, row_stride, pixel_stride;  // floats
+    bool relu;
+};
+
+inline constexpr int kMaxVectors = 16;  // of one kernel call; wider tiles take several
+
+struct KernelTable {
+    const char* isa;
+    int width;                // floats in a vector
+    int max_vectors1;         // widest rows1 and rows4
+    int max_vectors4;
+    RowsKernel rows1[kMaxVectors + 1];  // by vectors
+    RowsKernel rows4[kMaxVectors + 1];
+    void (*pack)(const PackTask&);
+    void (*store)(const StoreTask&);
+};
+
+namespace generic { extern const KernelTable table; }
+namespace avx2 { extern const KernelTable table; }
+namespace avx512 { extern const KernelTable table; }
+namespace neon { extern const KernelTable table; }
+
+}  // namespace sovs

@@ -1,0 +1,42 @@
+// Compiled once for each ISA: instantiates every kernel width and lists them in the table.
+#include "panel.h"
+#include "rows.h"
+
+namespace sovs::SOVS_ISA_NAMESPACE {
+
+// As many sums as the register file holds, beside a weight (rows1) or beside a weight and the activations (rows4).
+#if defined(SOVS_ISA_AVX512)
+constexpr int kMax1 = 16, kMax4 = 6;
+#elif defined(SOVS_ISA_AVX2)
+constexpr int kMax1 = 14, kMax4 = 3;
+#elif defined(SOVS_ISA_NEON)
+constexpr int kMax1 = 16, kMax4 = 6;
+#else
+constexpr int kMax1 = 8, kMax4 = 3;
+#endif
+
+template <int kVectors>
+constexpr void fill(KernelTable& t) {
+    if constexpr (kVectors <= kMax1) t.rows1[kVectors] = rows1<kVectors>;
+    if constexpr (kVectors <= kMax4) t.rows4[kVectors] = rows4<kVectors>;
+    if constexpr (kVectors < kMax1 || kVectors < kMax4) fill<kVectors + 1>(t);
+}
+
+constexpr KernelTable make_table() {
+    KernelTable t{};
+#define SOVS_STRING2(x) #x
+#define SOVS_STRING(x) SOVS_STRING2(x)
+    t.isa = SOVS_STRING(SOVS_ISA_NAMESPACE);
+    t.width = Vec::kWidth;
+    t.max_vectors1 = kMax1;
+    t.max_vectors4 = kMax4;
+    fill<1>(t);
+    t.pack = pack;
+    t.store = store;
+    return t;
+}
+
+extern const KernelTable table;
+constinit const KernelTable table = make_table();
+
+}  // namespace sovs::SOVS_ISA_NAMESPACE

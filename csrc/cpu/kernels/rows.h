@@ -1,0 +1,101 @@
+// The inner loops: sparse rows times a panel of pixels, in blocks of 1 and of 4 output channels.
+#pragma once
+#include "kernel_table.h"
+#include "vec.h"
+
+namespace sovs::SOVS_ISA_NAMESPACE {
+
+inline const float* at(const float* panel, std::int32_t byte_offset) {
+    return reinterpret_cast<const float*>(reinterpret_cast<const char*>(panel) + byte_offset);
+}
+
+// Writes the final sums of one channel to its place in the output, or any sums to the tile's buffer.
+template <int kVectors>
+inline void finish(const RowsTask& task, std::int64_t channel, Vec (&sum)[kVectors]) {
+    constexpr int W = Vec::kWidth;
+    if (!task.last || task.out == nullptr) {
+        float* place = task.sums + channel * task.sums_stride;
+        for (int j = 0; j < kVectors; ++j) sum[j].store(place + j * W);
+        return;
+    }
+    if (channel >= task.channels) return;
+    float* out = task.out + channel * task.channel_stride;
+    const int tail = task.pixels - (kVectors - 1) * W;  // valid lanes of the last vector
+    if (task.residual != nullptr) {
+        const float* residual = task.residual + channel * task.channel_stride;
+        for (int j = 0; j + 1 < kVectors; ++j) sum[j] = sum[j] + Vec::load(residual + j * W);
+        constexpr int end = (kVectors - 1) * W;
+        sum[kVectors - 1] =
+            sum[kVectors - 1] + (tail == W ? Vec::load(residual + end) : Vec::load_first(residual + end, tail));
+    }
+    if (task.relu)
+        for (Vec& s : sum) s = Vec::relu(s);
+    for (int j = 0; j + 1 < kVectors; ++j) sum[j].store(out + j * W);
+    if (tail == W)
+        sum[kVectors - 1].store(out + (kVectors - 1) * W);
+    else
+        sum[kVectors - 1].store_first(out + (kVectors - 1) * W, tail);
+}
+
+template <int kVectors>
+inline void start(const RowsTask& task, std::int64_t channel, Vec (&sum)[kVectors]) {
+    constexpr int W = Vec::kWidth;
+    if (task.first) {
+        const Vec bias = Vec::broadcast(task.bias + channel);
+        for (Vec& s : sum) s = bias;
+    } else {
+        const float* place = task.sums + channel * task.sums_stride;
+        for (int j = 0; j < kVectors; ++j) sum[j] = Vec::load(place + j * W);
+    }
+}
+
+// One output channel at a time: kVectors sums stay in registers, activations are memory operands of the FMAs.
+template <int kVectors>
+void rows1(const RowsTask& task) {
+    constexpr int W = Vec::kWidth;
+    for (const RowGroup* group = task.groups; group != task.groups + task.group_count; ++group) {
+        const Entry* entry = task.entries + group->first_entry;
+        const std::int32_t* row = task.row_ids + group->first_row;
+        const int count = group->entries;
+        for (int i = 0; i < group->block_rows; ++i) {
+            const std::int64_t channel = row[i];
+            Vec sum[kVectors];
+            start(task, channel, sum);
+            for (int k = 0; k < count; ++k, ++entry) {
+                const Vec weight = Vec::broadcast(&entry->weight);
+                const float* pixels = at(task.panel, entry->offset);
+                for (int j = 0; j < kVectors; ++j) sum[j] = Vec::fma(weight, Vec::load(pixels + j * W), sum[j]);
+            }
+            finish(task, channel, sum);
+        }
+    }
+}
+
+// Four output channels that share their columns: each activation that is loaded feeds four FMAs.
+template <int kVectors>
+void rows4(const RowsTask& task) {
+    constexpr int W = Vec::kWidth;
+    for (const RowGroup* group = task.groups; group != task.groups + task.group_count; ++group) {
+        const float* weight = task.weights + group->first_entry * 4;
+        const std::int32_t* offsets = task.offsets + group->first_offset;
+        const std::int32_t* row = task.row_ids + group->first_row;
+        const int count = group->entries;
+        for (int i = 0; i < group->block_rows; ++i, offsets += group->offset_step) {
+            const std::int64_t channel = std::int64_t{4} * row[i];
+            Vec sum[4][kVectors];
+            for (int r = 0; r < 4; ++r) start(task, channel + r, sum[r]);
+            for (int k = 0; k < count; ++k, weight += 4) {
+                const float* pixels = at(task.panel, offsets[k]);
+                Vec x[kVectors];
+                for (int j = 0; j < kVectors; ++j) x[j] = Vec::load(pixels + j * W);
+                for (int r = 0; r < 4; ++r) {
+                    const Vec w = Vec::broadcast(weight + r);
+                    for (int j = 0; j < kVectors; ++j) sum[r][j] = Vec::fma(w, x[j], sum[r][j]);
+                }
+            }
+            for (int r = 0; r < 4; ++r) finish(task, channel + r, sum[r]);
+        }
+    }
+}
+
+}  // namespace sovs::SOVS_ISA_NAMESPACE

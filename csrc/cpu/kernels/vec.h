@@ -1,0 +1,108 @@
+// One vector type per ISA with the few operations that the kernels need. Included once in each ISA's build.
+#pragma once
+#include <cstring>
+
+#if defined(SOVS_ISA_AVX2) || defined(SOVS_ISA_AVX512)
+#include <immintrin.h>
+#elif defined(SOVS_ISA_NEON)
+#include <arm_neon.h>
+#endif
+
+namespace sovs::SOVS_ISA_NAMESPACE {
+
+#if defined(SOVS_ISA_AVX512)
+
+struct Vec {
+    static constexpr int kWidth = 16;
+    __m512 v;
+    static Vec zero() { return {_mm512_setzero_ps()}; }
+    static Vec broadcast(const float* p) { return {_mm512_set1_ps(*p)}; }
+    static Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
+    static Vec load_first(const float* p, int n) { return {_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p)}; }
+    void store(float* p) const { _mm512_storeu_ps(p, v); }
+    void store_first(float* p, int n) const { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v); }
+    friend Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
+    static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+    // The second operand wins where one is NaN, so NaN passes through as in torch.
+    static Vec relu(Vec a) { return {_mm512_max_ps(_mm512_setzero_ps(), a.v)}; }
+};
+
+#elif defined(SOVS_ISA_AVX2)
+
+struct Vec {
+    static constexpr int kWidth = 8;
+    __m256 v;
+    static Vec zero() { return {_mm256_setzero_ps()}; }
+    static Vec broadcast(const float* p) { return {_mm256_broadcast_ss(p)}; }
+    static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
+    static Vec load_first(const float* p, int n) { return {_mm256_maskload_ps(p, first(n))}; }
+    void store(float* p) const { _mm256_storeu_ps(p, v); }
+    void store_first(float* p, int n) const { _mm256_maskstore_ps(p, first(n), v); }
+    friend Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
+    static Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+    // The second operand wins where one is NaN, so NaN passes through as in torch.
+    static Vec relu(Vec a) { return {_mm256_max_ps(_mm256_setzero_ps(), a.v)}; }
+
+private:
+    static __m256i first(int n) {
+        return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    }
+};
+
+#elif defined(SOVS_ISA_NEON)
+
+struct Vec {
+    static constexpr int kWidth = 4;
+    float32x4_t v;
+    static Vec zero() { return {vdupq_n_f32(0.0f)}; }
+    static Vec broadcast(const float* p) { return {vld1q_dup_f32(p)}; }
+    static Vec load(const float* p) { return {vld1q_f32(p)}; }
+    static Vec load_first(const float* p, int n) {
+        float lanes[4] = {};
+        std::memcpy(lanes, p, sizeof(float) * static_cast<unsigned>(n));
+        return load(lanes);
+    }
+    void store(float* p) const { vst1q_f32(p, v); }
+    void store_first(float* p, int n) const {
+        float lanes[4];
+        store(lanes);
+        std::memcpy(p, lanes, sizeof(float) * static_cast<unsigned>(n));
+    }
+    friend Vec operator+(Vec a, Vec b) { return {vaddq_f32(a.v, b.v)}; }
+    static Vec fma(Vec a, Vec b, Vec c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
+    static Vec relu(Vec a) { return {vmaxq_f32(vdupq_n_f32(0.0f), a.v)}; }  // FMAX passes NaN through
+};
+
+#else
+
+// Four plain floats: any compiler for any CPU turns them into whatever it has.
+struct Vec {
+    static constexpr int kWidth = 4;
+    float v[4];
+    static Vec zero() { return {{0.0f, 0.0f, 0.0f, 0.0f}}; }
+    static Vec broadcast(const float* p) { return {{*p, *p, *p, *p}}; }
+    static Vec load(const float* p) { return load_first(p, 4); }
+    static Vec load_first(const float* p, int n) {
+        Vec r = zero();
+        std::memcpy(r.v, p, sizeof(float) * static_cast<unsigned>(n));
+        return r;
+    }
+    void store(float* p) const { store_first(p, 4); }
+    void store_first(float* p, int n) const { std::memcpy(p, v, sizeof(float) * static_cast<unsigned>(n)); }
+    friend Vec operator+(Vec a, Vec b) {
+        for (int i = 0; i < 4; ++i) a.v[i] += b.v[i];
+        return a;
+    }
+    static Vec fma(Vec a, Vec b, Vec c) {
+        for (int i = 0; i < 4; ++i) c.v[i] += a.v[i] * b.v[i];
+        return c;
+    }
+    static Vec relu(Vec a) {
+        for (float& x : a.v) x = x < 0.0f ? 0.0f : x;  // NaN compares false and stays
+        return a;
+    }
+};
+
+#endif
+
+}  // namespace sovs::SOVS_ISA_NAMESPACE

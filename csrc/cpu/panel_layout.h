@@ -1,0 +1,47 @@
+// Where a tile's panel keeps the pixel that a kernel tap reads for the tile's first output pixel.
+//
+// A panel holds, for each channel of a K-tile, one or more sub-panels of pixels in rows of `pitch` floats. Output pixel
+// (r, c) of a tile is lane r * pitch + c, and the tap's weight meets the float `tap offset` lanes further on: one
+// constant for all pixels, so that a convolution is a sparse matrix times a panel.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace sovs {
+
+struct ConvShape {
+    std::int64_t out_channels, in_channels, kernel_h, kernel_w, groups;  // in_channels of one group
+    std::int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+
+    std::int64_t taps() const { return kernel_h * kernel_w; }
+    // Pixels are independent of their neighbours: the map is one flat run.
+    bool pointwise() const {
+        return kernel_h == 1 && kernel_w == 1 && stride_h == 1 && stride_w == 1 && pad_h == 0 && pad_w == 0;
+    }
+    std::int64_t out_h(std::int64_t h) const { return (h + 2 * pad_h - dilation_h * (kernel_h - 1) - 1) / stride_h + 1; }
+    std::int64_t out_w(std::int64_t w) const { return (w + 2 * pad_w - dilation_w * (kernel_w - 1) - 1) / stride_w + 1; }
+};
+
+enum class PanelKind { halo, shifted, taps };
+
+// Pixels (origin_y + r * stride_h, origin_x + c * stride_w), r < rows, c < cols, relative to the first tap of the
+// tile's first output pixel.
+struct SubPanel {
+    std::int64_t origin_y, origin_x;
+    std::int32_t rows, cols;
+    std::ptrdiff_t start;  // floats from the channel's begin
+};
+
+struct PanelLayout {
+    std::int32_t tile_rows, tile_cols;
+    std::int32_t pitch;     // floats between two pixel rows of the tile
+    std::int32_t lanes;     // (tile_rows - 1) * pitch + tile_cols, rounded up to whole vectors
+    std::ptrdiff_t channel_stride;  // floats
+    std::vector<SubPanel> sub_panels;
+    std::vector<std::ptrdiff_t> tap_offsets;  // floats, by tap in (ky, kx) order
+
+    PanelLayout(const ConvShape& shape, PanelKind kind, std::int32_t tile_rows, std::int32_t tile_cols, int width);
+};
+
+}  // namespace sovs

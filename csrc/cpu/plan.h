@@ -1,0 +1,47 @@
+// A list of steps over declared tensors, run as one call.
+#pragma once
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "conv_step.h"
+
+namespace sovs {
+
+class Plan {
+public:
+    int add_tensor(const TensorDesc& desc);
+    void add_conv2d(std::shared_ptr<const Weights> weights, const ConvParams& params, const Tuning& tuning, int input,
+                    int residual, int output);
+    void finalize(const std::vector<int>& inputs, const std::vector<int>& outputs, int threads);
+    void run(const float* const* inputs, float* const* outputs, int threads) const;
+    const Tiling& tiling(int step) const;
+
+private:
+    struct PendingConv {
+        std::shared_ptr<const Weights> weights;
+        ConvParams params;
+        Tuning tuning;
+    };
+    struct Step {
+        int input, residual, output;  // residual: -1 for none
+        PendingConv pending;
+        std::unique_ptr<const ConvStep> conv;
+    };
+    using Arena = std::vector<AlignedBuffer<float>>;  // the tensors that live inside the plan
+
+    const TensorDesc& tensor(int id) const;
+    std::unique_ptr<Arena> take_arena() const;
+
+    std::vector<TensorDesc> tensors_;
+    std::vector<Step> steps_;
+    std::vector<int> inputs_, outputs_;
+    std::vector<int> inner_;  // tensors that the caller does not pass
+    bool final_ = false;
+
+    // Concurrent runs need an arena each; a finished run leaves its own for the next.
+    mutable std::mutex arena_mutex_;
+    mutable std::vector<std::unique_ptr<Arena>> idle_arenas_;
+};
+
+}  // namespace sovs

@@ -1,0 +1,145 @@
+#include "thread_pool.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace sovs {
+namespace {
+
+// Long enough to bridge the glue between two layers, short enough not to take a core from another runtime.
+constexpr int kSpins = 2000;
+
+inline void cpu_relax() {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+struct Region {
+    const std::function<void(long)>* body = nullptr;
+    long units = 0;
+    std::atomic<long> next{0};
+    std::atomic<int> seats{0};    // workers that may still join
+    std::atomic<int> running{0};  // workers inside
+    std::mutex error_mutex;
+    std::exception_ptr error;
+
+    void work() {
+        try {
+            for (long unit; (unit = next.fetch_add(1, std::memory_order_relaxed)) < units;) (*body)(unit);
+        } catch (...) {
+            std::lock_guard<std::mutex> lock(error_mutex);
+            if (!error) error = std::current_exception();
+            next.store(units, std::memory_order_relaxed);
+        }
+    }
+};
+
+class Pool {
+public:
+    ~Pool() = delete;  // never destroyed: workers live as long as the process
+
+    bool try_run(long units, int threads, const std::function<void(long)>& body) {
+        std::unique_lock<std::mutex> owner(owner_, std::try_to_lock);
+        if (!owner) return false;
+        const int helpers = static_cast<int>(std::min<long>(threads, units)) - 1;
+        grow(helpers);
+        Region& region = region_;
+        region.body = &body;
+        region.units = units;
+        region.error = nullptr;
+        region.next.store(0, std::memory_order_relaxed);
+        region.seats.store(helpers, std::memory_order_release);  // last: a late worker may take a seat from here on
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            epoch_.fetch_add(1, std::memory_order_release);
+        }
+        if (parked_.load(std::memory_order_acquire) > 0) wake_.notify_all();
+        region.work();
+        // Close the region: a worker that has not joined by now has nothing left to do. A seat taken is a
+        // promise that `running` was raised first, so both reading zero means that nobody is inside.
+        region.seats.exchange(0, std::memory_order_acq_rel);
+        while (region.running.load(std::memory_order_acquire) != 0) cpu_relax();
+        if (region.error) std::rethrow_exception(region.error);
+        return true;
+    }
+
+private:
+    void grow(int helpers) {
+        while (workers_ < helpers) {
+            std::thread([this] { serve(); }).detach();
+            ++workers_;
+        }
+    }
+
+    void serve() {
+        unsigned long seen = 0;
+        for (;;) {
+            seen = wait_for_region(seen);
+            region_.running.fetch_add(1, std::memory_order_acq_rel);
+            int seats = region_.seats.load(std::memory_order_acquire);
+            while (seats > 0 && !region_.seats.compare_exchange_weak(seats, seats - 1, std::memory_order_acq_rel)) {
+            }
+            if (seats > 0) region_.work();
+            region_.running.fetch_sub(1, std::memory_order_acq_rel);
+        }
+    }
+
+    unsigned long wait_for_region(unsigned long seen) {
+        for (int spin = 0; spin < kSpins; ++spin) {
+            const unsigned long now = epoch_.load(std::memory_order_acquire);
+            if (now != seen) return now;
+            cpu_relax();
+        }
+        std::unique_lock<std::mutex> lock(mutex_);
+        parked_.fetch_add(1, std::memory_order_acq_rel);
+        wake_.wait(lock, [&] { return epoch_.load(std::memory_order_acquire) != seen; });
+        parked_.fetch_sub(1, std::memory_order_acq_rel);
+        return epoch_.load(std::memory_order_acquire);
+    }
+
+    std::mutex owner_;  // held by the caller whose region runs
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::atomic<unsigned long> epoch_{0};
+    std::atomic<int> parked_{0};
+    int workers_ = 0;
+    Region region_;
+};
+
+std::atomic<Pool*> g_pool{nullptr};
+
+// A forked child has none of the parent's workers, and its locks may be held for ever: it starts anew.
+void forget_pool() { g_pool.store(nullptr); }
+
+Pool& pool() {
+    Pool* current = g_pool.load(std::memory_order_acquire);
+    if (current != nullptr) return *current;
+    static const int registered = pthread_atfork(nullptr, nullptr, forget_pool);
+    (void)registered;
+    Pool* fresh = new Pool;
+    if (g_pool.compare_exchange_strong(current, fresh, std::memory_order_acq_rel)) return *fresh;
+    return *current;  // another thread won; the unused pool holds no threads
+}
+
+}  // namespace
+
+void parallel_for(long units, int threads, const std::function<void(long)>& body) {
+    if (units > 1 && threads > 1 && pool().try_run(units, threads, body)) return;
+    for (long unit = 0; unit < units; ++unit) body(unit);
+}
+
+}  // namespace sovs

@@ -1,0 +1,129 @@
+/* C API of sparse_ovs: packed sparse weights, plans of fused steps, and the thread pool that runs them.
+ *
+ * Conventions
+ *   - Every function that can fail returns a sovs_status; sovs_last_error() tells why, per thread.
+ *   - Activations are fp32. SOVS_NCHW is (n, c, h, w) row-major; SOVS_NHWC is (n, h, w, c) row-major.
+ *   - Objects are immutable once built, so any number of threads may run one plan at the same time.
+ *   - Sums run in ascending order of (input channel, kernel tap) in fp32, starting from the bias: tile sizes,
+ *     block height, row order and thread count never change a bit of the result.
+ *   - A weight that is not stored does not touch the activations: NaN or Inf under it give 0, not NaN.
+ */
+#ifndef SPARSE_OVS_H
+#define SPARSE_OVS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define SOVS_API __attribute__((visibility("default")))
+#else
+#define SOVS_API
+#endif
+
+/* Raised whenever a signature or a struct below changes. */
+#define SOVS_ABI_VERSION 1
+
+typedef enum {
+    SOVS_OK = 0,
+    SOVS_INVALID_ARGUMENT = 1,
+    SOVS_OUT_OF_MEMORY = 2,
+    SOVS_INTERNAL_ERROR = 3
+} sovs_status;
+
+typedef enum { SOVS_NCHW = 0, SOVS_NHWC = 1 } sovs_layout;
+
+/* How a panel holds the pixels that kernel taps read. AUTO chooses by shape. */
+typedef enum {
+    SOVS_PANEL_AUTO = 0,
+    SOVS_PANEL_HALO = 1,    /* one copy with a halo: taps are offsets (smallest, loads cross cache lines) */
+    SOVS_PANEL_SHIFTED = 2, /* one copy for each kernel column: aligned loads */
+    SOVS_PANEL_TAPS = 3     /* one copy for each kernel tap (im2col of one tile) */
+} sovs_panel;
+
+SOVS_API int32_t sovs_abi_version(void);
+
+/* Message of the last failure on this thread; "" if there was none. Valid until the next failing call. */
+SOVS_API const char* sovs_last_error(void);
+
+/* "generic", "avx2", "avx512" or "neon": the widest the CPU has, or what SPARSE_OVS_ISA names.
+ * NULL when SPARSE_OVS_ISA names one that this build or this CPU lacks (sovs_last_error says which). */
+SOVS_API const char* sovs_isa(void);
+/* Comma-separated ISAs that this build and this CPU both have, widest first. */
+SOVS_API const char* sovs_available_isas(void);
+
+/* ---- weights ---------------------------------------------------------------------------------------- */
+
+typedef struct sovs_weights sovs_weights;
+
+typedef struct {
+    int64_t out_channels;
+    int64_t in_channels; /* of one group */
+    int64_t kernel_h;
+    int64_t kernel_w;
+    int64_t groups;
+    int64_t block_rows;     /* 1 or 4 output channels that share their columns */
+    const int32_t* row_ptr; /* (ceil(out_channels / block_rows) + 1,) */
+    const void* indices;    /* (blocks,) columns in the tap-major flattened (kernel_h, kernel_w, in_channels) */
+    int64_t index_bits;     /* 16 (unsigned) or 32 (signed) */
+    const float* values;    /* (blocks, block_rows) */
+    const float* bias;      /* (out_channels,) or NULL */
+} sovs_weights_desc;
+
+/* Copies what desc points to. */
+SOVS_API sovs_status sovs_weights_create(const sovs_weights_desc* desc, sovs_weights** out);
+/* Dense weight (out_channels, in_channels, kernel_h, kernel_w), as torch stores it, for the dense kernels. */
+SOVS_API sovs_status sovs_weights_create_dense(int64_t out_channels, int64_t in_channels, int64_t kernel_h,
+                                               int64_t kernel_w, int64_t groups, const float* weight,
+                                               const float* bias, sovs_weights** out);
+/* Bytes held: the compact copy and every stream expanded from it so far. */
+SOVS_API size_t sovs_weights_bytes(const sovs_weights* weights);
+SOVS_API void sovs_weights_destroy(sovs_weights* weights); /* plans that use it keep it alive */
+
+/* ---- plans ------------------------------------------------------------------------------------------ */
+
+typedef struct sovs_plan sovs_plan;
+
+/* 0 in any field lets the library choose. */
+typedef struct {
+    int64_t tile_rows;   /* output rows of a tile (1 for 1x1 convs, whose pixels are one flat run) */
+    int64_t tile_cols;   /* output pixels of a tile row */
+    int64_t k_tile;      /* input channels of a panel */
+    int64_t row_parts;   /* output channels are split in this many parts, balanced by non-zeros */
+    int64_t panel;       /* sovs_panel */
+} sovs_tuning;
+
+typedef struct {
+    int64_t stride_h, stride_w;
+    int64_t pad_h, pad_w;
+    int64_t dilation_h, dilation_w;
+    int64_t relu; /* 0 or 1, after the residual is added */
+} sovs_conv2d_params;
+
+SOVS_API sovs_status sovs_plan_create(sovs_plan** out);
+/* Declares an activation map; *id names it in the calls below. */
+SOVS_API sovs_status sovs_plan_add_tensor(sovs_plan* plan, int64_t n, int64_t c, int64_t h, int64_t w,
+                                          sovs_layout layout, int32_t* id);
+/* output = [relu](conv2d(input) + bias [+ residual]); residual is -1 for none. tuning may be NULL. */
+SOVS_API sovs_status sovs_plan_add_conv2d(sovs_plan* plan, const sovs_weights* weights,
+                                          const sovs_conv2d_params* params, const sovs_tuning* tuning,
+                                          int32_t input, int32_t residual, int32_t output);
+/* Names the tensors that the caller passes; every other one lives inside the plan. Chooses tilings for
+ * `threads` threads and expands the weight streams. */
+SOVS_API sovs_status sovs_plan_finalize(sovs_plan* plan, const int32_t* inputs, int32_t n_inputs,
+                                        const int32_t* outputs, int32_t n_outputs, int32_t threads);
+/* Pointers in the order given to finalize. Outputs must not overlap inputs. Runs on at most `threads`
+ * threads, the caller's among them. */
+SOVS_API sovs_status sovs_plan_run(const sovs_plan* plan, const float* const* inputs, float* const* outputs,
+                                   int32_t threads);
+/* The tuning that finalize chose for step `step`. */
+SOVS_API sovs_status sovs_plan_tuning(const sovs_plan* plan, int32_t step, sovs_tuning* out);
+SOVS_API void sovs_plan_destroy(sovs_plan* plan);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,260 @@
+"""Loads the compiled library and wraps its C API: the only module that knows it is there."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import os
+import platform
+import sys
+import weakref
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+ABI_VERSION = 1
+NCHW, NHWC = 0, 1
+
+_STATUS_INVALID_ARGUMENT = 1
+_STATUS_OUT_OF_MEMORY = 2
+
+
+class NativeLibraryError(RuntimeError):
+    """The compiled library is missing, of another version, or refuses to work on this CPU."""
+
+
+class _WeightsDesc(ctypes.Structure):
+    _fields_ = [
+        ("out_channels", ctypes.c_int64),
+        ("in_channels", ctypes.c_int64),
+        ("kernel_h", ctypes.c_int64),
+        ("kernel_w", ctypes.c_int64),
+        ("groups", ctypes.c_int64),
+        ("block_rows", ctypes.c_int64),
+        ("row_ptr", ctypes.c_void_p),
+        ("indices", ctypes.c_void_p),
+        ("index_bits", ctypes.c_int64),
+        ("values", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+    ]
+
+
+class _Conv2dParams(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_int64)
+        for name in ("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w", "relu")
+    ]
+
+
+def _library_name() -> str:
+    return "libsparse_ovs.dylib" if sys.platform == "darwin" else "libsparse_ovs.so"
+
+
+def _candidates() -> list[Path]:
+    """Places the library may lie in: named by the user, beside the package, or in the installed distribution.
+
+    In an editable install the sources stay in the checkout and the library lies in site-packages.
+    """
+    named = os.environ.get("SPARSE_OVS_LIBRARY")
+    if named:
+        return [Path(named)]
+    places = [Path(__file__).parent / "lib" / _library_name()]
+    try:
+        files = importlib.metadata.files("sparse_ovs") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    places += [Path(str(file.locate())) for file in files if file.name == _library_name()]
+    return places
+
+
+def _declare(lib: ctypes.CDLL) -> None:
+    i32, i64, pointer = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
+    signatures: dict[str, tuple[object, list[object]]] = {
+        "sovs_last_error": (ctypes.c_char_p, []),
+        "sovs_isa": (ctypes.c_char_p, []),
+        "sovs_available_isas": (ctypes.c_char_p, []),
+        "sovs_weights_create": (i32, [ctypes.POINTER(_WeightsDesc), ctypes.POINTER(pointer)]),
+        "sovs_weights_create_dense": (i32, [i64] * 5 + [pointer, pointer, ctypes.POINTER(pointer)]),
+        "sovs_weights_bytes": (ctypes.c_size_t, [pointer]),
+        "sovs_weights_destroy": (None, [pointer]),
+        "sovs_plan_create": (i32, [ctypes.POINTER(pointer)]),
+        "sovs_plan_add_tensor": (i32, [pointer, i64, i64, i64, i64, i32, ctypes.POINTER(i32)]),
+        "sovs_plan_add_conv2d": (
+            i32,
+            [pointer, pointer, ctypes.POINTER(_Conv2dParams), pointer, i32, i32, i32],
+        ),
+        "sovs_plan_finalize": (
+            i32,
+            [pointer, ctypes.POINTER(i32), i32, ctypes.POINTER(i32), i32, i32],
+        ),
+        "sovs_plan_run": (i32, [pointer, ctypes.POINTER(pointer), ctypes.POINTER(pointer), i32]),
+        "sovs_plan_destroy": (None, [pointer]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(lib, name)
+        function.restype, function.argtypes = result, arguments
+
+
+@lru_cache(maxsize=1)
+def _library() -> ctypes.CDLL:
+    places = _candidates()
+    place = next((p for p in places if p.is_file()), None)
+    if place is None:
+        looked = ", ".join(str(p) for p in places)
+        raise NativeLibraryError(f"expected the compiled library {_library_name()}, got none in {looked}")
+    try:
+        lib = ctypes.CDLL(str(place))
+        lib.sovs_abi_version.restype = ctypes.c_int32
+        found = lib.sovs_abi_version()
+    except (OSError, AttributeError) as error:
+        raise NativeLibraryError(f"expected a loadable library, got {place}: {error}") from error
+    if found != ABI_VERSION:
+        raise NativeLibraryError(
+            f"expected a library with ABI version {ABI_VERSION}, got {found} in {place}: reinstall sparse_ovs"
+        )
+    _declare(lib)
+    if lib.sovs_isa() is None:
+        raise NativeLibraryError(lib.sovs_last_error().decode())
+    return lib
+
+
+@lru_cache(maxsize=1)
+def unavailable_reason() -> str:
+    """Why the compiled library cannot be used; empty if it can."""
+    try:
+        _library()
+    except NativeLibraryError as error:
+        return str(error)
+    return ""
+
+
+def _check(status: int) -> None:
+    if status == 0:
+        return
+    message = _library().sovs_last_error().decode()
+    if status == _STATUS_INVALID_ARGUMENT:
+        raise ValueError(message)
+    if status == _STATUS_OUT_OF_MEMORY:
+        raise MemoryError(message)
+    raise RuntimeError(message)
+
+
+def isa() -> str:
+    """Name of the instruction set whose kernels run here: generic, avx2, avx512 or neon."""
+    return _library().sovs_isa().decode()
+
+
+def available_isas() -> list[str]:
+    """Instruction sets that both this build and this CPU have, widest first."""
+    return _library().sovs_available_isas().decode().split(",")
+
+
+def cpu_name() -> str:
+    """The CPU's model name as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+class NativeWeights:
+    """Packed weights of one layer, copied into the library. Addresses are of contiguous CPU memory.
+
+    Raises ValueError where the library finds the structure damaged.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int, int],
+        groups: int,
+        block_rows: int,
+        row_ptr: int,
+        indices: int,
+        index_bits: int,
+        values: int,
+        bias: int | None,
+    ) -> None:
+        lib = _library()
+        desc = _WeightsDesc(*shape, groups, block_rows, row_ptr, indices, index_bits, values, bias)
+        handle = ctypes.c_void_p()
+        _check(lib.sovs_weights_create(ctypes.byref(desc), ctypes.byref(handle)))
+        self._adopt(handle)
+
+    def _adopt(self, handle: ctypes.c_void_p) -> None:
+        self._handle = handle
+        weakref.finalize(self, _library().sovs_weights_destroy, handle)
+
+    @classmethod
+    def dense(
+        cls, shape: tuple[int, int, int, int], groups: int, weight: int, bias: int | None
+    ) -> NativeWeights:
+        """Dense weights (O, I / groups, kh, kw), fp32, for the library's own dense kernels."""
+        made = cls.__new__(cls)
+        handle = ctypes.c_void_p()
+        _check(
+            _library().sovs_weights_create_dense(*shape, groups, weight, bias, ctypes.byref(handle))
+        )
+        made._adopt(handle)
+        return made
+
+    def nbytes(self) -> int:
+        """Bytes held by the library: the compact copy and the streams of all live plans."""
+        return int(_library().sovs_weights_bytes(self._handle))
+
+
+class ConvPlan:
+    """A plan of one convolution: shapes are (N, C, H, W), layout NCHW or NHWC for input and output alike."""
+
+    def __init__(
+        self,
+        weights: NativeWeights,
+        in_shape: Sequence[int],
+        out_shape: Sequence[int],
+        layout: int,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        relu: bool,
+        residual: bool,
+        threads: int,
+    ) -> None:
+        lib = _library()
+        self._handle = ctypes.c_void_p()
+        _check(lib.sovs_plan_create(ctypes.byref(self._handle)))
+        weakref.finalize(self, lib.sovs_plan_destroy, self._handle)
+        source = self._tensor(in_shape, layout)
+        added = self._tensor(out_shape, layout) if residual else None
+        target = self._tensor(out_shape, layout)
+        params = _Conv2dParams(*stride, *padding, *dilation, int(relu))
+        _check(
+            lib.sovs_plan_add_conv2d(
+                self._handle,
+                weights._handle,
+                ctypes.byref(params),
+                None,
+                source,
+                -1 if added is None else added,
+                target,
+            )
+        )
+        given = [source] if added is None else [source, added]
+        inputs = (ctypes.c_int32 * len(given))(*given)
+        outputs = (ctypes.c_int32 * 1)(target)
+        _check(lib.sovs_plan_finalize(self._handle, inputs, len(given), outputs, 1, threads))
+        self._inputs = len(given)
+
+    def _tensor(self, shape: Sequence[int], layout: int) -> int:
+        name = ctypes.c_int32()
+        _check(
+            _library().sovs_plan_add_tensor(self._handle, *shape, layout, ctypes.byref(name))
+        )
+        return name.value
+
+    def run(self, inputs: Sequence[int], output: int, threads: int) -> None:
+        """Runs on the addresses of the input (and the residual) and of the output; the GIL is released."""
+        given = (ctypes.c_void_p * self._inputs)(*inputs)
+        result = (ctypes.c_void_p * 1)(output)
+        _check(_library().sovs_plan_run(self._handle, given, result, threads))

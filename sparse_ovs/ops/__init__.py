@@ -1,0 +1,14 @@
+"""Sparse convolution and linear as torch custom ops: schema, fake, autograd and dispatch by reasons."""
+
+from sparse_ovs.ops.conv import conv2d, conv2d_unsupported
+from sparse_ovs.ops.linear import linear, linear_unsupported
+from sparse_ovs.ops.streams import invalidate, stream_bytes
+
+__all__ = [
+    "conv2d",
+    "conv2d_unsupported",
+    "invalidate",
+    "linear",
+    "linear_unsupported",
+    "stream_bytes",
+]

@@ -1,0 +1,268 @@
+"""sparse_ovs::conv2d: [relu](norm(conv2d(x, weight) + bias) + residual) with a packed sparse weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sparse_ovs import _native
+from sparse_ovs.ops.streams import fold_norm, streams_of
+from sparse_ovs.threads import get_num_threads
+
+torch.library.define(
+    "sparse_ovs::conv2d",
+    "(Tensor x, Tensor weight, Tensor? bias, Tensor[] norm, Tensor? residual, Tensor indices, Tensor row_ptr, "
+    "int block_rows, int[] stride, int[] padding, int[] dilation, int groups, float eps, bool relu) -> Tensor",
+    tags=(torch.Tag.needs_fixed_stride_order,),
+)
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    norm: Sequence[Tensor],
+    residual: Tensor | None,
+    indices: Tensor,
+    row_ptr: Tensor,
+    block_rows: int,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    eps: float = 0.0,
+    relu: bool = False,
+) -> Tensor:
+    """Sparse 2d convolution with a fused eval-mode BatchNorm, residual and ReLU.
+
+    Args:
+        x: (N, C, H, W) float32 on the CPU. channels_last stays channels_last; other strides are copied.
+        weight: (O, C / groups, kh, kw) float32, dense with zeros. Only the places that the structure names are
+            read; in-place writes through torch are noticed at the next call.
+        bias: (O,) or None.
+        norm: [] or [gamma, beta, running_mean, running_var], each (O,), of a BatchNorm with `eps`.
+        residual: of the output's shape, added before the ReLU, or None.
+        indices, row_ptr, block_rows: structure of a `formats.PackedWeight`.
+        stride, padding, dilation: (vertical, horizontal).
+
+    Returns:
+        (N, O, H', W') float32.
+
+    Weights outside the structure never touch x: NaN or Inf under them do not spread, unlike in a dense convolution.
+    """
+    return torch.ops.sparse_ovs.conv2d(
+        x,
+        weight,
+        bias,
+        list(norm),
+        residual,
+        indices,
+        row_ptr,
+        block_rows,
+        list(stride),
+        list(padding),
+        list(dilation),
+        groups,
+        eps,
+        relu,
+    )
+
+
+def conv2d_unsupported(
+    *, dtype: torch.dtype, device: torch.device, weight_shape: Sequence[int], groups: int = 1
+) -> list[str]:
+    """Reasons why no kernel runs this problem; empty if one does."""
+    reasons = []
+    if device.type != "cpu":
+        reasons.append(f"{device.type} has no kernel yet")
+    elif _native.unavailable_reason():
+        reasons.append(_native.unavailable_reason())
+    if dtype != torch.float32:
+        reasons.append(f"{str(dtype).removeprefix('torch.')} has no CPU kernel")
+    if len(weight_shape) not in (2, 4):
+        reasons.append(f"a weight of rank {len(weight_shape)} has no kernel")
+    return reasons
+
+
+def _memory_format(x: Tensor) -> torch.memory_format:
+    """The layout that the output takes: channels_last only where x is that and nothing else."""
+    if not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last):
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def _output_shape(
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> list[int]:
+    sizes = [
+        (x.shape[2 + i] + 2 * padding[i] - dilation[i] * (weight.shape[2 + i] - 1) - 1) // stride[i]
+        + 1
+        for i in range(2)
+    ]
+    return [x.shape[0], weight.shape[0], *sizes]
+
+
+@torch.library.register_fake("sparse_ovs::conv2d")
+def _conv2d_fake(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    norm: list[Tensor],
+    residual: Tensor | None,
+    indices: Tensor,
+    row_ptr: Tensor,
+    block_rows: int,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    eps: float,
+    relu: bool,
+) -> Tensor:
+    shape = _output_shape(x, weight, stride, padding, dilation)
+    return torch.empty(
+        shape, dtype=x.dtype, device=x.device, memory_format=_memory_format(x)
+    )
+
+
+@torch.library.impl("sparse_ovs::conv2d", "CPU")
+def _conv2d_cpu(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    norm: list[Tensor],
+    residual: Tensor | None,
+    indices: Tensor,
+    row_ptr: Tensor,
+    block_rows: int,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    eps: float,
+    relu: bool,
+) -> Tensor:
+    shape = _output_shape(x, weight, stride, padding, dilation)
+    if min(shape[2:]) < 1:
+        raise ValueError(f"expected an input at least as large as the kernel, got {tuple(x.shape)}")
+    if residual is not None and list(residual.shape) != shape:
+        raise ValueError(f"expected a residual of shape {tuple(shape)}, got {tuple(residual.shape)}")
+    form = _memory_format(x)
+    x = x.contiguous(memory_format=form)
+    out = torch.empty(shape, dtype=torch.float32, memory_format=form)
+    if out.numel() == 0:
+        return out
+    inputs = [x]
+    if residual is not None:
+        inputs.append(residual.contiguous(memory_format=form))
+    # A map of one pixel is the same memory in both layouts; as channels_last its batch is one run of pixels.
+    single_pixel = x.shape[2:].numel() == 1 and out.shape[2:].numel() == 1
+    layout = _native.NHWC if form == torch.channels_last or single_pixel else _native.NCHW
+    threads = get_num_threads()
+    key = (tuple(x.shape), layout, residual is None, relu, threads, *stride, *padding, *dilation)
+    plan = streams_of(indices).plan(
+        weight,
+        bias,
+        norm,
+        eps,
+        indices,
+        row_ptr,
+        block_rows,
+        groups,
+        key,
+        lambda weights: _native.ConvPlan(
+            weights,
+            x.shape,
+            shape,
+            layout,
+            stride,
+            padding,
+            dilation,
+            relu,
+            residual is not None,
+            threads,
+        ),
+    )
+    plan.run([t.data_ptr() for t in inputs], out.data_ptr(), threads)
+    return out
+
+
+def _conv2d_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+    x, weight, bias, norm, residual, indices, row_ptr, block_rows, stride, padding, dilation = inputs[:11]
+    groups, eps, relu = inputs[11:]
+    kept = [x, weight, *norm]
+    if bias is not None:
+        kept.append(bias)
+    if relu:
+        kept.append(output)
+    ctx.save_for_backward(*kept)
+    ctx.has_norm, ctx.has_bias, ctx.has_residual = bool(norm), bias is not None, residual is not None
+    ctx.conv, ctx.eps, ctx.relu = (stride, padding, dilation, groups), eps, relu
+
+
+def _conv2d_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+    """Dense masked gradients: the weight holds zeros where the structure has none.
+
+    The caller masks the weight's gradient (SparseConv2d multiplies by its mask).
+    """
+    kept = list(ctx.saved_tensors)
+    x, weight = kept[:2]
+    norm = kept[2:6] if ctx.has_norm else []
+    bias = kept[2 + len(norm)] if ctx.has_bias else None
+    if ctx.relu:
+        grad = grad * (kept[-1] > 0)
+    grad_residual = grad if ctx.has_residual else None
+
+    scale = None
+    used = weight
+    if norm:
+        scale, _ = fold_norm(bias, norm, ctx.eps, weight.shape[0])
+        used = weight * scale[:, None, None, None]
+    stride, padding, dilation, groups = ctx.conv
+    needs = ctx.needs_input_grad
+    grad_x, grad_used, grad_shift = torch.ops.aten.convolution_backward(
+        grad,
+        x,
+        used,
+        [weight.shape[0]],
+        stride,
+        padding,
+        dilation,
+        False,
+        [0, 0],
+        groups,
+        [needs[0], True, True],
+    )
+    if scale is None:
+        return (grad_x, grad_used, grad_shift if ctx.has_bias else None, [], grad_residual, *[None] * 9)
+
+    # out = (conv(x) + bias - mean) * scale + beta, with scale = gamma * rsqrt(var + eps)
+    gamma, _, mean, var = norm
+    inverse_deviation = torch.rsqrt(var + ctx.eps)
+    shift = mean if bias is None else mean - bias
+    grad_scale = (grad_used * weight).sum((1, 2, 3)) - grad_shift * shift
+    grad_norm = [
+        grad_scale * inverse_deviation,
+        grad_shift,
+        -grad_shift * scale,
+        -0.5 * grad_scale * gamma * inverse_deviation**3,
+    ]
+    return (
+        grad_x,
+        grad_used * scale[:, None, None, None],
+        grad_shift * scale if ctx.has_bias else None,
+        grad_norm,
+        grad_residual,
+        *[None] * 9,
+    )
+
+
+torch.library.register_autograd(
+    "sparse_ovs::conv2d", _conv2d_backward, setup_context=_conv2d_context
+)

@@ -1,0 +1,127 @@
+"""sparse_ovs::linear: [relu](x @ weight.T + bias) with a packed sparse weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sparse_ovs import _native
+from sparse_ovs.ops.conv import conv2d_unsupported
+from sparse_ovs.ops.streams import streams_of
+from sparse_ovs.threads import get_num_threads
+
+torch.library.define(
+    "sparse_ovs::linear",
+    "(Tensor x, Tensor weight, Tensor? bias, Tensor indices, Tensor row_ptr, int block_rows, bool relu) -> Tensor",
+    tags=(torch.Tag.needs_fixed_stride_order,),
+)
+
+
+def linear(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    indices: Tensor,
+    row_ptr: Tensor,
+    block_rows: int,
+    relu: bool = False,
+) -> Tensor:
+    """Sparse linear layer over the last dimension.
+
+    Args:
+        x: (..., I) float32 on the CPU; copied if not contiguous.
+        weight: (O, I) float32, dense with zeros; see `conv2d`.
+        bias: (O,) or None.
+        indices, row_ptr, block_rows: structure of a `formats.PackedWeight`.
+
+    Returns:
+        (..., O) float32, contiguous.
+    """
+    return torch.ops.sparse_ovs.linear(x, weight, bias, indices, row_ptr, block_rows, relu)
+
+
+def linear_unsupported(
+    *, dtype: torch.dtype, device: torch.device, weight_shape: Sequence[int]
+) -> list[str]:
+    """Reasons why no kernel runs this problem; empty if one does."""
+    return conv2d_unsupported(dtype=dtype, device=device, weight_shape=weight_shape)
+
+
+@torch.library.register_fake("sparse_ovs::linear")
+def _linear_fake(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    indices: Tensor,
+    row_ptr: Tensor,
+    block_rows: int,
+    relu: bool,
+) -> Tensor:
+    return x.new_empty([*x.shape[:-1], weight.shape[0]])
+
+
+@torch.library.impl("sparse_ovs::linear", "CPU")
+def _linear_cpu(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    indices: Tensor,
+    row_ptr: Tensor,
+    block_rows: int,
+    relu: bool,
+) -> Tensor:
+    x = x.contiguous()
+    out = torch.empty([*x.shape[:-1], weight.shape[0]], dtype=torch.float32)
+    if out.numel() == 0:
+        return out
+    # Tokens are the pixels of a channels_last map of one row.
+    tokens = x.numel() // x.shape[-1]
+    threads = get_num_threads()
+    plan = streams_of(indices).plan(
+        weight,
+        bias,
+        [],
+        0.0,
+        indices,
+        row_ptr,
+        block_rows,
+        1,
+        (tokens, relu, threads),
+        lambda weights: _native.ConvPlan(
+            weights,
+            (1, weight.shape[1], 1, tokens),
+            (1, weight.shape[0], 1, tokens),
+            _native.NHWC,
+            (1, 1),
+            (0, 0),
+            (1, 1),
+            relu,
+            False,
+            threads,
+        ),
+    )
+    plan.run([x.data_ptr()], out.data_ptr(), threads)
+    return out
+
+
+def _linear_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+    x, weight, bias, _, _, _, relu = inputs
+    ctx.save_for_backward(x, weight, *([output] if relu else []))
+    ctx.has_bias, ctx.relu = bias is not None, relu
+
+
+def _linear_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+    """Dense masked gradients; the caller masks the weight's."""
+    x, weight, *output = ctx.saved_tensors
+    if ctx.relu:
+        grad = grad * (output[0] > 0)
+    rows = grad.reshape(-1, grad.shape[-1])
+    grad_weight = rows.T @ x.reshape(-1, x.shape[-1])
+    return grad @ weight, grad_weight, rows.sum(0) if ctx.has_bias else None, None, None, None, None
+
+
+torch.library.register_autograd(
+    "sparse_ovs::linear", _linear_backward, setup_context=_linear_context
+)

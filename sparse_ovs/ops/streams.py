@@ -1,0 +1,166 @@
+"""What the ops remember of a packed layer: the library's copy of its weights, and a plan for each input shape."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+
+import torch
+from torch import Tensor
+
+from sparse_ovs._native import ConvPlan, NativeWeights
+
+# Input shapes that a layer keeps plans for; a plan holds a stream expanded for its tiles.
+_PLANS_KEPT = 4
+
+
+def _version(tensor: Tensor) -> tuple[int, int]:
+    """Changes whenever the tensor's contents do through torch; inference tensors have no counter to ask."""
+    return tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version
+
+
+def _gather(weight: Tensor, indices: Tensor, row_ptr: Tensor, block_rows: int) -> Tensor:
+    """Values (blocks, block_rows) of a dense weight (O, I, kh, kw) at the packed structure's places."""
+    out_channels, in_channels = weight.shape[:2]
+    taps = weight[0, 0].numel()
+    columns = indices.to(torch.int64)
+    block_row = torch.repeat_interleave(
+        torch.arange(row_ptr.numel() - 1), row_ptr.diff().to(torch.int64)
+    )
+    row = block_row[:, None] * block_rows + torch.arange(block_rows)
+    place = (row * in_channels + (columns % in_channels)[:, None]) * taps
+    place += (columns // in_channels)[:, None]
+    inside = row < out_channels  # the last block row may reach past the weight
+    values = weight.reshape(-1)[torch.where(inside, place, 0)]
+    return torch.where(inside, values, 0.0)
+
+
+def fold_norm(
+    bias: Tensor | None, norm: Sequence[Tensor], eps: float, out_channels: int
+) -> tuple[Tensor, Tensor]:
+    """Scale and bias (O,) that turn conv(x) into norm(conv(x) + bias) for an eval-mode BatchNorm."""
+    gamma, beta, mean, var = norm
+    scale = gamma / torch.sqrt(var + eps)
+    shift = mean if bias is None else mean - bias
+    return scale, beta - shift * scale
+
+
+class LayerStreams:
+    """The native weights of one packed structure, refreshed when a tensor they come from was written to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._versions: Hashable = None
+        self._weights: NativeWeights | None = None
+        self._plans: OrderedDict[Hashable, ConvPlan] = OrderedDict()
+
+    def plan(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        norm: Sequence[Tensor],
+        eps: float,
+        indices: Tensor,
+        row_ptr: Tensor,
+        block_rows: int,
+        groups: int,
+        key: Hashable,
+        build: Callable[[NativeWeights], ConvPlan],
+    ) -> ConvPlan:
+        """The plan for `key` over up-to-date weights; `build` makes it where none is kept."""
+        sources = [weight, *([] if bias is None else [bias]), *norm]
+        versions = (*map(_version, sources), len(norm), eps)
+        with self._lock:
+            if versions != self._versions or self._weights is None:
+                self._weights = self._pack(
+                    weight, bias, norm, eps, indices, row_ptr, block_rows, groups
+                )
+                self._versions = versions
+                self._plans.clear()
+            plan = self._plans.get(key)
+            if plan is None:
+                plan = self._plans[key] = build(self._weights)
+                if len(self._plans) > _PLANS_KEPT:
+                    self._plans.popitem(last=False)
+            self._plans.move_to_end(key)
+            return plan
+
+    @staticmethod
+    def _pack(
+        weight: Tensor,
+        bias: Tensor | None,
+        norm: Sequence[Tensor],
+        eps: float,
+        indices: Tensor,
+        row_ptr: Tensor,
+        block_rows: int,
+        groups: int,
+    ) -> NativeWeights:
+        with torch.no_grad():
+            weight4 = weight.detach()
+            if weight4.dim() == 2:
+                weight4 = weight4[:, :, None, None]
+            if norm:
+                scale, bias = fold_norm(bias, norm, eps, weight4.shape[0])
+                weight4 = weight4 * scale[:, None, None, None]
+            values = _gather(weight4, indices, row_ptr, block_rows).contiguous()
+            bias = None if bias is None else bias.detach().contiguous()
+        index_bits = 16 if indices.dtype == torch.uint16 else 32
+        return NativeWeights(
+            tuple(weight4.shape),
+            groups,
+            block_rows,
+            row_ptr.data_ptr(),
+            indices.data_ptr(),
+            index_bits,
+            values.data_ptr(),
+            None if bias is None else bias.data_ptr(),
+        )
+
+    def forget(self) -> None:
+        """Makes the next call pack again."""
+        with self._lock:
+            self._versions = None
+
+    def nbytes(self) -> int:
+        """Bytes that the library holds for this layer now."""
+        with self._lock:
+            return 0 if self._weights is None else self._weights.nbytes()
+
+
+# By the storage of the packed indices: torch may hand an op a new tensor over the same storage (detach, compile),
+# and a storage's Python object lives exactly as long as the memory does.
+_layers: dict[int, tuple[weakref.ref[torch.UntypedStorage], LayerStreams]] = {}
+_layers_lock = threading.Lock()
+
+
+def streams_of(indices: Tensor) -> LayerStreams:
+    """The streams kept for a packed structure, made at its first use."""
+    storage = indices.untyped_storage()
+    key = id(storage)
+    with _layers_lock:
+        known = _layers.get(key)
+        if known is not None and known[0]() is storage:
+            return known[1]
+        made = LayerStreams()
+        # The callback may run late, when the id serves another storage: it removes only its own entry.
+        _layers[key] = (weakref.ref(storage, lambda ref: _drop(key, ref)), made)
+        return made
+
+
+def _drop(key: int, ref: weakref.ref[torch.UntypedStorage]) -> None:
+    known = _layers.get(key)
+    if known is not None and known[0] is ref:
+        del _layers[key]
+
+
+def invalidate(indices: Tensor) -> None:
+    """Drops the cached streams of a packed structure, for writes that bypassed the version counters (.data)."""
+    streams_of(indices).forget()
+
+
+def stream_bytes(indices: Tensor) -> int:
+    """Bytes that the library holds for a packed structure: compact copy and expanded streams."""
+    return streams_of(indices).nbytes()

@@ -1,0 +1,180 @@
+// The C API: what it refuses, plans of several steps, and use from several threads and after fork.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <thread>
+
+#include "problem.h"
+
+namespace {
+
+sovs_status create(sovs_weights_desc desc) {
+    sovs_weights* weights = nullptr;
+    const sovs_status status = sovs_weights_create(&desc, &weights);
+    sovs_weights_destroy(weights);
+    return status;
+}
+
+struct Valid {
+    std::vector<std::int32_t> row_ptr{0, 2, 3};
+    std::vector<std::int32_t> indices{0, 3, 1};
+    std::vector<float> values{1, 2, 3};
+    sovs_weights_desc desc() const {
+        return {2, 4, 1, 1, 1, 1, row_ptr.data(), indices.data(), 32, values.data(), nullptr};
+    }
+};
+
+bool refused(const sovs_weights_desc& desc, const char* word) {
+    return create(desc) == SOVS_INVALID_ARGUMENT && std::strstr(sovs_last_error(), word) != nullptr;
+}
+
+}  // namespace
+
+TEST(damaged_weights_are_refused_with_a_reason) {
+    Valid v;
+    CHECK(create(v.desc()) == SOVS_OK);
+    auto d = v.desc();
+    d.block_rows = 3;
+    CHECK(refused(d, "block_rows"));
+    d = v.desc();
+    d.index_bits = 8;
+    CHECK(refused(d, "index_bits"));
+    d = v.desc();
+    d.row_ptr = nullptr;
+    CHECK(refused(d, "row_ptr"));
+    d = v.desc();
+    d.groups = 3;
+    CHECK(refused(d, "groups"));
+    v.indices = {0, 4, 1};
+    CHECK(refused(v.desc(), "inside"));
+    v.indices = {3, 3, 1};
+    CHECK(refused(v.desc(), "ascending"));
+    v = Valid();
+    v.row_ptr = {0, 2, 1};
+    CHECK(refused(v.desc(), "never to fall"));
+}
+
+TEST(plans_refuse_shapes_that_do_not_fit) {
+    const Valid v;
+    const auto desc = v.desc();
+    sovs_weights* weights = nullptr;
+    CHECK(sovs_weights_create(&desc, &weights) == SOVS_OK);
+    const auto finalize = [&](std::int64_t in_c, std::int64_t out_c, std::int64_t out_h, sovs_conv2d_params params) {
+        sovs_plan* plan = nullptr;
+        std::int32_t in = 0, out = 0;
+        sovs_plan_create(&plan);
+        sovs_plan_add_tensor(plan, 1, in_c, 5, 5, SOVS_NCHW, &in);
+        sovs_plan_add_tensor(plan, 1, out_c, out_h, 5, SOVS_NCHW, &out);
+        sovs_plan_add_conv2d(plan, weights, &params, nullptr, in, -1, out);
+        const sovs_status status = sovs_plan_finalize(plan, &in, 1, &out, 1, 1);
+        sovs_plan_destroy(plan);
+        return status;
+    };
+    const sovs_conv2d_params plain{1, 1, 0, 0, 1, 1, 0};
+    CHECK(finalize(4, 2, 5, plain) == SOVS_OK);
+    CHECK(finalize(3, 2, 5, plain) == SOVS_INVALID_ARGUMENT);
+    CHECK(finalize(4, 3, 5, plain) == SOVS_INVALID_ARGUMENT);
+    CHECK(finalize(4, 2, 4, plain) == SOVS_INVALID_ARGUMENT);
+    CHECK(finalize(4, 2, 5, {0, 1, 0, 0, 1, 1, 0}) == SOVS_INVALID_ARGUMENT);
+    CHECK(finalize(4, 2, 5, {1, 1, 0, 0, 0, 1, 0}) == SOVS_INVALID_ARGUMENT);
+    sovs_plan* plan = nullptr;
+    std::int32_t id = 0;
+    sovs_plan_create(&plan);
+    CHECK(sovs_plan_add_tensor(plan, 1, 0, 5, 5, SOVS_NCHW, &id) == SOVS_INVALID_ARGUMENT);
+    CHECK(sovs_plan_run(plan, nullptr, nullptr, 1) == SOVS_INVALID_ARGUMENT);
+    sovs_plan_destroy(plan);
+    sovs_weights_destroy(weights);
+}
+
+TEST(two_steps_in_one_plan_equal_two_plans) {
+    Problem first, second;
+    first.out_channels = 12;
+    first.relu = true;
+    second.in_channels = 12;
+    second.out_channels = 8;
+    second.kernel_h = second.kernel_w = 3;
+    second.pad_h = second.pad_w = 1;
+    second.residual = true;
+    second.seed = 2;
+    const Data a(first);
+    Data b(second);
+    b.residual = a.x;  // a skip connection
+    b.x = run(first, a);
+    const std::vector<float> expected = run(second, b);
+
+    sovs_weights *wa = a.weights(first), *wb = b.weights(second);
+    sovs_plan* plan = nullptr;
+    std::int32_t in = 0, middle = 0, out = 0;
+    CHECK(sovs_plan_create(&plan) == SOVS_OK);
+    CHECK(sovs_plan_add_tensor(plan, 1, 8, 8, 8, SOVS_NCHW, &in) == SOVS_OK);
+    CHECK(sovs_plan_add_tensor(plan, 1, 12, 8, 8, SOVS_NCHW, &middle) == SOVS_OK);
+    CHECK(sovs_plan_add_tensor(plan, 1, 8, 8, 8, SOVS_NCHW, &out) == SOVS_OK);
+    const sovs_conv2d_params one{1, 1, 0, 0, 1, 1, 1}, three{1, 1, 1, 1, 1, 1, 0};
+    CHECK(sovs_plan_add_conv2d(plan, wa, &one, nullptr, in, -1, middle) == SOVS_OK);
+    CHECK(sovs_plan_add_conv2d(plan, wb, &three, nullptr, middle, in, out) == SOVS_OK);
+    CHECK(sovs_plan_finalize(plan, &in, 1, &out, 1, 2) == SOVS_OK);
+    sovs_weights_destroy(wa);
+    sovs_weights_destroy(wb);
+    std::vector<float> y(expected.size());
+    const float* inputs[] = {a.x.data()};
+    float* outputs[] = {y.data()};
+    for (int again = 0; again < 2; ++again) {
+        CHECK(sovs_plan_run(plan, inputs, outputs, 2) == SOVS_OK);
+        CHECK(y == expected);
+    }
+    sovs_plan_destroy(plan);
+}
+
+TEST(sixteen_callers_share_one_plan) {
+    Problem p;
+    p.in_channels = 30;
+    p.out_channels = 20;
+    p.h = p.w = 25;
+    p.threads = 3;
+    const Data data(p);
+    sovs_weights* weights = data.weights(p);
+    sovs_plan* plan = plan_of(p, weights);
+    sovs_weights_destroy(weights);
+    const std::vector<float> expected = run(p, data, plan);
+    std::vector<std::thread> callers;
+    std::vector<int> wrong(16, 0);
+    for (int caller = 0; caller < 16; ++caller)
+        callers.emplace_back([&, caller] {
+            for (int i = 0; i < 20; ++i) {
+                std::vector<float> y(expected.size());
+                const float* inputs[] = {data.x.data()};
+                float* outputs[] = {y.data()};
+                if (sovs_plan_run(plan, inputs, outputs, p.threads) != SOVS_OK || y != expected) ++wrong[caller];
+            }
+        });
+    for (std::thread& caller : callers) caller.join();
+    for (const int count : wrong) CHECK(count == 0);
+    sovs_plan_destroy(plan);
+}
+
+TEST(a_forked_child_starts_its_own_threads) {
+    Problem p;
+    p.h = p.w = 64;
+    p.threads = 4;
+    const Data data(p);
+    const std::vector<float> expected = run(p, data);  // the parent's workers exist from here on
+    const pid_t child = fork();
+    if (child == 0) _exit(run(p, data) == expected ? 0 : 1);
+    int status = 1;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(run(p, data) == expected);
+}
+
+TEST(streams_are_freed_with_their_plans) {
+    Problem p;
+    const Data data(p);
+    sovs_weights* weights = data.weights(p);
+    const std::size_t compact = sovs_weights_bytes(weights);
+    sovs_plan* plan = plan_of(p, weights);
+    CHECK(sovs_weights_bytes(weights) > compact);
+    sovs_plan_destroy(plan);
+    CHECK(sovs_weights_bytes(weights) == compact);
+    sovs_weights_destroy(weights);
+}

@@ -1,0 +1,187 @@
+// Sparse convolution against the double-precision loop: shapes, layouts, tunings and threads.
+#include <algorithm>
+#include <string>
+
+#include "problem.h"
+
+namespace {
+
+std::string name_of(const Problem& p) {
+    const auto s = [](std::int64_t v) { return std::to_string(v) + " "; };
+    return "n " + s(p.n) + "in " + s(p.in_channels) + s(p.h) + s(p.w) + "out " + s(p.out_channels) + "kernel " +
+           s(p.kernel_h) + s(p.kernel_w) + "groups " + s(p.groups) + "stride " + s(p.stride_h) + s(p.stride_w) + "pad " +
+           s(p.pad_h) + s(p.pad_w) + "dilation " + s(p.dilation_h) + s(p.dilation_w) + "block " + s(p.block_rows) +
+           "layout " + s(p.layout) + "residual " + s(p.residual) + "relu " + s(p.relu) + "tuning " +
+           s(p.tuning.tile_rows) + s(p.tuning.tile_cols) + s(p.tuning.k_tile) + s(p.tuning.row_parts) +
+           s(p.tuning.panel) + "seed " + s(p.seed);
+}
+
+Problem random_problem(unsigned seed) {
+    std::mt19937 g(seed);
+    const auto pick = [&](std::initializer_list<std::int64_t> values) {
+        return *(values.begin() + g() % values.size());
+    };
+    Problem p;
+    p.seed = seed;
+    p.n = pick({1, 1, 2, 3});
+    p.groups = pick({1, 1, 1, 2});
+    p.block_rows = pick({1, 4});
+    p.in_channels = p.groups * pick({1, 3, 7, 16, 33});
+    p.out_channels = p.groups > 1 ? p.groups * 4 * pick({1, 3}) : pick({1, 4, 5, 18, 32});
+    p.kernel_h = pick({1, 1, 2, 3, 3, 5});
+    p.kernel_w = pick({1, 1, 2, 3, 3, 4});
+    if (g() % 3 == 0) p.kernel_h = p.kernel_w = 1;
+    p.stride_h = pick({1, 1, 1, 2, 3});
+    p.stride_w = pick({1, 1, 1, 2, 3});
+    p.dilation_h = pick({1, 1, 2});
+    p.dilation_w = pick({1, 1, 3});
+    p.pad_h = pick({0, 1, 2});
+    p.pad_w = pick({0, 1, 3});
+    p.h = std::max<std::int64_t>(pick({1, 2, 7, 13, 20}), p.dilation_h * (p.kernel_h - 1) + 1 - 2 * p.pad_h);
+    p.w = std::max<std::int64_t>(pick({1, 3, 7, 17, 40}), p.dilation_w * (p.kernel_w - 1) + 1 - 2 * p.pad_w);
+    p.bias = g() % 2;
+    p.residual = g() % 2;
+    p.relu = g() % 2;
+    p.wide_index = g() % 2;
+    p.layout = g() % 2 ? SOVS_NCHW : SOVS_NHWC;
+    p.density = 0.05 * static_cast<double>(g() % 20);
+    p.threads = static_cast<int>(pick({1, 2, 3}));
+    if (g() % 2) p.tuning = {pick({0, 1, 2, 3}), pick({0, 1, 5, 16, 100}), pick({0, 1, 4, 16}), pick({0, 1, 2, 5}), pick({0, 1, 2, 3})};
+    return p;
+}
+
+}  // namespace
+
+TEST(every_random_problem_matches_double_precision) {
+    for (unsigned seed = 1; seed <= 600; ++seed) {
+        const Problem p = random_problem(seed);
+        expect_right(p, name_of(p).c_str());
+    }
+}
+
+TEST(shapes_of_clip_match_double_precision) {
+    for (const std::int64_t block_rows : {1, 4})
+        for (const std::int64_t size : {1, 7, 14, 20, 49}) {
+            Problem p;
+            p.block_rows = block_rows;
+            p.in_channels = 70;
+            p.out_channels = 50;
+            p.h = p.w = size;
+            p.density = 0.1;
+            expect_right(p, name_of(p).c_str());
+            p.kernel_h = p.kernel_w = 3;
+            p.pad_h = p.pad_w = 1;
+            p.relu = true;
+            expect_right(p, name_of(p).c_str());
+        }
+}
+
+TEST(bits_do_not_depend_on_tiles_parts_panels_or_threads) {
+    Problem p;
+    p.in_channels = 40;
+    p.out_channels = 24;
+    p.h = 19;
+    p.w = 33;
+    p.kernel_h = p.kernel_w = 3;
+    p.pad_h = p.pad_w = 1;
+    for (const std::int64_t block_rows : {1, 4}) {
+        p.block_rows = block_rows;
+        p.tuning = {};
+        p.threads = 1;
+        const Data data(p);
+        const std::vector<float> expected = run(p, data);
+        for (const int threads : {1, 2, 4})
+            for (const std::int64_t panel : {1, 2, 3})
+                for (const std::int64_t k_tile : {1, 7, 40})
+                    for (const std::int64_t parts : {1, 3})
+                        for (const std::int64_t cols : {5, 33}) {
+                            p.threads = threads;
+                            p.tuning = {2, cols, k_tile, parts, panel};
+                            CHECK_SAYING(run(p, data) == expected, name_of(p));
+                        }
+    }
+}
+
+TEST(layouts_agree_bit_by_bit) {
+    Problem p;
+    p.n = 2;
+    p.in_channels = 20;
+    p.out_channels = 30;
+    p.residual = true;
+    const Data data(p);
+    const std::vector<float> nchw = run(p, data);
+    Problem q = p;
+    q.layout = SOVS_NHWC;
+    Data moved(q);
+    for (std::int64_t i = 0; i < p.n; ++i)
+        for (std::int64_t y = 0; y < p.h; ++y)
+            for (std::int64_t x = 0; x < p.w; ++x) {
+                for (std::int64_t c = 0; c < p.in_channels; ++c) moved.x[q.in_at(i, c, y, x)] = data.x[p.in_at(i, c, y, x)];
+                for (std::int64_t o = 0; o < p.out_channels; ++o)
+                    moved.residual[q.out_at(i, o, y, x)] = data.residual[p.out_at(i, o, y, x)];
+            }
+    const std::vector<float> nhwc = run(q, moved);
+    bool same = true;
+    for (std::int64_t i = 0; i < p.n; ++i)
+        for (std::int64_t o = 0; o < p.out_channels; ++o)
+            for (std::int64_t y = 0; y < p.h; ++y)
+                for (std::int64_t x = 0; x < p.w; ++x) same = same && nchw[p.out_at(i, o, y, x)] == nhwc[q.out_at(i, o, y, x)];
+    CHECK(same);
+}
+
+TEST(dense_weights_match_double_precision) {
+    for (const std::int64_t groups : {1, 2})
+        for (const std::int64_t kernel : {1, 3}) {
+            Problem p;
+            p.groups = groups;
+            p.in_channels = 10 * groups;
+            p.out_channels = 9 * groups;
+            p.kernel_h = p.kernel_w = kernel;
+            p.pad_h = p.pad_w = kernel / 2;
+            p.h = 11;
+            p.w = 23;
+            p.relu = true;
+            const Data data(p);
+            // torch's order: input channel, then taps.
+            std::vector<float> weight(data.dense.size());
+            const std::int64_t taps = kernel * kernel;
+            for (std::int64_t o = 0; o < p.out_channels; ++o)
+                for (std::int64_t c = 0; c < p.group_in(); ++c)
+                    for (std::int64_t t = 0; t < taps; ++t)
+                        weight[(o * p.group_in() + c) * taps + t] = data.dense[o * p.columns() + t * p.group_in() + c];
+            sovs_weights* weights = nullptr;
+            CHECK(sovs_weights_create_dense(p.out_channels, p.group_in(), kernel, kernel, groups, weight.data(),
+                                            data.bias.data(), &weights) == SOVS_OK);
+            sovs_plan* plan = plan_of(p, weights);
+            sovs_weights_destroy(weights);
+            CHECK(worst_error(p, data, run(p, data, plan)) <= 1.0);
+            sovs_plan_destroy(plan);
+        }
+}
+
+TEST(an_empty_weight_gives_the_bias) {
+    Problem p;
+    p.density = 0.0;
+    p.out_channels = 2;  // rows 0 and 1: neither the full nor the empty one of Data
+    const Data data(p);
+    CHECK(data.values.empty());
+    const std::vector<float> y = run(p, data);
+    CHECK(std::all_of(y.begin(), y.begin() + p.h * p.w, [&](float v) { return v == data.bias[0]; }));
+}
+
+TEST(nan_under_a_pruned_weight_does_not_spread_and_under_a_kept_one_does) {
+    Problem p;
+    p.in_channels = 2;
+    p.out_channels = 1;
+    p.density = 0.0;
+    p.relu = true;
+    Data data(p);
+    data.indices16 = {1};
+    data.row_ptr = {0, 1};
+    data.values = {2.0f};
+    data.x[p.in_at(0, 0, 3, 3)] = NAN;
+    data.x[p.in_at(0, 1, 5, 5)] = NAN;
+    const std::vector<float> y = run(p, data);
+    CHECK(!std::isnan(y[p.out_at(0, 0, 3, 3)]));
+    CHECK(std::isnan(y[p.out_at(0, 0, 5, 5)]));
+}

@@ -1,0 +1,153 @@
+// A convolution with everything that can vary, run through the C API and through a plain loop in double precision.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <random>
+#include <vector>
+
+#include "check.h"
+#include "sparse_ovs.h"
+
+struct Problem {
+    std::int64_t n = 1, in_channels = 8, h = 8, w = 8;
+    std::int64_t out_channels = 8, kernel_h = 1, kernel_w = 1, groups = 1;
+    std::int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1;
+    double density = 0.3;
+    std::int64_t block_rows = 1;
+    bool bias = true, residual = false, relu = false, wide_index = false;
+    sovs_layout layout = SOVS_NCHW;
+    sovs_tuning tuning{};
+    int threads = 1;
+    unsigned seed = 1;
+
+    std::int64_t out_h() const { return (h + 2 * pad_h - dilation_h * (kernel_h - 1) - 1) / stride_h + 1; }
+    std::int64_t out_w() const { return (w + 2 * pad_w - dilation_w * (kernel_w - 1) - 1) / stride_w + 1; }
+    std::int64_t group_in() const { return in_channels / groups; }
+    std::int64_t columns() const { return kernel_h * kernel_w * group_in(); }
+    std::int64_t block_row_count() const { return (out_channels + block_rows - 1) / block_rows; }
+    std::int64_t in_at(std::int64_t i, std::int64_t c, std::int64_t y, std::int64_t x) const {
+        return layout == SOVS_NCHW ? ((i * in_channels + c) * h + y) * w + x : ((i * h + y) * w + x) * in_channels + c;
+    }
+    std::int64_t out_at(std::int64_t i, std::int64_t o, std::int64_t y, std::int64_t x) const {
+        return layout == SOVS_NCHW ? ((i * out_channels + o) * out_h() + y) * out_w() + x
+                                   : ((i * out_h() + y) * out_w() + x) * out_channels + o;
+    }
+};
+
+// Activations and packed weights of a problem. Buffers are exactly as large as the shapes say, so that the address
+// sanitizer sees any access past them.
+struct Data {
+    std::vector<float> x, residual, bias, values, dense;  // dense: (out_channels, columns), tap-major
+    std::vector<std::int32_t> row_ptr{0}, indices32;
+    std::vector<std::uint16_t> indices16;
+
+    explicit Data(const Problem& p) {
+        std::mt19937 generator(p.seed);
+        std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
+        std::uniform_real_distribution<double> chance(0.0, 1.0);
+        x.resize(p.n * p.in_channels * p.h * p.w);
+        for (float& v : x) v = uniform(generator);
+        residual.resize(p.n * p.out_channels * p.out_h() * p.out_w());
+        for (float& v : residual) v = uniform(generator);
+        bias.resize(p.out_channels);
+        for (float& v : bias) v = uniform(generator);
+        dense.assign(p.out_channels * p.columns(), 0.0f);
+        for (std::int64_t row = 0; row < p.block_row_count(); ++row) {
+            // Every third row is empty and every fifth is full: both must work beside ordinary ones.
+            const double density = row % 3 == 2 ? 0.0 : row % 5 == 4 ? 1.0 : p.density;
+            for (std::int64_t k = 0; k < p.columns(); ++k) {
+                if (chance(generator) >= density) continue;
+                indices32.push_back(static_cast<std::int32_t>(k));
+                for (std::int64_t b = 0; b < p.block_rows; ++b) {
+                    const std::int64_t o = row * p.block_rows + b;
+                    values.push_back(o < p.out_channels ? uniform(generator) : 0.0f);
+                    if (o < p.out_channels) dense[o * p.columns() + k] = values.back();
+                }
+            }
+            row_ptr.push_back(static_cast<std::int32_t>(indices32.size()));
+        }
+        indices16.assign(indices32.begin(), indices32.end());
+    }
+
+    sovs_weights* weights(const Problem& p) const {
+        const sovs_weights_desc desc{p.out_channels, p.group_in(), p.kernel_h, p.kernel_w, p.groups, p.block_rows,
+                                     row_ptr.data(),
+                                     p.wide_index ? static_cast<const void*>(indices32.data()) : indices16.data(),
+                                     p.wide_index ? 32 : 16, values.data(), p.bias ? bias.data() : nullptr};
+        sovs_weights* created = nullptr;
+        CHECK_SAYING(sovs_weights_create(&desc, &created) == SOVS_OK, sovs_last_error());
+        return created;
+    }
+};
+
+inline sovs_plan* plan_of(const Problem& p, const sovs_weights* weights) {
+    sovs_plan* plan = nullptr;
+    std::int32_t ids[3] = {-1, -1, -1};
+    CHECK(sovs_plan_create(&plan) == SOVS_OK);
+    CHECK(sovs_plan_add_tensor(plan, p.n, p.in_channels, p.h, p.w, p.layout, &ids[0]) == SOVS_OK);
+    CHECK(sovs_plan_add_tensor(plan, p.n, p.out_channels, p.out_h(), p.out_w(), p.layout, &ids[2]) == SOVS_OK);
+    if (p.residual)
+        CHECK(sovs_plan_add_tensor(plan, p.n, p.out_channels, p.out_h(), p.out_w(), p.layout, &ids[1]) == SOVS_OK);
+    const sovs_conv2d_params params{p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, p.relu};
+    CHECK_SAYING(sovs_plan_add_conv2d(plan, weights, &params, &p.tuning, ids[0], ids[1], ids[2]) == SOVS_OK,
+                 sovs_last_error());
+    CHECK_SAYING(sovs_plan_finalize(plan, ids, p.residual ? 2 : 1, &ids[2], 1, p.threads) == SOVS_OK, sovs_last_error());
+    return plan;
+}
+
+inline std::vector<float> run(const Problem& p, const Data& data, const sovs_plan* plan) {
+    std::vector<float> y(p.n * p.out_channels * p.out_h() * p.out_w(), -77.0f);
+    const float* inputs[] = {data.x.data(), data.residual.data()};
+    float* outputs[] = {y.data()};
+    CHECK_SAYING(sovs_plan_run(plan, inputs, outputs, p.threads) == SOVS_OK, sovs_last_error());
+    return y;
+}
+
+inline std::vector<float> run(const Problem& p, const Data& data) {
+    sovs_weights* weights = data.weights(p);
+    sovs_plan* plan = plan_of(p, weights);
+    sovs_weights_destroy(weights);  // the plan keeps what it needs
+    std::vector<float> y = run(p, data, plan);
+    sovs_plan_destroy(plan);
+    return y;
+}
+
+// Largest error against the double-precision loop, as a multiple of what fp32 sums of that length may lose.
+inline double worst_error(const Problem& p, const Data& data, const std::vector<float>& y) {
+    double worst = 0.0;
+    for (std::int64_t i = 0; i < p.n; ++i)
+        for (std::int64_t o = 0; o < p.out_channels; ++o)
+            for (std::int64_t oy = 0; oy < p.out_h(); ++oy)
+                for (std::int64_t ox = 0; ox < p.out_w(); ++ox) {
+                    double sum = p.bias ? data.bias[o] : 0.0, size = std::fabs(sum);
+                    const std::int64_t first = o / (p.out_channels / p.groups) * p.group_in();
+                    for (std::int64_t ky = 0; ky < p.kernel_h; ++ky)
+                        for (std::int64_t kx = 0; kx < p.kernel_w; ++kx) {
+                            const std::int64_t iy = oy * p.stride_h + ky * p.dilation_h - p.pad_h;
+                            const std::int64_t ix = ox * p.stride_w + kx * p.dilation_w - p.pad_w;
+                            if (iy < 0 || iy >= p.h || ix < 0 || ix >= p.w) continue;
+                            for (std::int64_t c = 0; c < p.group_in(); ++c) {
+                                const double product =
+                                    static_cast<double>(
+                                        data.dense[o * p.columns() + (ky * p.kernel_w + kx) * p.group_in() + c]) *
+                                    data.x[p.in_at(i, first + c, iy, ix)];
+                                sum += product;
+                                size += std::fabs(product);
+                            }
+                        }
+                    const std::int64_t at = p.out_at(i, o, oy, ox);
+                    if (p.residual) {
+                        sum += data.residual[at];
+                        size += std::fabs(data.residual[at]);
+                    }
+                    if (p.relu && sum < 0) sum = 0;
+                    worst = std::fmax(worst, std::fabs(sum - y[at]) / (1e-6 * (size + 1.0)));
+                }
+    return worst;
+}
+
+inline void expect_right(const Problem& p, const char* what) {
+    const Data data(p);
+    const double error = worst_error(p, data, run(p, data));
+    CHECK_SAYING(error <= 1.0, std::string(what) + ": error " + std::to_string(error) + " times the bound");
+}
