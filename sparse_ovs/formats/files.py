@@ -1,0 +1,92 @@
+"""Files of tensors with a versioned JSON header: written atomically, read with clear errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+FORMAT_VERSION = 1
+_HEADER_KEY = "sparse_ovs"
+
+
+class FileFormatError(ValueError):
+    """A file that is damaged, foreign, or written by a newer version."""
+
+
+def write_file(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], header: dict[str, Any]) -> None:
+    """Writes tensors and header; a reader sees the old file or the whole new one, also after a crash.
+
+    Args:
+        path: the file; its folder must exist.
+        tensors: contiguous tensors by name.
+        header: JSON-able; the format version is added.
+    """
+    path = Path(path)
+    text = json.dumps({"format_version": FORMAT_VERSION, **header})
+    content = safetensors.torch.save(dict(tensors), metadata={_HEADER_KEY: text})
+    # In the same folder, so that the rename cannot cross file systems.
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files private; a saved model has the permissions of any new file.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # makes the rename itself durable
+    finally:
+        os.close(folder)
+
+
+def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors by name, and the header.
+
+    Raises:
+        FileNotFoundError: no such file.
+        FileFormatError: not a safetensors file, damaged, not of this library, or newer than it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a file, got none at {path}")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            header = _parse_header(path, metadata)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise FileFormatError(f"expected a whole safetensors file, got {path}: {error}") from error
+    return tensors, header
+
+
+def _parse_header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    if _HEADER_KEY not in metadata:
+        raise FileFormatError(f"expected a file written by sparse_ovs, got another one: {path}")
+    try:
+        header = json.loads(metadata[_HEADER_KEY])
+        version = header["format_version"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise FileFormatError(f"expected a readable header, got a damaged one in {path}") from error
+    if not isinstance(version, int) or version < 1:
+        raise FileFormatError(f"expected a format version, got {version!r} in {path}")
+    if version > FORMAT_VERSION:
+        raise FileFormatError(
+            f"expected format version {FORMAT_VERSION} or older, got {version} in {path}: "
+            "update sparse_ovs to read it"
+        )
+    return header

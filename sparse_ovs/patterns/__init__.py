@@ -1,0 +1,15 @@
+"""What may be zero: patterns of kept weights, and masks of the largest magnitudes in each pattern."""
+
+from sparse_ovs.patterns.layout import flatten_tap_major, unflatten_tap_major
+from sparse_ovs.patterns.masks import make_global_masks, make_mask
+from sparse_ovs.patterns.pattern import Pattern, check_density, parse_pattern
+
+__all__ = [
+    "Pattern",
+    "check_density",
+    "flatten_tap_major",
+    "make_global_masks",
+    "make_mask",
+    "parse_pattern",
+    "unflatten_tap_major",
+]
