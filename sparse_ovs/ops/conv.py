@@ -13,8 +13,8 @@ from sparse_ovs.threads import get_num_threads
 
 torch.library.define(
     "sparse_ovs::conv2d",
-    "(Tensor x, Tensor weight, Tensor? bias, Tensor[] norm, Tensor? residual, Tensor indices, Tensor row_ptr, "
-    "int block_rows, int[] stride, int[] padding, int[] dilation, int groups, float eps, bool relu) -> Tensor",
+    "(Tensor x, Tensor weight, Tensor mask, Tensor? bias, Tensor[] norm, Tensor? residual, Tensor indices, "
+    "Tensor row_ptr, int block_rows, int[] stride, int[] padding, int[] dilation, int groups, float eps, bool relu) -> Tensor",
     tags=(torch.Tag.needs_fixed_stride_order,),
 )
 
@@ -22,6 +22,7 @@ torch.library.define(
 def conv2d(
     x: Tensor,
     weight: Tensor,
+    mask: Tensor,
     bias: Tensor | None,
     norm: Sequence[Tensor],
     residual: Tensor | None,
@@ -41,10 +42,11 @@ def conv2d(
         x: (N, C, H, W) float32 on the CPU. channels_last stays channels_last; other strides are copied.
         weight: (O, C / groups, kh, kw) float32, dense with zeros. Only the places that the structure names are
             read; in-place writes through torch are noticed at the next call.
+        mask: bool like weight, True where the structure stores one; it masks the weight's gradient.
         bias: (O,) or None.
         norm: [] or [gamma, beta, running_mean, running_var], each (O,), of a BatchNorm with `eps`.
         residual: of the output's shape, added before the ReLU, or None.
-        indices, row_ptr, block_rows: structure of a `formats.PackedWeight`.
+        indices, row_ptr, block_rows: structure of a `formats.PackedWeight` (16-bit indices also as int16 bits).
         stride, padding, dilation: (vertical, horizontal).
 
     Returns:
@@ -55,6 +57,7 @@ def conv2d(
     return torch.ops.sparse_ovs.conv2d(
         x,
         weight,
+        mask,
         bias,
         list(norm),
         residual,
@@ -112,6 +115,7 @@ def _output_shape(
 def _conv2d_fake(
     x: Tensor,
     weight: Tensor,
+    mask: Tensor,
     bias: Tensor | None,
     norm: list[Tensor],
     residual: Tensor | None,
@@ -135,6 +139,7 @@ def _conv2d_fake(
 def _conv2d_cpu(
     x: Tensor,
     weight: Tensor,
+    mask: Tensor,
     bias: Tensor | None,
     norm: list[Tensor],
     residual: Tensor | None,
@@ -194,9 +199,9 @@ def _conv2d_cpu(
 
 
 def _conv2d_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-    x, weight, bias, norm, residual, indices, row_ptr, block_rows, stride, padding, dilation = inputs[:11]
-    groups, eps, relu = inputs[11:]
-    kept = [x, weight, *norm]
+    x, weight, mask, bias, norm, residual = inputs[:6]
+    stride, padding, dilation, groups, eps, relu = inputs[9:]
+    kept = [x, weight, mask, *norm]
     if bias is not None:
         kept.append(bias)
     if relu:
@@ -207,14 +212,11 @@ def _conv2d_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def
 
 
 def _conv2d_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
-    """Dense masked gradients: the weight holds zeros where the structure has none.
-
-    The caller masks the weight's gradient (SparseConv2d multiplies by its mask).
-    """
+    """Dense gradients, the weight's masked."""
     kept = list(ctx.saved_tensors)
-    x, weight = kept[:2]
-    norm = kept[2:6] if ctx.has_norm else []
-    bias = kept[2 + len(norm)] if ctx.has_bias else None
+    x, weight, mask = kept[:3]
+    norm = kept[3:7] if ctx.has_norm else []
+    bias = kept[3 + len(norm)] if ctx.has_bias else None
     if ctx.relu:
         grad = grad * (kept[-1] > 0)
     grad_residual = grad if ctx.has_residual else None
@@ -239,8 +241,10 @@ def _conv2d_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
         groups,
         [needs[0], True, True],
     )
+    grad_used = grad_used * mask
     if scale is None:
-        return (grad_x, grad_used, grad_shift if ctx.has_bias else None, [], grad_residual, *[None] * 9)
+        grad_bias = grad_shift if ctx.has_bias else None
+        return grad_x, grad_used, None, grad_bias, [], grad_residual, *[None] * 9
 
     # out = (conv(x) + bias - mean) * scale + beta, with scale = gamma * rsqrt(var + eps)
     gamma, _, mean, var = norm
@@ -256,6 +260,7 @@ def _conv2d_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
     return (
         grad_x,
         grad_used * scale[:, None, None, None],
+        None,
         grad_shift * scale if ctx.has_bias else None,
         grad_norm,
         grad_residual,

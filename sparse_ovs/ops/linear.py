@@ -14,7 +14,8 @@ from sparse_ovs.threads import get_num_threads
 
 torch.library.define(
     "sparse_ovs::linear",
-    "(Tensor x, Tensor weight, Tensor? bias, Tensor indices, Tensor row_ptr, int block_rows, bool relu) -> Tensor",
+    "(Tensor x, Tensor weight, Tensor mask, Tensor? bias, Tensor indices, Tensor row_ptr, int block_rows, "
+    "bool relu) -> Tensor",
     tags=(torch.Tag.needs_fixed_stride_order,),
 )
 
@@ -22,6 +23,7 @@ torch.library.define(
 def linear(
     x: Tensor,
     weight: Tensor,
+    mask: Tensor,
     bias: Tensor | None,
     indices: Tensor,
     row_ptr: Tensor,
@@ -33,13 +35,14 @@ def linear(
     Args:
         x: (..., I) float32 on the CPU; copied if not contiguous.
         weight: (O, I) float32, dense with zeros; see `conv2d`.
+        mask: bool like weight, True where the structure stores one; it masks the weight's gradient.
         bias: (O,) or None.
         indices, row_ptr, block_rows: structure of a `formats.PackedWeight`.
 
     Returns:
         (..., O) float32, contiguous.
     """
-    return torch.ops.sparse_ovs.linear(x, weight, bias, indices, row_ptr, block_rows, relu)
+    return torch.ops.sparse_ovs.linear(x, weight, mask, bias, indices, row_ptr, block_rows, relu)
 
 
 def linear_unsupported(
@@ -53,6 +56,7 @@ def linear_unsupported(
 def _linear_fake(
     x: Tensor,
     weight: Tensor,
+    mask: Tensor,
     bias: Tensor | None,
     indices: Tensor,
     row_ptr: Tensor,
@@ -66,6 +70,7 @@ def _linear_fake(
 def _linear_cpu(
     x: Tensor,
     weight: Tensor,
+    mask: Tensor,
     bias: Tensor | None,
     indices: Tensor,
     row_ptr: Tensor,
@@ -107,19 +112,20 @@ def _linear_cpu(
 
 
 def _linear_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-    x, weight, bias, _, _, _, relu = inputs
-    ctx.save_for_backward(x, weight, *([output] if relu else []))
+    x, weight, mask, bias, _, _, _, relu = inputs
+    ctx.save_for_backward(x, weight, mask, *([output] if relu else []))
     ctx.has_bias, ctx.relu = bias is not None, relu
 
 
 def _linear_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
-    """Dense masked gradients; the caller masks the weight's."""
-    x, weight, *output = ctx.saved_tensors
+    """Dense gradients, the weight's masked."""
+    x, weight, mask, *output = ctx.saved_tensors
     if ctx.relu:
         grad = grad * (output[0] > 0)
     rows = grad.reshape(-1, grad.shape[-1])
-    grad_weight = rows.T @ x.reshape(-1, x.shape[-1])
-    return grad @ weight, grad_weight, rows.sum(0) if ctx.has_bias else None, None, None, None, None
+    grad_weight = (rows.T @ x.reshape(-1, x.shape[-1])) * mask
+    grad_bias = rows.sum(0) if ctx.has_bias else None
+    return grad @ weight, grad_weight, None, grad_bias, None, None, None, None
 
 
 torch.library.register_autograd(

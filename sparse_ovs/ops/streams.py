@@ -26,6 +26,8 @@ def _gather(weight: Tensor, indices: Tensor, row_ptr: Tensor, block_rows: int) -
     out_channels, in_channels = weight.shape[:2]
     taps = weight[0, 0].numel()
     columns = indices.to(torch.int64)
+    if indices.dtype == torch.int16:
+        columns &= 0xFFFF  # the bits of a uint16
     block_row = torch.repeat_interleave(
         torch.arange(row_ptr.numel() - 1), row_ptr.diff().to(torch.int64)
     )
@@ -107,7 +109,7 @@ class LayerStreams:
                 weight4 = weight4 * scale[:, None, None, None]
             values = _gather(weight4, indices, row_ptr, block_rows).contiguous()
             bias = None if bias is None else bias.detach().contiguous()
-        index_bits = 16 if indices.dtype == torch.uint16 else 32
+        index_bits = 8 * indices.element_size()
         return NativeWeights(
             tuple(weight4.shape),
             groups,

@@ -1,0 +1,17 @@
+"""Drop-in sparse modules, and the in-place swap of a whole model."""
+
+from sparse_ovs.nn.attention import SparseMultiheadAttention
+from sparse_ovs.nn.conv import SparseConv2d
+from sparse_ovs.nn.linear import SparseLinear
+from sparse_ovs.nn.report import LayerReport, SparsifyReport
+from sparse_ovs.nn.sparsify import densify, sparsify
+
+__all__ = [
+    "LayerReport",
+    "SparseConv2d",
+    "SparseLinear",
+    "SparseMultiheadAttention",
+    "SparsifyReport",
+    "densify",
+    "sparsify",
+]

@@ -1,0 +1,278 @@
+"""In-place swap of a model's layers for sparse ones, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparse_ovs.nn.attention import SparseMultiheadAttention
+from sparse_ovs.nn.conv import SparseConv2d
+from sparse_ovs.nn.eligible import Candidate, Exclude, candidates
+from sparse_ovs.nn.fold import find_fold
+from sparse_ovs.nn.linear import SparseLinear
+from sparse_ovs.nn.measure import LayerRun, record_runs, slower_than_dense
+from sparse_ovs.nn.prune_import import resolve_pruned
+from sparse_ovs.nn.report import LayerReport, SparsifyReport
+from sparse_ovs.nn.structure import SparseWeight, check_engine
+from sparse_ovs.patterns import check_density, make_mask, parse_pattern
+
+# Above these densities the dense kernels of torch are expected to win, where nothing was measured: a sparse kernel
+# does about half the FLOPs a second of a dense one, with blocks of 4 about four fifths.
+_DENSE_ABOVE = {1: 0.5, 4: 0.8}
+
+
+def sparsify(
+    model: nn.Module,
+    pattern: str = "unstructured",
+    density: float | Mapping[str, float] | None = 0.1,
+    exclude: Exclude = (),
+    engine: str = "auto",
+    fold_bn: bool | str = False,
+    example_input: Any = None,
+    *,
+    masks: Mapping[str, Tensor] | None = None,
+) -> SparsifyReport:
+    """Replaces the model's Conv2d, Linear and MultiheadAttention modules by sparse ones, in place.
+
+    Parameters stay the same objects under the same names, with zeros written into `.weight`. A second call with the
+    same arguments changes nothing.
+
+    Args:
+        model: any module; a layer itself cannot be replaced in place, only children can.
+        pattern: "unstructured", "blockRxC", "n:m" or "channel".
+        density: kept fraction of each layer; by layer name (layers not named stay as they are); None takes the
+            zeros that are already there (and `weight_orig`/`weight_mask` pairs and parametrizations).
+        exclude: names, globs ("visual.attnpool.*") or module types to leave alone.
+        engine: "native" runs the native kernel wherever one exists, "dense" nowhere, "auto" where it is expected
+            to be faster, or with `example_input` where it was measured to be.
+        fold_bn: "eval" (or True) folds a BatchNorm and ReLU that follow a swapped convolution while in eval mode.
+        example_input: a tensor, or a tuple of arguments, for the model: each layer is timed on what reaches it.
+        masks: by layer name, instead of magnitude masks ("<name>.in_proj" and "<name>.out_proj" for attention).
+
+    Returns:
+        A report with one entry for each eligible layer and the reason where it stayed dense.
+
+    Raises:
+        ValueError, TypeError: an argument out of its range, a mask of the wrong shape, a name that is no layer.
+    """
+    spelling = str(parse_pattern(pattern))
+    check_engine(engine)
+    if fold_bn not in (False, True, "eval"):
+        raise ValueError(f"expected fold_bn False, True or 'eval', got {fold_bn!r}")
+    if isinstance(density, Mapping):
+        for value in density.values():
+            check_density(value)
+    elif density is not None:
+        check_density(density)
+
+    found = list(candidates(model, exclude))
+    _check_names(found, density if isinstance(density, Mapping) else {}, masks or {})
+    for candidate in found:
+        if not candidate.reason:
+            resolve_pruned(candidate.module)
+            _settle(candidate, spelling, density, masks or {}, engine)
+    _put_in_place(model, found)
+    if fold_bn:
+        _fold(model)
+    runs = {} if example_input is None else record_runs(model, found, example_input)
+    if engine == "auto":
+        for candidate in found:
+            _leave_dense_where_slower(candidate, runs.get(candidate.name))
+    return SparsifyReport([_report(c, runs.get(c.name)) for c in found])
+
+
+def densify(model: nn.Module) -> nn.Module:
+    """Undoes `sparsify`: plain torch modules with the zeros in their weights, BatchNorm and ReLU back in place."""
+    for module in list(model.modules()):
+        if isinstance(module, SparseConv2d) and module._fold is not None:
+            module._fold.set_active(False)
+            module._fold.norm.train(module.training)
+    replaced: dict[int, nn.Module] = {}
+    for parent in list(model.modules()):
+        if isinstance(parent, SparseMultiheadAttention):
+            continue  # its projections go with it
+        for name, child in parent._modules.items():
+            if isinstance(child, (SparseConv2d, SparseLinear, SparseMultiheadAttention)):
+                if id(child) not in replaced:
+                    replaced[id(child)] = child.to_dense()
+                parent._modules[name] = replaced[id(child)]
+    return model
+
+
+def _check_names(
+    found: list[Candidate], density: Mapping[str, float], masks: Mapping[str, Tensor]
+) -> None:
+    known = set()
+    for candidate in found:
+        known.add(candidate.name)
+        if candidate.kind == "attention":
+            known |= {f"{candidate.name}.in_proj", f"{candidate.name}.out_proj"}
+    for name in (*density, *masks):
+        if name not in known:
+            raise ValueError(f"expected the names of eligible layers, got {name!r}")
+
+
+def _wanted_mask(
+    weight: Tensor,
+    name: str,
+    owner: str,
+    pattern: str,
+    density: float | Mapping[str, float] | None,
+    masks: Mapping[str, Tensor],
+) -> Tensor | None:
+    """The mask for one weight; None where it is to stay as it is."""
+    if name in masks:
+        return masks[name]
+    if masks:
+        return None
+    if density is None:
+        return weight.detach() != 0
+    if isinstance(density, Mapping):
+        asked = density.get(name, density.get(owner))
+        return None if asked is None else make_mask(weight.detach(), pattern, asked)
+    return make_mask(weight.detach(), pattern, density)
+
+
+def _settle(
+    candidate: Candidate,
+    pattern: str,
+    density: float | Mapping[str, float] | None,
+    masks: Mapping[str, Tensor],
+    engine: str,
+) -> None:
+    """Replaces candidate.module by its sparse twin, or says why not."""
+    module, name = candidate.module, candidate.name
+    if isinstance(module, nn.MultiheadAttention):
+        weights = {"in_proj": module.in_proj_weight, "out_proj": module.out_proj.weight}
+        wanted = {
+            part: _wanted_mask(weight, f"{name}.{part}", name, pattern, density, masks)
+            for part, weight in weights.items()
+        }
+    else:
+        weights = {"": module.weight}
+        wanted = {"": _wanted_mask(module.weight, name, name, pattern, density, masks)}
+    if any(mask is None for mask in wanted.values()):
+        candidate.reason = "no density or mask was given for it"
+        return
+    if density is None and not masks and all(bool(mask.all()) for mask in wanted.values()):
+        candidate.reason = "no zeros"
+        return
+    # Masks that came from elsewhere need not follow the pattern: they are what they are.
+    spelling = pattern if density is not None and not masks else "unstructured"
+
+    if isinstance(module, SparseMultiheadAttention):
+        parts = {"in_proj": module.in_proj, "out_proj": module.out_proj}
+        for part, view in parts.items():
+            _update(view, wanted[part], spelling, engine)
+    elif isinstance(module, SparseWeight):
+        _update(module, wanted[""], spelling, engine)
+    elif isinstance(module, nn.MultiheadAttention):
+        candidate.module = SparseMultiheadAttention.from_dense(
+            module, wanted["in_proj"], wanted["out_proj"], spelling, engine
+        )
+        candidate.module.set_layer_name(name)
+    else:
+        twin = SparseConv2d if isinstance(module, nn.Conv2d) else SparseLinear
+        candidate.module = twin.from_dense(module, wanted[""], spelling, engine)
+        candidate.module.layer_name = name
+
+
+def _update(module: SparseWeight, mask: Tensor, pattern: str, engine: str) -> None:
+    """Re-masks a layer that is sparse already; nothing happens where the same is asked for again."""
+    same_count = pattern == module.pattern and int(mask.sum()) == int(module.mask.sum())
+    if not same_count and not torch.equal(mask.to(module.mask.device), module.mask):
+        module.pattern = pattern
+        module.set_mask(mask & module.mask if int(mask.sum()) < int(module.mask.sum()) else mask)
+    if engine != module.engine and engine != "auto":
+        module.engine, module._engine_reason = engine, ""
+        module._refresh_reason()
+
+
+def _put_in_place(model: nn.Module, found: list[Candidate]) -> None:
+    """A module that stands in several places is replaced in all of them."""
+    originals = dict(model.named_modules())
+    twins = {
+        id(originals[c.name]): c.module
+        for c in found
+        if c.name and originals[c.name] is not c.module
+    }
+    for candidate in found:
+        if not candidate.name and candidate.module is not model:
+            raise ValueError(
+                "expected a model whose children can be replaced, got a single layer: "
+                f"use {type(candidate.module).__name__}.from_dense"
+            )
+    for parent in list(model.modules()):
+        for name, child in parent._modules.items():
+            if child is not None and id(child) in twins:
+                parent._modules[name] = twins[id(child)]
+
+
+def _fold(model: nn.Module) -> None:
+    for parent in list(model.modules()):
+        for name, child in list(parent._modules.items()):
+            if isinstance(child, SparseConv2d) and child._fold is None:
+                fold = find_fold(parent, name, child.out_channels)
+                if fold is not None:
+                    child.__dict__["_fold"] = fold
+                    fold.set_active(not child.training)
+
+
+def _parts(module: nn.Module) -> list[SparseWeight]:
+    if isinstance(module, SparseMultiheadAttention):
+        return [module.in_proj, module.out_proj]
+    return [module] if isinstance(module, SparseWeight) else []
+
+
+def _leave_dense_where_slower(candidate: Candidate, run: LayerRun | None) -> None:
+    parts = _parts(candidate.module)
+    if not parts or any(part.reason for part in parts):
+        return
+    if run is not None:
+        reason = slower_than_dense(candidate.module, run)
+        if reason:
+            for part in parts:
+                part.run_dense(reason)
+        return
+    for part in parts:
+        limit = _DENSE_ABOVE[part.block_rows]
+        if part.density > limit:
+            part.run_dense(f"dense is expected to be faster above density {limit}")
+
+
+def _report(candidate: Candidate, run: LayerRun | None) -> LayerReport:
+    parts = _parts(candidate.module)
+    if parts:
+        kept = sum(int(part.mask.sum()) for part in parts)
+        total = sum(part.mask.numel() for part in parts)
+        packed = sum(part.packed_bytes() for part in parts)
+        reason = next((part.reason for part in parts if part.reason), "")
+        density, pattern = kept / total, parts[0].pattern
+        shape = tuple(parts[0].weight.shape)
+    else:
+        weight = getattr(candidate.module, "weight", None)
+        if weight is None:  # attention
+            weight = candidate.module.in_proj_weight
+            if weight is None:
+                weight = candidate.module.q_proj_weight
+        total = weight.numel()
+        if candidate.kind == "attention":
+            total += candidate.module.out_proj.weight.numel()
+        packed, reason, pattern = 4 * total, candidate.reason, ""
+        density = float((weight.detach() != 0).double().mean())
+        shape = tuple(weight.shape)
+    return LayerReport(
+        name=candidate.name,
+        kind=candidate.kind,
+        shape=shape,
+        pattern=pattern,
+        density=density,
+        backend="dense" if reason else "native",
+        reason=reason,
+        macs=None if run is None else run.macs,
+        bytes_dense=4 * total,
+        bytes_sparse=packed,
+    )

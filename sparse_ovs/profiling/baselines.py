@@ -1,0 +1,91 @@
+"""The dense baselines: everything that torch offers to make the masked dense model fast."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch._dynamo
+import torch._inductor.config
+from torch import Tensor, nn
+
+Maps = Sequence[Tensor]
+Run = Callable[[], Maps]
+
+BASELINES = ("eager", "channels_last", "compiled", "frozen")
+
+
+@dataclass
+class DenseBaselines:
+    """What could be built: runs by name, and the reason for each that could not."""
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def build_baselines(
+    dense: nn.Module,
+    x: Tensor,
+    names: Sequence[str] = BASELINES,
+    on_build: Callable[[str], None] = lambda name: None,
+) -> DenseBaselines:
+    """Builds and warms up the dense baselines; one that fails does not stop the others.
+
+    Compiled graphs of other models in this process are dropped (torch._dynamo.reset), and will compile again.
+
+    Args:
+        dense: in eval mode; not changed.
+        x: (N, C, H, W), the input of every run.
+        names: some of BASELINES. Compiled models run in channels_last, the faster layout for convolutions.
+        on_build: called with the name of the baseline before it is built.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    unknown = set(names) - set(BASELINES)
+    if unknown:
+        raise ValueError(f"expected baselines of {', '.join(BASELINES)}, got {sorted(unknown)[0]!r}")
+    torch._dynamo.reset()
+    built = DenseBaselines()
+    for name in names:
+        on_build(name)
+        try:
+            with torch.no_grad():
+                built.runs[name] = _build(name, dense, x)
+        except Exception as error:  # a compiler may fail in any way: no C++ compiler, unknown op, its own bug
+            built.failures[name] = _first_line(error)
+    return built
+
+
+def _build(name: str, dense: nn.Module, x: Tensor) -> Run:
+    if name == "eager":
+        return _warm(copy.deepcopy(dense).eval(), x)
+    model = copy.deepcopy(dense).eval().to(memory_format=torch.channels_last)
+    x = x.to(memory_format=torch.channels_last)
+    if name == "channels_last":
+        return _warm(model, x)
+    # Freezing is looked up while dynamo traces and while inductor compiles, so it has to hold for the first calls.
+    # As an option of the backend it also keeps the two compiled models from sharing one graph.
+    freezing = name == "frozen"
+    compiled = torch.compile(model, dynamic=False, options={"freezing": freezing})
+    with torch._inductor.config.patch(freezing=freezing):
+        return _warm(compiled, x)
+
+
+def _warm(model: Callable[[Tensor], Maps], x: Tensor) -> Run:
+    """A run of the model on x that has already happened twice."""
+
+    def run() -> Maps:
+        with torch.no_grad():
+            return model(x)
+
+    run()
+    run()
+    return run
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,156 @@
+"""What a profile says: the JSON record, and what only the printed report adds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+
+from sparse_ovs.profiling.timing import Ratio
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One conv, linear or attention. MACs over the whole batch; bytes of its weights and bias; times in ms.
+
+    `ms_dense` and `ms_sparse` are of eager modules under hooks: they show where time goes and are not part of the
+    speedup. `bytes_sparse` is the packed size where the layer runs sparse. `reason` says why it runs dense.
+    """
+
+    name: str
+    stage: str
+    kind: str
+    shape: tuple[int, ...]
+    pattern: str | None
+    density: float
+    macs_dense: int
+    macs_sparse: int
+    bytes_dense: int
+    bytes_sparse: int
+    ms_dense: float
+    ms_sparse: float
+    backend: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Eager milliseconds of every leaf module of one stage, norms and activations included."""
+
+    stage: str
+    ms_dense: float
+    ms_sparse: float
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What the printed report says beyond the record.
+
+    Attributes:
+        best: name of the fastest dense baseline, the one that `speedup` is against.
+        ratio: of that baseline over ours, with its spread.
+        failures: reasons by baseline that could not be built.
+        stages: times by stage; `between` is what happens between the modules (adds, reshapes).
+        eager: the eager baseline that the times by layer are of.
+        rounds: samples behind each time.
+        weights: where the weights are from, in words.
+    """
+
+    best: str
+    ratio: Ratio
+    failures: dict[str, str]
+    stages: Sequence[StageTimes]
+    between: StageTimes
+    eager: str
+    rounds: int
+    weights: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One measured encoder; `to_dict` is the record that is written as JSON.
+
+    Attributes:
+        density: the one asked for, or "weights": the zeros that the weights came with.
+        profile: how the density is spread over the layers: "uniform", "trained" or a file; None with "weights".
+        size: (H, W) of the input in pixels.
+        dense_ms: medians of the dense baselines, None where one could not be built.
+        sparse_ms: median of ours.
+        speedup: median over the rounds of (the fastest dense baseline / ours).
+        max_rel_err: largest max|a - b| / max|b| over the maps, b from the dense model with the same weights.
+    """
+
+    model: str
+    pattern: str
+    density: float | str
+    profile: str | None
+    mode: str
+    size: tuple[int, int]
+    batch: int
+    threads: int
+    isa: str
+    cpu: str
+    torch: str
+    dense_ms: dict[str, float | None]
+    sparse_ms: float
+    speedup: float
+    macs_dense: int
+    macs_sparse: int
+    params_dense: int
+    params_kept: int
+    bytes_dense: int
+    bytes_sparse: int
+    max_rel_err: float
+    layers: Sequence[LayerRow]
+    extras: Extras = field(repr=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain types only, ready for json.dumps."""
+        record = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extras"}
+        record["size"] = list(self.size)
+        record["layers"] = [asdict(row) | {"shape": list(row.shape)} for row in self.layers]
+        return record
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """The layers of one stage summed up; times as in StageTimes, bytes and MACs as in LayerRow."""
+
+    stage: str
+    layers: int
+    density: float
+    macs_dense: int
+    macs_sparse: int
+    bytes_dense: int
+    bytes_sparse: int
+    ms_dense: float
+    ms_sparse: float
+
+
+def stage_rows(profile: Profile) -> list[StageRow]:
+    """One row a stage, in the order of the encoder; a stage without weighted layers has zeros."""
+    rows = []
+    for times in profile.extras.stages:
+        inside = [row for row in profile.layers if row.stage == times.stage]
+        weights = [_weight_count(row) for row in inside]
+        kept = sum(row.density * count for row, count in zip(inside, weights, strict=True))
+        rows.append(
+            StageRow(
+                times.stage,
+                len(inside),
+                kept / sum(weights) if inside else 1.0,
+                sum(row.macs_dense for row in inside),
+                sum(row.macs_sparse for row in inside),
+                sum(row.bytes_dense for row in inside),
+                sum(row.bytes_sparse for row in inside),
+                times.ms_dense,
+                times.ms_sparse,
+            )
+        )
+    return rows
+
+
+def _weight_count(row: LayerRow) -> int:
+    count = 1
+    for size in row.shape:
+        count *= size
+    return count
