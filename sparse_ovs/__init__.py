@@ -1,5 +1,7 @@
 """sparse_ovs: pruned CLIP image encoders that really run faster, for open-vocabulary segmentation."""
 
+from sparse_ovs.backbones import create_backbone, timm_models  # timm_models registers its models
+from sparse_ovs.checkpoint import load, save
 from sparse_ovs.nn import densify, sparsify
 from sparse_ovs.patterns import make_global_masks, make_mask
 from sparse_ovs.threads import get_num_threads, set_num_threads
@@ -7,10 +9,14 @@ from sparse_ovs.threads import get_num_threads, set_num_threads
 __version__ = "0.1.0"
 
 __all__ = [
+    "create_backbone",
     "densify",
     "get_num_threads",
+    "load",
     "make_global_masks",
     "make_mask",
+    "save",
     "set_num_threads",
     "sparsify",
+    "timm_models",
 ]

@@ -1,0 +1,18 @@
+"""CLIP image encoders as backbones: timm's features_only contract over open_clip's models, sparse or dense."""
+
+from sparse_ovs.backbones.clip_parts import ClipParts
+from sparse_ovs.backbones.create import create_backbone
+from sparse_ovs.backbones.density_profile import load_density_profile
+from sparse_ovs.backbones.masks import load_masks
+from sparse_ovs.backbones.trunk import Backbone, default_scope
+from sparse_ovs.backbones.weights import PretrainedUnavailable
+
+__all__ = [
+    "Backbone",
+    "ClipParts",
+    "PretrainedUnavailable",
+    "create_backbone",
+    "default_scope",
+    "load_density_profile",
+    "load_masks",
+]

@@ -1,0 +1,119 @@
+"""create_backbone: construct, load, prune, swap."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import open_clip
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from torch import Tensor, nn
+
+from sparse_ovs.backbones.clip_parts import ClipParts
+from sparse_ovs.backbones.convnext import ConvNeXtTrunk
+from sparse_ovs.backbones.density_profile import load_density_profile
+from sparse_ovs.backbones.masks import load_masks
+from sparse_ovs.backbones.resnet import ResNetTrunk
+from sparse_ovs.backbones.trunk import Backbone
+from sparse_ovs.backbones.vit import ViTTrunk
+from sparse_ovs.backbones.weights import build_model
+from sparse_ovs.nn import SparsifyReport, sparsify
+
+
+def create_backbone(
+    name: str,
+    pretrained: str | os.PathLike[str] | None = None,
+    density: float | str | None = None,
+    pattern: str = "unstructured",
+    mask: str | os.PathLike[str] | Mapping[str, Tensor] | None = None,
+    out_indices: Sequence[int] | None = None,
+    *,
+    profile: str | os.PathLike[str] = "uniform",
+    engine: str = "auto",
+    fold_bn: bool | str = False,
+    example_input: Any = None,
+) -> Backbone:
+    """A CLIP image encoder as a backbone, in eval mode.
+
+    Args:
+        name: an open_clip model of the ResNet, ViT or ConvNeXt family ("RN50", "ViT-B-16", "convnext_base", ...).
+        pretrained: None (random weights), a tag ("openai"), or a path: an open_clip state_dict, OpenAI's JIT archive,
+            or a file written by `sparse_ovs.save`.
+        density: kept fraction of the default scope's weights (see default_scope); None leaves the encoder dense, or
+            takes the mask; "weights" takes the zeros that are already there.
+        pattern: see `sparse_ovs.make_mask`.
+        mask: masks by layer name, or a file of them (see load_masks); instead of magnitude masks.
+        out_indices: which features to return; by default strides 4 to 32, or four blocks of a ViT.
+        profile: densities by layer (see load_density_profile).
+        engine, fold_bn, example_input: see `sparse_ovs.sparsify`.
+
+    Returns:
+        A Backbone; its `.report` tells what was swapped (None where nothing was).
+
+    Raises:
+        ValueError, FileNotFoundError: an argument out of its range.
+        PretrainedUnavailable: weights that cannot be downloaded.
+    """
+    from sparse_ovs import checkpoint
+
+    saved = checkpoint.read_if_ours(pretrained)
+    final_name, model = build_model(name, None if saved is not None else pretrained)
+    backbone = _trunk(final_name, model, out_indices)
+    backbone.config = {"name": final_name, "out_indices": list(backbone.out_indices)}
+    backbone.report = None
+    if saved is not None:
+        checkpoint.fill(backbone, saved)
+    if density is not None or mask is not None:
+        backbone.report = _prune(
+            backbone, density, pattern, mask, profile, engine, fold_bn, example_input
+        )
+    return backbone.eval()
+
+
+def _trunk(name: str, model: nn.Module, out_indices: Sequence[int] | None) -> Backbone:
+    visual: Any = model.visual
+    backbone: Backbone
+    if isinstance(visual, open_clip.modified_resnet.ModifiedResNet):
+        backbone = ResNetTrunk(visual, out_indices)
+    elif isinstance(visual, open_clip.transformer.VisionTransformer):
+        if visual.class_embedding is None:
+            raise ValueError(f"expected a ViT with a class token, got {name!r}")
+        backbone = ViTTrunk(visual, out_indices)
+    elif hasattr(visual, "trunk") and {"stem", "stages"} <= dict(visual.trunk.named_children()).keys():
+        backbone = ConvNeXtTrunk(visual, out_indices)
+    else:
+        raise ValueError(
+            f"expected a model of the ResNet, ViT or ConvNeXt family, got {name!r} ({type(visual).__name__})"
+        )
+    backbone.clip = ClipParts(name, model)
+    backbone.preprocess = image_transform_v2(
+        PreprocessCfg(**visual.preprocess_cfg), is_train=False
+    )
+    return backbone
+
+
+def _prune(
+    backbone: Backbone,
+    density: float | str | None,
+    pattern: str,
+    mask: str | os.PathLike[str] | Mapping[str, Tensor] | None,
+    profile: str | os.PathLike[str],
+    engine: str,
+    fold_bn: bool | str,
+    example_input: Any,
+) -> SparsifyReport:
+    scope = backbone.scope()
+    options: dict[str, Any] = {
+        "engine": engine,
+        "fold_bn": fold_bn,
+        "example_input": example_input,
+    }
+    if mask is not None:
+        return sparsify(backbone, pattern, None, masks=load_masks(mask), **options)
+    if density == "weights":
+        return sparsify(backbone, pattern, None, **options)
+    if isinstance(density, str) or density is None:
+        raise ValueError(f"expected a density or 'weights', got {density!r}")
+    densities = load_density_profile(profile, density, scope)
+    return sparsify(backbone, pattern, densities, **options)

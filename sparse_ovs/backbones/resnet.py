@@ -1,0 +1,48 @@
+"""CLIP ResNets: open_clip's ModifiedResNet without its attention pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from sparse_ovs.backbones.trunk import Backbone, layers_of
+
+_STAGES = ("layer1", "layer2", "layer3", "layer4")
+
+
+class ResNetTrunk(Backbone):
+    """Features 0 to 4: the stem at stride 2 (before its pooling), and layer1 to layer4 at strides 4 to 32.
+
+    Module names are open_clip's (`layer1.0.conv1`); any input size works.
+    """
+
+    def __init__(self, visual: nn.Module, out_indices: Sequence[int] | None) -> None:
+        super().__init__()
+        for name, child in visual.named_children():
+            if name != "attnpool":
+                self.add_module(name, child)
+        width = self.conv3.out_channels
+        features = [{"num_chs": width, "reduction": 2, "module": "act3"}]
+        for stage, name in enumerate(_STAGES):
+            features.append(
+                {"num_chs": width * 4 * 2**stage, "reduction": 4 * 2**stage, "module": name}
+            )
+        self._set_features(features, (1, 2, 3, 4) if out_indices is None else out_indices)
+
+    def scope(self) -> list[str]:
+        return layers_of(self, tuple(f"{name}." for name in _STAGES))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = self.act1(self.bn1(self.conv1(x)))
+        x = self.act2(self.bn2(self.conv2(x)))
+        x = self.act3(self.bn3(self.conv3(x)))
+        maps = [x] if 0 in self.out_indices else []
+        x = self.avgpool(x)
+        for index, stage in enumerate((self.layer1, self.layer2, self.layer3, self.layer4), 1):
+            if index > self.out_indices[-1]:
+                break
+            x = stage(x)
+            if index in self.out_indices:
+                maps.append(x)
+        return maps

@@ -1,0 +1,70 @@
+"""What every backbone offers: maps in timm's features_only contract, preprocessing, and CLIP's other parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from timm.models._features import FeatureInfo
+from torch import Tensor, nn
+
+from sparse_ovs.backbones.clip_parts import ClipParts
+
+
+class Backbone(nn.Module):
+    """Image (N, 3, H, W) -> list of maps, one for each of `out_indices`.
+
+    Attributes:
+        feature_info: timm's FeatureInfo: channels(), reduction(), module_name(), get_dicts(), len, [].
+        preprocess: PIL image -> (3, H, W), as the model was trained.
+        clip: ClipParts; follows `.to()` but is no submodule.
+        config: what create_backbone was called with, for files.
+    """
+
+    feature_info: FeatureInfo
+    preprocess: Callable[..., Tensor]
+    clip: ClipParts
+    config: dict[str, Any]
+
+    def _set_features(self, features: list[dict[str, Any]], out_indices: Sequence[int]) -> None:
+        """Raises ValueError where an index names no feature."""
+        indices = tuple(out_indices)
+        if not indices or any(not 0 <= i < len(features) for i in indices):
+            raise ValueError(
+                f"expected out_indices from 0 to {len(features) - 1}, got {list(out_indices)}"
+            )
+        if list(indices) != sorted(set(indices)):
+            raise ValueError(f"expected rising out_indices, got {list(out_indices)}")
+        self.out_indices = indices
+        self.feature_info = FeatureInfo(features, indices)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
+        result = super()._apply(fn, recurse)
+        if "clip" in self.__dict__:
+            self.clip.model._apply(fn, recurse)
+        return result
+
+    def scope(self) -> list[str]:
+        """Names of the layers that pruning covers by default."""
+        raise NotImplementedError
+
+
+def default_scope(model: Backbone) -> list[str]:
+    """Names of the layers that pruning covers by default: the 52 convolutions of layer1-4 for RN50, the projections of
+    the blocks for ViT, the pointwise layers of the stages for ConvNeXt."""
+    return model.scope()
+
+
+def layers_of(model: nn.Module, prefixes: tuple[str, ...]) -> list[str]:
+    """Convolutions (not depthwise), linears and attentions under the prefixes, in module order."""
+    names = []
+    inside: set[int] = set()
+    for name, module in model.named_modules():
+        if not name.startswith(prefixes) or id(module) in inside:
+            continue
+        if isinstance(module, nn.MultiheadAttention):
+            inside.add(id(module.out_proj))
+            names.append(name)
+        elif isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1):
+            names.append(name)
+    return names
