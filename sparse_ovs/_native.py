@@ -101,7 +101,9 @@ def _library() -> ctypes.CDLL:
     place = next((p for p in places if p.is_file()), None)
     if place is None:
         looked = ", ".join(str(p) for p in places)
-        raise NativeLibraryError(f"expected the compiled library {_library_name()}, got none in {looked}")
+        raise NativeLibraryError(
+            f"expected the compiled library {_library_name()}, got none in {looked}"
+        )
     try:
         lib = ctypes.CDLL(str(place))
         lib.sovs_abi_version.restype = ctypes.c_int32
@@ -248,9 +250,7 @@ class ConvPlan:
 
     def _tensor(self, shape: Sequence[int], layout: int) -> int:
         name = ctypes.c_int32()
-        _check(
-            _library().sovs_plan_add_tensor(self._handle, *shape, layout, ctypes.byref(name))
-        )
+        _check(_library().sovs_plan_add_tensor(self._handle, *shape, layout, ctypes.byref(name)))
         return name.value
 
     def run(self, inputs: Sequence[int], output: int, threads: int) -> None:

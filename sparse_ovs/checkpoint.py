@@ -80,7 +80,9 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     try:
         for key, info in header["layers"].items():
             values, indices, row_ptr = (tensors.pop(f"{key}.{part}") for part in _PARTS)
-            packed = PackedWeight(values, indices, row_ptr, tuple(info["shape"]), info["block_rows"])
+            packed = PackedWeight(
+                values, indices, row_ptr, tuple(info["shape"]), info["block_rows"]
+            )
             tensors[key] = packed.to_dense()
             # Slots of a block that the mask leaves out hold zero.
             mask = packed.mask()
@@ -88,7 +90,9 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
             patterns[info["layer"]] = str(info["pattern"])
         return Checkpoint(tensors, masks, patterns, header["model"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FileFormatError(f"expected whole packed layers, got damaged ones in {path}: {error}") from error
+        raise FileFormatError(
+            f"expected whole packed layers, got damaged ones in {path}: {error}"
+        ) from error
 
 
 def read_if_ours(path: str | os.PathLike[str] | None) -> Checkpoint | None:
@@ -114,14 +118,21 @@ def fill(model: nn.Module, content: Checkpoint) -> None:
     for kind, names in (
         ("misses", sorted(set(own) - set(content.state))),
         ("has unknown", sorted(set(content.state) - set(own))),
-        ("has another shape of", sorted(k for k, v in content.state.items() if k in own and own[k].shape != v.shape)),
+        (
+            "has another shape of",
+            sorted(k for k, v in content.state.items() if k in own and own[k].shape != v.shape),
+        ),
     ):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise FileFormatError(f"expected a file that fits the model, got one that {kind} {names[0]}{more}")
+            raise FileFormatError(
+                f"expected a file that fits the model, got one that {kind} {names[0]}{more}"
+            )
     for _, name, layer in _sparse_weights(model):
         if name not in content.masks:
-            layer.set_mask(torch.ones_like(layer.mask))  # dense in the file: nothing may be masked away
+            layer.set_mask(
+                torch.ones_like(layer.mask)
+            )  # dense in the file: nothing may be masked away
     with torch.no_grad():
         for _, name, layer in _sparse_weights(model):
             if name in content.masks:

@@ -80,16 +80,17 @@ def _trunk(name: str, model: nn.Module, out_indices: Sequence[int] | None) -> Ba
         if visual.class_embedding is None:
             raise ValueError(f"expected a ViT with a class token, got {name!r}")
         backbone = ViTTrunk(visual, out_indices)
-    elif hasattr(visual, "trunk") and {"stem", "stages"} <= dict(visual.trunk.named_children()).keys():
+    elif (
+        hasattr(visual, "trunk")
+        and {"stem", "stages"} <= dict(visual.trunk.named_children()).keys()
+    ):
         backbone = ConvNeXtTrunk(visual, out_indices)
     else:
         raise ValueError(
             f"expected a model of the ResNet, ViT or ConvNeXt family, got {name!r} ({type(visual).__name__})"
         )
     backbone.clip = ClipParts(name, model)
-    backbone.preprocess = image_transform_v2(
-        PreprocessCfg(**visual.preprocess_cfg), is_train=False
-    )
+    backbone.preprocess = image_transform_v2(PreprocessCfg(**visual.preprocess_cfg), is_train=False)
     return backbone
 
 

@@ -52,7 +52,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             return safetensors.torch.load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # safetensors, pickle, zipfile and torch each raise their own
-        raise ValueError(f"expected a file of masks, got a damaged or foreign one: {path}") from error
+        raise ValueError(
+            f"expected a file of masks, got a damaged or foreign one: {path}"
+        ) from error
     for key in ("backbone", "state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

@@ -14,7 +14,12 @@ from sparse_ovs.nn import sparsify
 
 __all__ = ["sparse_resnet50_clip"]
 
-_CONVS = {"conv1_1x1.conv": "conv1", "conv2_kxk.conv": "conv2", "conv3_1x1.conv": "conv3", "shortcut.conv.conv": "downsample.0"}
+_CONVS = {
+    "conv1_1x1.conv": "conv1",
+    "conv2_kxk.conv": "conv2",
+    "conv3_1x1.conv": "conv3",
+    "shortcut.conv.conv": "downsample.0",
+}
 
 
 @register_model
@@ -33,7 +38,9 @@ def sparse_resnet50_clip(
     `sparse_ovs.create_backbone`; masks go by open_clip's or by timm's layer names.
     """
     model = byobnet.resnet50_clip(pretrained=pretrained, **kwargs)
-    names = {_open_clip_name(name): name for name, _ in model.named_modules() if _open_clip_name(name)}
+    names = {
+        _open_clip_name(name): name for name, _ in model.named_modules() if _open_clip_name(name)
+    }
     if mask is not None:
         masks = {names.get(name, name): value for name, value in load_masks(mask).items()}
         sparsify(model, pattern, None, engine=engine, fold_bn=fold_bn, masks=masks)

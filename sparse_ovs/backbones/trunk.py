@@ -65,6 +65,8 @@ def layers_of(model: nn.Module, prefixes: tuple[str, ...]) -> list[str]:
         if isinstance(module, nn.MultiheadAttention):
             inside.add(id(module.out_proj))
             names.append(name)
-        elif isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1):
+        elif isinstance(module, nn.Linear) or (
+            isinstance(module, nn.Conv2d) and module.groups == 1
+        ):
             names.append(name)
     return names

@@ -64,7 +64,9 @@ def build_model(name: str, pretrained: str | os.PathLike[str] | None) -> tuple[s
 
 def _create(name: str, pretrained: str | None) -> nn.Module:
     # Without weights open_clip logs a warning; here random weights are what was asked for.
-    return open_clip.create_model(name, pretrained=pretrained, load_weights=pretrained is not None).eval()
+    return open_clip.create_model(
+        name, pretrained=pretrained, load_weights=pretrained is not None
+    ).eval()
 
 
 def _download(name: str, tag: str) -> nn.Module:
@@ -118,7 +120,9 @@ def read_state_dict(path: Path) -> tuple[dict[str, Tensor], bool]:
             return dict(state), True
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # safetensors, zipfile, pickle and torch each raise their own
-        raise ValueError(f"expected a file of weights, got a damaged or foreign one: {path}") from error
+        raise ValueError(
+            f"expected a file of weights, got a damaged or foreign one: {path}"
+        ) from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(f"expected a state_dict in {path}, got {type(content).__name__}")
@@ -151,10 +155,17 @@ def fill_model(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
     missing = sorted(expected - optional - set(state))
     extra = sorted(set(state) - set(own) - {"attn_mask"})
     wrong = sorted(k for k in expected & set(state) if own[k].shape != state[k].shape)
-    for problem, names in (("without", missing), ("with unknown", extra), ("with other shapes of", wrong)):
+    for problem, names in (
+        ("without", missing),
+        ("with unknown", extra),
+        ("with other shapes of", wrong),
+    ):
         if names:
             raise ValueError(
                 f"expected weights that fit the model, got {source} {problem} {names[0]}"
                 + (f" and {len(names) - 1} more" if len(names) > 1 else "")
             )
-    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items() if k in own}, strict=False)
+    model.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in state.items() if k in own},
+        strict=False,
+    )

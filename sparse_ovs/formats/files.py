@@ -21,7 +21,9 @@ class FileFormatError(ValueError):
     """A file that is damaged, foreign, or written by a newer version."""
 
 
-def write_file(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], header: dict[str, Any]) -> None:
+def write_file(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], header: dict[str, Any]
+) -> None:
     """Writes tensors and header; a reader sees the old file or the whole new one, also after a crash.
 
     Args:

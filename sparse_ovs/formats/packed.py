@@ -65,7 +65,9 @@ class PackedWeight:
     def _check_structure(self, blocks: int) -> None:
         ends = self.row_ptr.to(torch.int64)
         if int(ends[0]) != 0 or int(ends[-1]) != blocks or bool((ends.diff() < 0).any()):
-            raise ValueError(f"expected row_ptr to rise from 0 to {blocks}, got {ends.tolist()[:8]}...")
+            raise ValueError(
+                f"expected row_ptr to rise from 0 to {blocks}, got {ends.tolist()[:8]}..."
+            )
         columns = self.indices.to(torch.int64)
         if blocks and not 0 <= int(columns.min()) <= int(columns.max()) < self.columns:
             raise ValueError(
@@ -74,7 +76,9 @@ class PackedWeight:
             )
         row = torch.repeat_interleave(torch.arange(ends.numel() - 1), ends.diff())
         if bool(((columns.diff() <= 0) & (row.diff() == 0)).any()):
-            raise ValueError("expected ascending indices, each once in a row, got some out of order")
+            raise ValueError(
+                "expected ascending indices, each once in a row, got some out of order"
+            )
 
     @property
     def columns(self) -> int:

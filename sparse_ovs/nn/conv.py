@@ -113,4 +113,3 @@ class SparseConv2d(SparseWeight, nn.Conv2d):
         if self._fold is not None:
             self._fold.set_active(not mode)
         return self
-

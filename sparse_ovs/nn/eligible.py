@@ -42,7 +42,9 @@ def candidates(model: nn.Module, exclude: Exclude = ()) -> Iterator[Candidate]:
     """
     rules = [exclude] if isinstance(exclude, (str, type)) else list(exclude)
     for rule in rules:
-        if not isinstance(rule, str) and not (isinstance(rule, type) and issubclass(rule, nn.Module)):
+        if not isinstance(rule, str) and not (
+            isinstance(rule, type) and issubclass(rule, nn.Module)
+        ):
             raise TypeError(f"expected names, globs or module types in exclude, got {rule!r}")
     owners = Counter(
         id(parameter)

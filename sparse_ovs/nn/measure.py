@@ -40,13 +40,17 @@ def dense_macs(module: nn.Module, x: Tensor, y: Tensor) -> int:
     return x.numel() * module.out_features  # type: ignore[operator]
 
 
-def record_runs(model: nn.Module, found: list[Candidate], example_input: Any) -> dict[str, LayerRun]:
+def record_runs(
+    model: nn.Module, found: list[Candidate], example_input: Any
+) -> dict[str, LayerRun]:
     """Runs the model on the example, in eval mode without gradients, and notes each layer's first call by name."""
     runs: dict[str, LayerRun] = {}
     handles = []
 
     def watch(name: str) -> Callable[..., None]:
-        def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        def note(
+            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+        ) -> None:
             if name not in runs:
                 y = out[0] if isinstance(out, tuple) else out
                 first = args[0] if args else next(iter(kwargs.values()))

@@ -133,7 +133,9 @@ class SparseWeight(nn.Module):
         if torch.is_autocast_enabled(x.device.type):
             return
         if x.dtype != self.weight.dtype:
-            raise TypeError(f"expected {self.weight.dtype} input for {self.layer_name}, got {x.dtype}")
+            raise TypeError(
+                f"expected {self.weight.dtype} input for {self.layer_name}, got {x.dtype}"
+            )
         if x.device != self.weight.device:
             raise ValueError(
                 f"expected input on {self.weight.device} for {self.layer_name}, got {x.device}"
@@ -163,7 +165,9 @@ class SparseWeight(nn.Module):
 
     def extra_repr(self) -> str:
         backend = f"dense ({self.reason})" if self.reason else "native"
-        return f"{super().extra_repr()}, pattern={self.pattern}, density={self.density:.4g}, {backend}"
+        return (
+            f"{super().extra_repr()}, pattern={self.pattern}, density={self.density:.4g}, {backend}"
+        )
 
 
 def adopt(module: nn.Module, source: nn.Module) -> None:
@@ -182,5 +186,13 @@ def strip_sparse_state(module: nn.Module) -> None:
     for name in ("mask", "indices", "row_ptr"):
         del module._buffers[name]
         module._non_persistent_buffers_set.discard(name)
-    for name in ("pattern", "engine", "layer_name", "block_rows", "_engine_reason", "_reason", "_fold"):
+    for name in (
+        "pattern",
+        "engine",
+        "layer_name",
+        "block_rows",
+        "_engine_reason",
+        "_reason",
+        "_fold",
+    ):
         module.__dict__.pop(name, None)

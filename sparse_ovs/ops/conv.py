@@ -130,9 +130,7 @@ def _conv2d_fake(
     relu: bool,
 ) -> Tensor:
     shape = _output_shape(x, weight, stride, padding, dilation)
-    return torch.empty(
-        shape, dtype=x.dtype, device=x.device, memory_format=_memory_format(x)
-    )
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_memory_format(x))
 
 
 @torch.library.impl("sparse_ovs::conv2d", "CPU")
@@ -157,7 +155,9 @@ def _conv2d_cpu(
     if min(shape[2:]) < 1:
         raise ValueError(f"expected an input at least as large as the kernel, got {tuple(x.shape)}")
     if residual is not None and list(residual.shape) != shape:
-        raise ValueError(f"expected a residual of shape {tuple(shape)}, got {tuple(residual.shape)}")
+        raise ValueError(
+            f"expected a residual of shape {tuple(shape)}, got {tuple(residual.shape)}"
+        )
     form = _memory_format(x)
     x = x.contiguous(memory_format=form)
     out = torch.empty(shape, dtype=torch.float32, memory_format=form)
@@ -207,7 +207,11 @@ def _conv2d_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def
     if relu:
         kept.append(output)
     ctx.save_for_backward(*kept)
-    ctx.has_norm, ctx.has_bias, ctx.has_residual = bool(norm), bias is not None, residual is not None
+    ctx.has_norm, ctx.has_bias, ctx.has_residual = (
+        bool(norm),
+        bias is not None,
+        residual is not None,
+    )
     ctx.conv, ctx.eps, ctx.relu = (stride, padding, dilation, groups), eps, relu
 
 

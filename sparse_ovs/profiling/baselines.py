@@ -46,7 +46,9 @@ def build_baselines(
     """
     unknown = set(names) - set(BASELINES)
     if unknown:
-        raise ValueError(f"expected baselines of {', '.join(BASELINES)}, got {sorted(unknown)[0]!r}")
+        raise ValueError(
+            f"expected baselines of {', '.join(BASELINES)}, got {sorted(unknown)[0]!r}"
+        )
     torch._dynamo.reset()
     built = DenseBaselines()
     for name in names:
@@ -54,7 +56,9 @@ def build_baselines(
         try:
             with torch.no_grad():
                 built.runs[name] = _build(name, dense, x)
-        except Exception as error:  # a compiler may fail in any way: no C++ compiler, unknown op, its own bug
+        except (
+            Exception
+        ) as error:  # a compiler may fail in any way: no C++ compiler, unknown op, its own bug
             built.failures[name] = _first_line(error)
     return built
 

@@ -58,7 +58,9 @@ def time_layers(
         for handle in handles:
             handle.remove()
     names = {name: None for one in spent[1:] for name in one}
-    return {name: median(one.get(name, 0.0) for one in spent[1:]) for name in names}, median(totals[1:])
+    return {name: median(one.get(name, 0.0) for one in spent[1:]) for name in names}, median(
+        totals[1:]
+    )
 
 
 def leaf_modules(model: nn.Module) -> dict[str, nn.Module]:
