@@ -1,4 +1,4 @@
-"""sparse_ovs: pruned CLIP image encoders that really run faster, for open-vocabulary segmentation."""
+"""Pruned CLIP image encoders that really run faster, for open-vocabulary segmentation."""
 
 from sparse_ovs.backbones import create_backbone, timm_models  # timm_models registers its models
 from sparse_ovs.checkpoint import load, save

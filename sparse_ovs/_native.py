@@ -51,7 +51,8 @@ def _library_name() -> str:
 
 
 def _candidates() -> list[Path]:
-    """Places the library may lie in: named by the user, beside the package, or in the installed distribution.
+    """Places the library may lie in: named by the user, beside the package, or in the installed
+    distribution.
 
     In an editable install the sources stay in the checkout and the library lies in site-packages.
     """
@@ -112,7 +113,8 @@ def _library() -> ctypes.CDLL:
         raise NativeLibraryError(f"expected a loadable library, got {place}: {error}") from error
     if found != ABI_VERSION:
         raise NativeLibraryError(
-            f"expected a library with ABI version {ABI_VERSION}, got {found} in {place}: reinstall sparse_ovs"
+            f"expected a library with ABI version {ABI_VERSION}, got {found} in {place}: "
+            "reinstall sparse_ovs"
         )
     _declare(lib)
     if lib.sovs_isa() is None:
@@ -208,7 +210,8 @@ class NativeWeights:
 
 
 class ConvPlan:
-    """A plan of one convolution: shapes are (N, C, H, W), layout NCHW or NHWC for input and output alike."""
+    """A plan of one convolution: shapes are (N, C, H, W), layout NCHW or NHWC for input and
+    output alike."""
 
     def __init__(
         self,
@@ -254,7 +257,8 @@ class ConvPlan:
         return name.value
 
     def run(self, inputs: Sequence[int], output: int, threads: int) -> None:
-        """Runs on the addresses of the input (and the residual) and of the output; the GIL is released."""
+        """Runs on the addresses of the input (and the residual) and of the output; the GIL is
+        released."""
         given = (ctypes.c_void_p * self._inputs)(*inputs)
         result = (ctypes.c_void_p * 1)(output)
         _check(_library().sovs_plan_run(self._handle, given, result, threads))

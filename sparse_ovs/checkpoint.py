@@ -29,7 +29,8 @@ class Checkpoint:
 def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Writes the model's state_dict with its sparse weights packed; atomic.
 
-    A backbone of `create_backbone` is rebuilt by `load(path)` alone; any other model by `load(path, model)`.
+    A backbone of `create_backbone` is rebuilt by `load(path)` alone; any other model by `load(path,
+    model)`.
 
     Raises:
         TypeError: sparse weights that are not float32.
@@ -59,7 +60,8 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
 
     Raises:
         FileNotFoundError: no such file.
-        FileFormatError: a damaged, foreign or newer file, or one that does not fit the model; the model is unchanged.
+        FileFormatError: a damaged, foreign or newer file, or one that does not fit the model; the
+            model is unchanged.
         ValueError: no model is given and the file does not say how to build one.
     """
     content = read(path)

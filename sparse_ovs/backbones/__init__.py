@@ -1,4 +1,4 @@
-"""CLIP image encoders as backbones: timm's features_only contract over open_clip's models, sparse or dense."""
+"""CLIP image encoders as backbones, sparse or dense, with timm's features_only contract."""
 
 from sparse_ovs.backbones.clip_parts import ClipParts
 from sparse_ovs.backbones.create import create_backbone

@@ -38,7 +38,8 @@ class ClipParts:
 
     @property
     def tokenizer(self) -> Any:
-        """open_clip's tokenizer for the text tower: list of strings -> (N, context length) int64."""
+        """open_clip's tokenizer for the text tower: list of strings -> (N, context length)
+        int64."""
         if self._tokenizer is None:
             self._tokenizer = open_clip.get_tokenizer(self.name)
         return self._tokenizer

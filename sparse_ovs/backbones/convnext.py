@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparse_ovs.backbones.trunk import Backbone, layers_of
 
 
 class ConvNeXtTrunk(Backbone):
-    """Features 0 to 3: the stages at strides 4 to 32. Module names are timm's (`stages.0.blocks.0.mlp.fc1`)."""
+    """Features 0 to 3: the stages at strides 4 to 32.
 
-    def __init__(self, visual: nn.Module, out_indices: Sequence[int] | None) -> None:
+    Module names are timm's (`stages.0.blocks.0.mlp.fc1`).
+    """
+
+    def __init__(self, visual: Any, out_indices: Sequence[int] | None) -> None:
         super().__init__()
         trunk = visual.trunk
         self.stem, self.stages = trunk.stem, trunk.stages
@@ -21,7 +25,8 @@ class ConvNeXtTrunk(Backbone):
         )
 
     def scope(self) -> list[str]:
-        # Downsampling layers mix 2x2 pixels between stages; they are few and stay dense, as the stem does.
+        # Downsampling layers mix 2x2 pixels between stages; they are few and stay dense, as the
+        # stem does.
         return [name for name in layers_of(self, ("stages.",)) if ".blocks." in name]
 
     def forward(self, x: Tensor) -> list[Tensor]:

@@ -37,11 +37,12 @@ def create_backbone(
     """A CLIP image encoder as a backbone, in eval mode.
 
     Args:
-        name: an open_clip model of the ResNet, ViT or ConvNeXt family ("RN50", "ViT-B-16", "convnext_base", ...).
-        pretrained: None (random weights), a tag ("openai"), or a path: an open_clip state_dict, OpenAI's JIT archive,
-            or a file written by `sparse_ovs.save`.
-        density: kept fraction of the default scope's weights (see default_scope); None leaves the encoder dense, or
-            takes the mask; "weights" takes the zeros that are already there.
+        name: an open_clip model of the ResNet, ViT or ConvNeXt family ("RN50", "ViT-B-16",
+            "convnext_base", ...).
+        pretrained: None (random weights), a tag ("openai"), or a path: an open_clip state_dict,
+            OpenAI's JIT archive, or a file written by `sparse_ovs.save`.
+        density: kept fraction of the default scope's weights (see default_scope); None leaves the
+            encoder dense, or takes the mask; "weights" takes the zeros that are already there.
         pattern: see `sparse_ovs.make_mask`.
         mask: masks by layer name, or a file of them (see load_masks); instead of magnitude masks.
         out_indices: which features to return; by default strides 4 to 32, or four blocks of a ViT.
@@ -87,7 +88,8 @@ def _trunk(name: str, model: nn.Module, out_indices: Sequence[int] | None) -> Ba
         backbone = ConvNeXtTrunk(visual, out_indices)
     else:
         raise ValueError(
-            f"expected a model of the ResNet, ViT or ConvNeXt family, got {name!r} ({type(visual).__name__})"
+            f"expected a model of the ResNet, ViT or ConvNeXt family, got {name!r} "
+            f"({type(visual).__name__})"
         )
     backbone.clip = ClipParts(name, model)
     backbone.preprocess = image_transform_v2(PreprocessCfg(**visual.preprocess_cfg), is_train=False)

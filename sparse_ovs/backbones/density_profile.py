@@ -17,8 +17,9 @@ def load_density_profile(
     """Density of each layer at an overall density.
 
     Args:
-        source: "uniform"; "trained", the layer densities of a trained bottleneck ResNet-50 under global magnitude
-            pruning at 0.05, 0.1, 0.2 and 0.3; or a JSON file {density: {layer: density}}.
+        source: "uniform"; "trained", the layer densities of a trained bottleneck ResNet-50 under
+            global magnitude pruning at 0.05, 0.1, 0.2 and 0.3; or a JSON file {density: {layer:
+            density}}.
         density: of all layers together.
         layers: names that the profile must cover.
 
@@ -52,7 +53,7 @@ def load_density_profile(
     extra = [name for name in profile if name not in layers]
     if missing or extra:
         raise ValueError(
-            f"expected a profile of this model's layers, got one of another model: {(missing or extra)[0]} "
-            f"is {'missing' if missing else 'unknown'}"
+            f"expected a profile of this model's layers, got one of another model: "
+            f"{(missing or extra)[0]} is {'missing' if missing else 'unknown'}"
         )
     return {name: check_density(profile[name]) for name in layers}

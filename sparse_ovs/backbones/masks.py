@@ -20,8 +20,8 @@ _PREFIX = re.compile(r"^.*?(?=(?:layer\d|transformer\.resblocks|stages)\.)")
 def load_masks(source: str | os.PathLike[str] | Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Masks by layer name (`layer1.0.conv1`): from a mapping, a safetensors file, or a torch file.
 
-    Torch files are those of OpenTrans: {"backbone": {"layer1.0.conv1.weight_mask": ...}}; every key that ends in
-    `weight_mask` counts. Prefixes such as "backbone." or "visual." are dropped.
+    Torch files are those of OpenTrans: {"backbone": {"layer1.0.conv1.weight_mask": ...}}; every key
+    that ends in `weight_mask` counts. Prefixes such as "backbone." or "visual." are dropped.
 
     Raises:
         FileNotFoundError: no such file.

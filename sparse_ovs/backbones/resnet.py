@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparse_ovs.backbones.trunk import Backbone, layers_of
 
@@ -12,12 +13,12 @@ _STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 class ResNetTrunk(Backbone):
-    """Features 0 to 4: the stem at stride 2 (before its pooling), and layer1 to layer4 at strides 4 to 32.
+    """Features 0 to 4: the unpooled stem at stride 2, and layer1 to layer4 at strides 4 to 32.
 
     Module names are open_clip's (`layer1.0.conv1`); any input size works.
     """
 
-    def __init__(self, visual: nn.Module, out_indices: Sequence[int] | None) -> None:
+    def __init__(self, visual: Any, out_indices: Sequence[int] | None) -> None:
         super().__init__()
         for name, child in visual.named_children():
             if name != "attnpool":

@@ -51,7 +51,8 @@ def sparse_resnet50_clip(
 
 
 def _open_clip_name(name: str) -> str:
-    """stages.0.1.conv2_kxk.conv, or stages_0.1... under features_only -> layer1.1.conv2; "" for other modules."""
+    """stages.0.1.conv2_kxk.conv, or stages_0.1... under features_only -> layer1.1.conv2; "" for
+    other modules."""
     stage, _, rest = name.replace("stages_", "stages.").removeprefix("stages.").partition(".")
     block, _, conv = rest.partition(".")
     if not name.startswith("stages") or conv not in _CONVS:

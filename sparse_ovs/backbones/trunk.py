@@ -1,30 +1,38 @@
-"""What every backbone offers: maps in timm's features_only contract, preprocessing, and CLIP's other parts."""
+"""What every backbone offers: maps as timm gives them, preprocessing, CLIP's other parts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from timm.models._features import FeatureInfo
 from torch import Tensor, nn
 
 from sparse_ovs.backbones.clip_parts import ClipParts
+from sparse_ovs.nn import SparsifyReport
 
 
 class Backbone(nn.Module):
     """Image (N, 3, H, W) -> list of maps, one for each of `out_indices`.
 
     Attributes:
-        feature_info: timm's FeatureInfo: channels(), reduction(), module_name(), get_dicts(), len, [].
+        feature_info: timm's FeatureInfo: channels(), reduction(), module_name(), get_dicts(), len,
+            [].
         preprocess: PIL image -> (3, H, W), as the model was trained.
         clip: ClipParts; follows `.to()` but is no submodule.
         config: what create_backbone was called with, for files.
+        report: what sparsify did at creation; None where nothing was swapped.
     """
 
     feature_info: FeatureInfo
     preprocess: Callable[..., Tensor]
     clip: ClipParts
     config: dict[str, Any]
+    report: SparsifyReport | None
+
+    if TYPE_CHECKING:  # children are of many types, which nn.Module declares as Tensor | Module
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def _set_features(self, features: list[dict[str, Any]], out_indices: Sequence[int]) -> None:
         """Raises ValueError where an index names no feature."""
@@ -50,7 +58,8 @@ class Backbone(nn.Module):
 
 
 def default_scope(model: Backbone) -> list[str]:
-    """Names of the layers that pruning covers by default: the 52 convolutions of layer1-4 for RN50, the projections of
+    """Names of the layers that pruning covers by default: the 52 convolutions of layer1-4 for RN50,
+    the projections of
     the blocks for ViT, the pointwise layers of the stages for ConvNeXt."""
     return model.scope()
 

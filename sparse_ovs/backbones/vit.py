@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparse_ovs.backbones.trunk import Backbone, layers_of
 
 
 class ViTTrunk(Backbone):
-    """Features: each block's patch tokens as a map at the patch's stride; by default four evenly spaced blocks.
+    """Features: each block's patch tokens as a map at the patch's stride; by default four evenly
+    spaced blocks.
 
-    Parameter names are open_clip's (`transformer.resblocks.0.attn.in_proj_weight`). Any input size of at least one
-    patch works: the positional embedding is resampled, and a rest smaller than a patch is cut off.
+    Parameter names are open_clip's (`transformer.resblocks.0.attn.in_proj_weight`). Any input size
+    of at least one patch works: the positional embedding is resampled, and a rest smaller than a
+    patch is cut off.
     """
 
-    def __init__(self, visual: nn.Module, out_indices: Sequence[int] | None) -> None:
+    def __init__(self, visual: Any, out_indices: Sequence[int] | None) -> None:
         super().__init__()
         self.conv1, self.ln_pre, self.transformer = visual.conv1, visual.ln_pre, visual.transformer
         self.patch_dropout = visual.patch_dropout
@@ -43,7 +46,8 @@ class ViTTrunk(Backbone):
         return layers_of(self, ("transformer.resblocks.",))
 
     def _positions(self, height: int, width: int) -> Tensor:
-        """(1 + height * width, D): the class token's, and the patches' resampled to another grid."""
+        """(1 + height * width, D): the class token's, and the patches' resampled to another
+        grid."""
         if (height, width) == self.grid_size:
             return self.positional_embedding
         own, patches = self.positional_embedding[:1], self.positional_embedding[1:]

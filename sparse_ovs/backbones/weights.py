@@ -1,4 +1,4 @@
-"""Builds open_clip models and fills them: published tags, open_clip files, and OpenAI's JIT archives."""
+"""Builds open_clip models and fills them from tags, open_clip files or OpenAI's archives."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ class PretrainedUnavailable(RuntimeError):
 def build_model(name: str, pretrained: str | os.PathLike[str] | None) -> tuple[str, nn.Module]:
     """An open_clip model in eval mode and its final name.
 
-    `pretrained` is None (random weights), a tag that open_clip lists, or a path to a state_dict (safetensors or torch)
-    or to OpenAI's JIT archive. OpenAI's weights need the quick GELU: the model becomes its "-quickgelu" twin.
+    `pretrained` is None (random weights), a tag that open_clip lists, or a path to a state_dict
+    (safetensors or torch) or to OpenAI's JIT archive. OpenAI's weights need the quick GELU: the
+    model becomes its "-quickgelu" twin.
 
     Raises:
         ValueError: unknown name or tag, or weights that do not fit.
@@ -52,7 +53,8 @@ def build_model(name: str, pretrained: str | os.PathLike[str] | None) -> tuple[s
         if os.sep in str(pretrained) or Path(pretrained).suffix:
             raise FileNotFoundError(f"expected a file of weights, got none at {pretrained}")
         raise ValueError(
-            f"expected a path, or a tag of {name} ({', '.join(tags) or 'it has none'}), got {pretrained!r}"
+            f"expected a path, or a tag of {name} ({', '.join(tags) or 'it has none'}), "
+            f"got {pretrained!r}"
         )
     state, is_openai = read_state_dict(Path(pretrained))
     if is_openai and quick in known:
@@ -93,7 +95,8 @@ def _is_cached(name: str, tag: str) -> bool:
 
 
 def _check_connection() -> None:
-    """Fails within CONNECT_TIMEOUT where the weights' host cannot be reached; the download's own retries take minutes."""
+    """Fails within CONNECT_TIMEOUT where the weights' host cannot be reached; the download's own
+    retries take minutes."""
     proxy = urllib.request.getproxies().get("https")
     place = urllib.parse.urlsplit(proxy or huggingface_hub.constants.ENDPOINT)
     port = place.port or (80 if place.scheme == "http" else 443)
@@ -104,7 +107,8 @@ def _check_connection() -> None:
 
 
 def read_state_dict(path: Path) -> tuple[dict[str, Tensor], bool]:
-    """Tensors of a safetensors file, a torch file or a JIT archive, and whether it is OpenAI's archive.
+    """Tensors of a safetensors file, a torch file or a JIT archive, and whether it is OpenAI's
+    archive.
 
     Raises:
         ValueError: none of these, or damaged.
@@ -137,7 +141,8 @@ def _is_jit_archive(path: Path) -> bool:
 
 
 def fill_model(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Loads a whole model's weights, or those of its image tower, with or without the "visual." prefix.
+    """Loads a whole model's weights, or those of its image tower, with or without the "visual."
+    prefix.
 
     Raises:
         ValueError: weights are missing, left over, or of other shapes.

@@ -24,7 +24,8 @@ class FileFormatError(ValueError):
 def write_file(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], header: dict[str, Any]
 ) -> None:
-    """Writes tensors and header; a reader sees the old file or the whole new one, also after a crash.
+    """Writes tensors and header; a reader sees the old file or the whole new one, also after a
+    crash.
 
     Args:
         path: the file; its folder must exist.

@@ -1,4 +1,4 @@
-"""The packed CPU format: rows of kept weights (or of blocks of 4 output channels) with their flattened columns."""
+"""The packed CPU format: rows of kept weights, or of blocks of 4 output channels."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ class PackedWeight:
 
     Attributes:
         values: (blocks, block_rows) float32. Rows past the weight, in the last block row, hold 0.
-        indices: (blocks,) columns in the tap-major flattened (*kernel, I): uint16 where all fit, else int32;
-            ascending in each block row.
-        row_ptr: (ceil(O / block_rows) + 1,) int32: the blocks of block row r are row_ptr[r]:row_ptr[r + 1].
+        indices: (blocks,) columns in the tap-major flattened (*kernel, I): uint16 where all fit,
+            else int32; ascending in each block row.
+        row_ptr: (ceil(O / block_rows) + 1,) int32: the blocks of block row r are
+            row_ptr[r]:row_ptr[r + 1].
         shape: of the dense weight as torch stores it, (O, I, *kernel) or (O, I).
         block_rows: 1, or 4 output channels that share their columns.
 
@@ -96,7 +97,8 @@ class PackedWeight:
         return sum(t.numel() * t.element_size() for t in (self.values, self.indices, self.row_ptr))
 
     def _places(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Row and column (blocks, block_rows) of every slot, and which slots lie inside the weight."""
+        """Row and column (blocks, block_rows) of every slot, and which slots lie inside the
+        weight."""
         block_row = torch.repeat_interleave(
             torch.arange(self.row_ptr.numel() - 1), self.row_ptr.to(torch.int64).diff()
         )
@@ -124,8 +126,10 @@ def pack(weight: Tensor, mask: Tensor | None = None, block_rows: int | None = No
 
     Args:
         weight: (O, I, *kernel) or (O, I), float32 on the CPU.
-        mask: bool of the same shape: weights to store, zero or not; None stores those that are not zero (-0.0 is).
-        block_rows: 1 or 4; None takes 4 where at least 90 % of the slots of the blocks needed are kept.
+        mask: bool of the same shape: weights to store, zero or not; None stores those that are not
+            zero (-0.0 is).
+        block_rows: 1 or 4; None takes 4 where at least 90 % of the slots of the blocks needed are
+            kept.
 
     Raises:
         TypeError: weight or mask of another dtype.

@@ -1,4 +1,4 @@
-"""SparseMultiheadAttention: nn.MultiheadAttention whose projections run the native sparse kernel."""
+"""SparseMultiheadAttention: nn.MultiheadAttention with native sparse projections."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from sparse_ovs.nn.structure import adopt
 
 
 class SparseMultiheadAttention(nn.MultiheadAttention):
-    """Drop-in self-attention: same call, same state_dict keys, in_proj_weight and out_proj dense with zeros.
+    """Drop-in self-attention: same call, same state_dict keys, in_proj_weight and out_proj dense
+    with zeros.
 
-    Self-attention in eval mode without returned weights runs sparse projections around torch's scaled dot product
-    attention. Every other call (cross-attention, need_weights=True, key_padding_mask, unbatched input, training)
-    runs torch's own dense forward on the masked weights.
+    Self-attention in eval mode without returned weights runs sparse projections around torch's
+    scaled dot product attention. Every other call (cross-attention, need_weights=True,
+    key_padding_mask, unbatched input, training) runs torch's own dense forward on the masked
+    weights.
     """
 
     out_proj: SparseLinear  # type: ignore[assignment]
@@ -40,7 +42,8 @@ class SparseMultiheadAttention(nn.MultiheadAttention):
         pattern: str = "unstructured",
         engine: str = "auto",
     ) -> SparseMultiheadAttention:
-        """A sparse twin that shares the parameters; a mask of None keeps the weights that are not zero.
+        """A sparse twin that shares the parameters; a mask of None keeps the weights that are not
+        zero.
 
         Raises:
             ValueError: the module has no sparse twin (see unsupported_reasons).
@@ -134,7 +137,8 @@ class SparseMultiheadAttention(nn.MultiheadAttention):
     ) -> tuple[Tensor, Tensor | None]:
         if query.dim() == 3 and query.shape[-1] != self.embed_dim:
             raise ValueError(
-                f"expected {self.embed_dim} features for {self._in_proj.layer_name}, got {query.shape[-1]}"
+                f"expected {self.embed_dim} features for {self._in_proj.layer_name}, "
+                f"got {query.shape[-1]}"
             )
         sparse = (
             query is key

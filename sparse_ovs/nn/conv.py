@@ -12,14 +12,17 @@ from sparse_ovs.nn.fold import Fold
 from sparse_ovs.nn.structure import SparseWeight, adopt, strip_sparse_state
 
 
-class SparseConv2d(SparseWeight, nn.Conv2d):
-    """Drop-in nn.Conv2d: (N, C, H, W) or (C, H, W) in and out, same state_dict keys, `.weight` dense with zeros.
+class SparseConv2d(SparseWeight, nn.Conv2d):  # type: ignore[misc]
+    """Drop-in nn.Conv2d: (N, C, H, W) or (C, H, W) in and out, same state_dict keys, `.weight`
+    dense with zeros.
 
-    Runs native for float32 on the CPU in eval mode or without gradients; in training the dense masked path. NaN or
-    Inf under a pruned weight give 0 in the native kernel, where a dense convolution gives NaN.
+    Runs native for float32 on the CPU in eval mode or without gradients; in training the dense
+    masked path. NaN or Inf under a pruned weight give 0 in the native kernel, where a dense
+    convolution gives NaN.
 
     Raises:
-        ValueError, TypeError: at the call, for an input of another rank, channel count, device or dtype.
+        ValueError, TypeError: at the call, for an input of another rank, channel count, device or
+            dtype.
     """
 
     _fold: Fold | None
@@ -37,7 +40,8 @@ class SparseConv2d(SparseWeight, nn.Conv2d):
         pattern: str = "unstructured",
         engine: str = "auto",
     ) -> SparseConv2d:
-        """A sparse twin that shares the convolution's parameters; mask None keeps the weights that are not zero."""
+        """A sparse twin that shares the convolution's parameters; mask None keeps the weights
+        that are not zero."""
         made = cls.__new__(cls)
         adopt(made, conv)
         made.__dict__["_fold"] = None
@@ -81,7 +85,8 @@ class SparseConv2d(SparseWeight, nn.Conv2d):
             raise ValueError(f"expected input of rank 3 or 4 for {self.layer_name}, got {x.dim()}")
         if x.shape[-3] != self.in_channels:
             raise ValueError(
-                f"expected {self.in_channels} input channels for {self.layer_name}, got {x.shape[-3]}"
+                f"expected {self.in_channels} input channels for {self.layer_name}, "
+                f"got {x.shape[-3]}"
             )
         self._check_input(x)
         fold = self._fold if self._fold is not None and self._fold.active else None

@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from torch import nn
 
 from sparse_ovs.nn.attention import SparseMultiheadAttention
+from sparse_ovs.nn.conv import SparseConv2d
+from sparse_ovs.nn.linear import SparseLinear
 
-# Hosts that read their Linears' weights instead of calling them (CLIP's attention pool, by any author).
+# Hosts that read their Linears' weights instead of calling them (CLIP's attention pool, by any
+# author).
 _READS_WEIGHTS = ("AttentionPool2d",)
 
 Exclude = Iterable[str | type[nn.Module]] | str | type[nn.Module]
@@ -29,13 +33,14 @@ class Candidate:
     """
 
     name: str
-    module: nn.Module
+    module: Any
     kind: str
     reason: str = ""
 
 
 def candidates(model: nn.Module, exclude: Exclude = ()) -> Iterator[Candidate]:
-    """Every Conv2d, Linear and MultiheadAttention, subclasses that only rename included, in module order.
+    """Every Conv2d, Linear and MultiheadAttention, subclasses that only rename included, in module
+    order.
 
     Raises:
         TypeError: exclude holds something else than names, globs and module types.
@@ -83,9 +88,6 @@ def _kind(module: nn.Module) -> str:
     if isinstance(module, nn.MultiheadAttention):
         own = forward in (nn.MultiheadAttention.forward, SparseMultiheadAttention.forward)
         return "attention" if own else ""
-    from sparse_ovs.nn.conv import SparseConv2d
-    from sparse_ovs.nn.linear import SparseLinear
-
     if isinstance(module, nn.Conv2d) and forward in (nn.Conv2d.forward, SparseConv2d.forward):
         return "conv2d"
     if isinstance(module, nn.Linear) and forward in (nn.Linear.forward, SparseLinear.forward):

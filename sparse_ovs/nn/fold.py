@@ -1,4 +1,4 @@
-"""Folds an eval-mode BatchNorm, and a ReLU where it follows at once, into the sparse convolution before them."""
+"""Folds an eval-mode BatchNorm and the ReLU after it into the sparse convolution before."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 
 class FoldedNorm(nn.Identity):
-    """Stands where a folded BatchNorm stood: passes its input on and keeps the BatchNorm's state_dict keys.
+    """Stands where a folded BatchNorm stood: passes its input on and keeps the BatchNorm's
+    state_dict keys.
 
-    Parameters and buffers are the BatchNorm's own, in its own dicts, so loading and `.to()` reach both.
+    Parameters and buffers are the BatchNorm's own, in its own dicts, so loading and `.to()` reach
+    both.
     """
 
     _version = 2  # BatchNorm's, as state_dicts record it
@@ -61,13 +63,14 @@ class Fold:
 
 
 def find_fold(parent: nn.Module, conv_name: str, out_channels: int) -> Fold | None:
-    """The BatchNorm (and ReLU) that certainly follow a convolution, by one of three shapes of parent.
+    """The BatchNorm (and ReLU) that certainly follow a convolution, by one of three shapes of
+    parent.
 
     - nn.Sequential: the next modules in order.
     - `conv` with `bn` (timm's ConvNormAct; its activation lies inside `bn`).
-    - `convN` whose next sibling is `bnN` (open_clip, torchvision, timm). A ReLU `actN` is folded only where it comes
-      next and `convN+1` exists: the last activation of a residual block follows the addition, and a single `relu`
-      for several convolutions is not told apart.
+    - `convN` whose next sibling is `bnN` (open_clip, torchvision, timm). A ReLU `actN` is folded
+      only where it comes next and `convN+1` exists: the last activation of a residual block follows
+      the addition, and a single `relu` for several convolutions is not told apart.
     """
     names = [name for name, child in parent._modules.items() if child is not None]
     after = names[names.index(conv_name) + 1 :]
@@ -93,7 +96,8 @@ def find_fold(parent: nn.Module, conv_name: str, out_channels: int) -> Fold | No
 
 
 def _can_fold(norm: nn.Module | None, out_channels: int) -> bool:
-    """A BatchNorm with running statistics and affine parameters, followed inside by nothing but a ReLU."""
+    """A BatchNorm with running statistics and affine parameters, followed inside by nothing but
+    a ReLU."""
     if not isinstance(norm, nn.BatchNorm2d) or norm.num_features != out_channels:
         return False
     if norm.running_mean is None or norm.weight is None:

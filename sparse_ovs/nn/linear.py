@@ -12,8 +12,9 @@ from sparse_ovs import ops
 from sparse_ovs.nn.structure import SparseWeight, adopt, strip_sparse_state
 
 
-class SparseLinear(SparseWeight, nn.Linear):
-    """Drop-in nn.Linear over the last dimension; see SparseConv2d for what it holds and when it runs native."""
+class SparseLinear(SparseWeight, nn.Linear):  # type: ignore[misc]
+    """Drop-in nn.Linear over the last dimension; see SparseConv2d for what it holds and when it
+    runs native."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -27,7 +28,8 @@ class SparseLinear(SparseWeight, nn.Linear):
         pattern: str = "unstructured",
         engine: str = "auto",
     ) -> SparseLinear:
-        """A sparse twin that shares the layer's parameters; mask None keeps the weights that are not zero."""
+        """A sparse twin that shares the layer's parameters; mask None keeps the weights that are
+        not zero."""
         made = cls.__new__(cls)
         adopt(made, linear)
         made._init_sparse(linear.weight != 0 if mask is None else mask, pattern, engine)

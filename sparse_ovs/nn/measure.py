@@ -1,4 +1,4 @@
-"""What reaches each layer when the model runs an example, and how long the layer takes dense and native."""
+"""What reaches each layer in a run, and how long the layer takes dense and native."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from sparse_ovs.nn.attention import SparseMultiheadAttention
 from sparse_ovs.nn.eligible import Candidate
-from sparse_ovs.nn.structure import SparseWeight
 
 _ROUNDS = 5
 
@@ -27,7 +26,7 @@ class LayerRun:
     macs: int
 
 
-def dense_macs(module: nn.Module, x: Tensor, y: Tensor) -> int:
+def dense_macs(module: Any, x: Tensor, y: Tensor) -> int:
     """Multiply-accumulates of a dense Conv2d, Linear, or the projections of a MultiheadAttention.
 
     Args:
@@ -37,13 +36,14 @@ def dense_macs(module: nn.Module, x: Tensor, y: Tensor) -> int:
         return y.numel() * module.weight[0].numel()
     if isinstance(module, nn.MultiheadAttention):
         return x.numel() * 4 * module.embed_dim
-    return x.numel() * module.out_features  # type: ignore[operator]
+    return x.numel() * module.out_features
 
 
 def record_runs(
     model: nn.Module, found: list[Candidate], example_input: Any
 ) -> dict[str, LayerRun]:
-    """Runs the model on the example, in eval mode without gradients, and notes each layer's first call by name."""
+    """Runs the model on the example, in eval mode without gradients, and notes each layer's
+    first call by name."""
     runs: dict[str, LayerRun] = {}
     handles = []
 
@@ -70,7 +70,8 @@ def record_runs(
     finally:
         for handle in handles:
             handle.remove()
-        # train() on the whole model first: folds go by it; then what single modules had of their own.
+        # train() on the whole model first: folds go by it; then what single modules had of their
+        # own.
         model.train(training[model])
         for module, mode in training.items():
             if module.training != mode:
@@ -78,8 +79,9 @@ def record_runs(
     return runs
 
 
-def slower_than_dense(module: nn.Module, run: LayerRun) -> str:
-    """The reason to leave a layer dense, if torch's dense kernel was faster on the recorded call; else ""."""
+def slower_than_dense(module: Any, run: LayerRun) -> str:
+    """The reason to leave a layer dense, if torch's dense kernel was faster on the recorded
+    call; else ""."""
     parts = (
         [module.in_proj, module.out_proj]
         if isinstance(module, SparseMultiheadAttention)
@@ -107,7 +109,7 @@ def slower_than_dense(module: nn.Module, run: LayerRun) -> str:
     return f"dense is faster: {dense_ms:.3g} ms against {native_ms:.3g} ms"
 
 
-def _seconds(module: nn.Module | SparseWeight, run: LayerRun) -> float:
+def _seconds(module: nn.Module, run: LayerRun) -> float:
     start = time.perf_counter()
     module(*run.args, **run.kwargs)
     return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Resolves the ways in which others store pruned weights, so that `.weight` is the dense tensor with zeros."""
+"""Resolves others' pruned weights, so that `.weight` is the dense tensor with zeros."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from torch.nn.utils import parametrize, prune
 
 
 def resolve_pruned(module: nn.Module) -> None:
-    """Turns torch.nn.utils.prune pairs (`weight_orig`, `weight_mask`) and parametrizations into plain parameters."""
+    """Turns torch.nn.utils.prune pairs (`weight_orig`, `weight_mask`) and parametrizations into
+    plain parameters."""
     suffix = "_orig"
     for name in [n.removesuffix(suffix) for n in module._parameters if n.endswith(suffix)]:
         if f"{name}_mask" in module._buffers:

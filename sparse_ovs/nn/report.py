@@ -20,7 +20,8 @@ class LayerReport:
         reason: why it is dense; "" where it is native.
         macs: multiply-accumulates of the dense layer on the example input; None without one.
         bytes_dense: of the float32 weight.
-        bytes_sparse: of the packed weight, as a file holds it; bytes_dense where the layer was left as it was.
+        bytes_sparse: of the packed weight, as a file holds it; bytes_dense where the layer was left
+            as it was.
     """
 
     name: str
@@ -59,6 +60,7 @@ class SparsifyReport:
             shape = "x".join(map(str, layer.shape))
             why = f"  {layer.reason}" if layer.reason else ""
             lines.append(
-                f"{layer.name:<{width}}  {shape:>16}  density {layer.density:6.4f}  {layer.backend}{why}"
+                f"{layer.name:<{width}}  {shape:>16}  density {layer.density:6.4f}  "
+                f"{layer.backend}{why}"
             )
         return "\n".join(lines)

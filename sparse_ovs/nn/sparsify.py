@@ -19,8 +19,9 @@ from sparse_ovs.nn.report import LayerReport, SparsifyReport
 from sparse_ovs.nn.structure import SparseWeight, check_engine
 from sparse_ovs.patterns import check_density, make_mask, parse_pattern
 
-# Above these densities the dense kernels of torch are expected to win, where nothing was measured: a sparse kernel
-# does about half the FLOPs a second of a dense one, with blocks of 4 about four fifths.
+# Above these densities the dense kernels of torch are expected to win, where nothing was measured:
+# a sparse kernel does about half the FLOPs a second of a dense one, with blocks of 4 about four
+# fifths.
 _DENSE_ABOVE = {1: 0.5, 4: 0.8}
 
 
@@ -37,26 +38,31 @@ def sparsify(
 ) -> SparsifyReport:
     """Replaces the model's Conv2d, Linear and MultiheadAttention modules by sparse ones, in place.
 
-    Parameters stay the same objects under the same names, with zeros written into `.weight`. A second call with the
-    same arguments changes nothing.
+    Parameters stay the same objects under the same names, with zeros written into `.weight`. A
+    second call with the same arguments changes nothing.
 
     Args:
         model: any module; a layer itself cannot be replaced in place, only children can.
         pattern: "unstructured", "blockRxC", "n:m" or "channel".
-        density: kept fraction of each layer; by layer name (layers not named stay as they are); None takes the
-            zeros that are already there (and `weight_orig`/`weight_mask` pairs and parametrizations).
+        density: kept fraction of each layer; by layer name (layers not named stay as they are);
+            None takes the zeros that are already there (and `weight_orig`/`weight_mask` pairs and
+            parametrizations).
         exclude: names, globs ("visual.attnpool.*") or module types to leave alone.
-        engine: "native" runs the native kernel wherever one exists, "dense" nowhere, "auto" where it is expected
-            to be faster, or with `example_input` where it was measured to be.
-        fold_bn: "eval" (or True) folds a BatchNorm and ReLU that follow a swapped convolution while in eval mode.
-        example_input: a tensor, or a tuple of arguments, for the model: each layer is timed on what reaches it.
-        masks: by layer name, instead of magnitude masks ("<name>.in_proj" and "<name>.out_proj" for attention).
+        engine: "native" runs the native kernel wherever one exists, "dense" nowhere, "auto" where
+            it is expected to be faster, or with `example_input` where it was measured to be.
+        fold_bn: "eval" (or True) folds a BatchNorm and ReLU that follow a swapped convolution while
+            in eval mode.
+        example_input: a tensor, or a tuple of arguments, for the model: each layer is timed on what
+            reaches it.
+        masks: by layer name, instead of magnitude masks ("<name>.in_proj" and "<name>.out_proj" for
+            attention).
 
     Returns:
         A report with one entry for each eligible layer and the reason where it stayed dense.
 
     Raises:
-        ValueError, TypeError: an argument out of its range, a mask of the wrong shape, a name that is no layer.
+        ValueError, TypeError: an argument out of its range, a mask of the wrong shape, a name that
+            is no layer.
     """
     spelling = str(parse_pattern(pattern))
     check_engine(engine)
@@ -85,7 +91,8 @@ def sparsify(
 
 
 def densify(model: nn.Module) -> nn.Module:
-    """Undoes `sparsify`: plain torch modules with the zeros in their weights, BatchNorm and ReLU back in place."""
+    """Undoes `sparsify`: plain torch modules with the zeros in their weights, BatchNorm and ReLU
+    back in place."""
     for module in list(model.modules()):
         if isinstance(module, SparseConv2d) and module._fold is not None:
             module._fold.set_active(False)
@@ -154,10 +161,11 @@ def _settle(
     else:
         weights = {"": module.weight}
         wanted = {"": _wanted_mask(module.weight, name, name, pattern, density, masks)}
-    if any(mask is None for mask in wanted.values()):
+    given = {part: mask for part, mask in wanted.items() if mask is not None}
+    if len(given) < len(wanted):
         candidate.reason = "no density or mask was given for it"
         return
-    if density is None and not masks and all(bool(mask.all()) for mask in wanted.values()):
+    if density is None and not masks and all(bool(mask.all()) for mask in given.values()):
         candidate.reason = "no zeros"
         return
     # Masks that came from elsewhere need not follow the pattern: they are what they are.
@@ -166,22 +174,23 @@ def _settle(
     if isinstance(module, SparseMultiheadAttention):
         parts = {"in_proj": module.in_proj, "out_proj": module.out_proj}
         for part, view in parts.items():
-            _update(view, wanted[part], spelling, engine)
+            _update(view, given[part], spelling, engine)
     elif isinstance(module, SparseWeight):
-        _update(module, wanted[""], spelling, engine)
+        _update(module, given[""], spelling, engine)
     elif isinstance(module, nn.MultiheadAttention):
         candidate.module = SparseMultiheadAttention.from_dense(
-            module, wanted["in_proj"], wanted["out_proj"], spelling, engine
+            module, given["in_proj"], given["out_proj"], spelling, engine
         )
         candidate.module.set_layer_name(name)
     else:
         twin = SparseConv2d if isinstance(module, nn.Conv2d) else SparseLinear
-        candidate.module = twin.from_dense(module, wanted[""], spelling, engine)
+        candidate.module = twin.from_dense(module, given[""], spelling, engine)
         candidate.module.layer_name = name
 
 
 def _update(module: SparseWeight, mask: Tensor, pattern: str, engine: str) -> None:
-    """Re-masks a layer that is sparse already; nothing happens where the same is asked for again."""
+    """Re-masks a layer that is sparse already; nothing happens where the same is asked for
+    again."""
     same_count = pattern == module.pattern and int(mask.sum()) == int(module.mask.sum())
     if not same_count and not torch.equal(mask.to(module.mask.device), module.mask):
         module.pattern = pattern

@@ -1,4 +1,4 @@
-"""What every sparse module holds beside its dense weight: the mask, its packed structure, and why it may run dense."""
+"""What every sparse module holds beside its weight: mask, packed structure, reason."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def check_engine(engine: str) -> None:
 class SparseWeight(nn.Module):
     """Mixin of a module with one masked `.weight`, dense with zeros.
 
-    Buffers, none of them in the state_dict: `mask` (bool, of the weight's shape), `indices` and `row_ptr` (the packed
-    structure, see formats.PackedWeight; 16-bit indices as int16 of the same bits). Loading a state_dict re-applies the mask.
+    Buffers, none of them in the state_dict: `mask` (bool, of the weight's shape), `indices` and
+    `row_ptr` (the packed structure, see formats.PackedWeight; 16-bit indices as int16 of the same
+    bits). Loading a state_dict re-applies the mask.
 
     Attributes:
         pattern: spelling of the pattern the mask follows.
@@ -103,7 +104,8 @@ class SparseWeight(nn.Module):
         ops.invalidate(self.indices)
 
     def packed_bytes(self) -> int:
-        """Bytes of the packed weight in a file: values and indices of the blocks, and row pointers."""
+        """Bytes of the packed weight in a file: values and indices of the blocks, and row
+        pointers."""
         blocks = self.indices.numel()
         return (
             blocks * (4 * self.block_rows + self.indices.element_size()) + self.row_ptr.numel() * 4
@@ -171,7 +173,8 @@ class SparseWeight(nn.Module):
 
 
 def adopt(module: nn.Module, source: nn.Module) -> None:
-    """Gives a freshly made module (built without __init__) the state of the dense module it replaces.
+    """Gives a freshly made module (built without __init__) the state of the dense module it
+    replaces.
 
     Parameters, buffers and hooks are the same objects, so optimisers that hold them go on working.
     """

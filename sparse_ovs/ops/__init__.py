@@ -1,4 +1,4 @@
-"""Sparse convolution and linear as torch custom ops: schema, fake, autograd and dispatch by reasons."""
+"""Sparse convolution and linear as torch custom ops, dispatched by reasons."""
 
 from sparse_ovs.ops.conv import conv2d, conv2d_unsupported
 from sparse_ovs.ops.linear import linear, linear_unsupported

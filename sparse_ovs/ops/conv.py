@@ -1,4 +1,4 @@
-"""sparse_ovs::conv2d: [relu](norm(conv2d(x, weight) + bias) + residual) with a packed sparse weight."""
+"""sparse_ovs::conv2d: [relu](norm(conv2d(x, weight) + bias) + residual), weight sparse."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from sparse_ovs.threads import get_num_threads
 
 torch.library.define(
     "sparse_ovs::conv2d",
-    "(Tensor x, Tensor weight, Tensor mask, Tensor? bias, Tensor[] norm, Tensor? residual, Tensor indices, "
-    "Tensor row_ptr, int block_rows, int[] stride, int[] padding, int[] dilation, int groups, float eps, bool relu) -> Tensor",
+    "(Tensor x, Tensor weight, Tensor mask, Tensor? bias, Tensor[] norm, Tensor? residual, "
+    "Tensor indices, Tensor row_ptr, int block_rows, int[] stride, int[] padding, int[] dilation, "
+    "int groups, float eps, bool relu) -> Tensor",
     tags=(torch.Tag.needs_fixed_stride_order,),
 )
 
@@ -39,20 +40,23 @@ def conv2d(
     """Sparse 2d convolution with a fused eval-mode BatchNorm, residual and ReLU.
 
     Args:
-        x: (N, C, H, W) float32 on the CPU. channels_last stays channels_last; other strides are copied.
-        weight: (O, C / groups, kh, kw) float32, dense with zeros. Only the places that the structure names are
-            read; in-place writes through torch are noticed at the next call.
+        x: (N, C, H, W) float32 on the CPU. channels_last stays channels_last; other strides are
+            copied.
+        weight: (O, C / groups, kh, kw) float32, dense with zeros. Only the places that the
+            structure names are read; in-place writes through torch are noticed at the next call.
         mask: bool like weight, True where the structure stores one; it masks the weight's gradient.
         bias: (O,) or None.
         norm: [] or [gamma, beta, running_mean, running_var], each (O,), of a BatchNorm with `eps`.
         residual: of the output's shape, added before the ReLU, or None.
-        indices, row_ptr, block_rows: structure of a `formats.PackedWeight` (16-bit indices also as int16 bits).
+        indices, row_ptr, block_rows: structure of a `formats.PackedWeight` (16-bit indices also as
+            int16 bits).
         stride, padding, dilation: (vertical, horizontal).
 
     Returns:
         (N, O, H', W') float32.
 
-    Weights outside the structure never touch x: NaN or Inf under them do not spread, unlike in a dense convolution.
+    Weights outside the structure never touch x: NaN or Inf under them do not spread, unlike in a
+    dense convolution.
     """
     return torch.ops.sparse_ovs.conv2d(
         x,
@@ -166,7 +170,8 @@ def _conv2d_cpu(
     inputs = [x]
     if residual is not None:
         inputs.append(residual.contiguous(memory_format=form))
-    # A map of one pixel is the same memory in both layouts; as channels_last its batch is one run of pixels.
+    # A map of one pixel is the same memory in both layouts; as channels_last its batch is one run
+    # of pixels.
     single_pixel = x.shape[2:].numel() == 1 and out.shape[2:].numel() == 1
     layout = _native.NHWC if form == torch.channels_last or single_pixel else _native.NCHW
     threads = get_num_threads()

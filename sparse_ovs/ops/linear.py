@@ -14,8 +14,8 @@ from sparse_ovs.threads import get_num_threads
 
 torch.library.define(
     "sparse_ovs::linear",
-    "(Tensor x, Tensor weight, Tensor mask, Tensor? bias, Tensor indices, Tensor row_ptr, int block_rows, "
-    "bool relu) -> Tensor",
+    "(Tensor x, Tensor weight, Tensor mask, Tensor? bias, Tensor indices, Tensor row_ptr, "
+    "int block_rows, bool relu) -> Tensor",
     tags=(torch.Tag.needs_fixed_stride_order,),
 )
 

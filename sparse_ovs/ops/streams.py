@@ -1,4 +1,4 @@
-"""What the ops remember of a packed layer: the library's copy of its weights, and a plan for each input shape."""
+"""What the ops remember of a layer: the library's copy of its weights, and its plans."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ _PLANS_KEPT = 4
 
 
 def _version(tensor: Tensor) -> tuple[int, int]:
-    """Changes whenever the tensor's contents do through torch; inference tensors have no counter to ask."""
+    """Changes whenever the tensor's contents do through torch; inference tensors have no counter
+    to ask."""
     return tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version
 
 
 def _gather(weight: Tensor, indices: Tensor, row_ptr: Tensor, block_rows: int) -> Tensor:
-    """Values (blocks, block_rows) of a dense weight (O, I, kh, kw) at the packed structure's places."""
+    """Values (blocks, block_rows) of a dense weight (O, I, kh, kw) at the packed structure's
+    places."""
     out_channels, in_channels = weight.shape[:2]
     taps = weight[0, 0].numel()
     columns = indices.to(torch.int64)
@@ -42,7 +44,8 @@ def _gather(weight: Tensor, indices: Tensor, row_ptr: Tensor, block_rows: int) -
 def fold_norm(
     bias: Tensor | None, norm: Sequence[Tensor], eps: float, out_channels: int
 ) -> tuple[Tensor, Tensor]:
-    """Scale and bias (O,) that turn conv(x) into norm(conv(x) + bias) for an eval-mode BatchNorm."""
+    """Scale and bias (O,) that turn conv(x) into norm(conv(x) + bias) for an eval-mode
+    BatchNorm."""
     gamma, beta, mean, var = norm
     scale = gamma / torch.sqrt(var + eps)
     shift = mean if bias is None else mean - bias
@@ -50,7 +53,8 @@ def fold_norm(
 
 
 class LayerStreams:
-    """The native weights of one packed structure, refreshed when a tensor they come from was written to."""
+    """The native weights of one packed structure, refreshed when a tensor they come from was
+    written to."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -111,7 +115,7 @@ class LayerStreams:
             bias = None if bias is None else bias.detach().contiguous()
         index_bits = 8 * indices.element_size()
         return NativeWeights(
-            tuple(weight4.shape),
+            tuple(weight4.shape),  # type: ignore[arg-type]
             groups,
             block_rows,
             row_ptr.data_ptr(),
@@ -132,8 +136,8 @@ class LayerStreams:
             return 0 if self._weights is None else self._weights.nbytes()
 
 
-# By the storage of the packed indices: torch may hand an op a new tensor over the same storage (detach, compile),
-# and a storage's Python object lives exactly as long as the memory does.
+# By the storage of the packed indices: torch may hand an op a new tensor over the same storage
+# (detach, compile), and a storage's Python object lives exactly as long as the memory does.
 _layers: dict[int, tuple[weakref.ref[torch.UntypedStorage], LayerStreams]] = {}
 _layers_lock = threading.Lock()
 
@@ -147,7 +151,8 @@ def streams_of(indices: Tensor) -> LayerStreams:
         if known is not None and known[0]() is storage:
             return known[1]
         made = LayerStreams()
-        # The callback may run late, when the id serves another storage: it removes only its own entry.
+        # The callback may run late, when the id serves another storage: it removes only its own
+        # entry.
         _layers[key] = (weakref.ref(storage, lambda ref: _drop(key, ref)), made)
         return made
 
@@ -159,7 +164,8 @@ def _drop(key: int, ref: weakref.ref[torch.UntypedStorage]) -> None:
 
 
 def invalidate(indices: Tensor) -> None:
-    """Drops the cached streams of a packed structure, for writes that bypassed the version counters (.data)."""
+    """Drops the cached streams of a packed structure, for writes that bypassed the version
+    counters (.data)."""
     streams_of(indices).forget()
 
 

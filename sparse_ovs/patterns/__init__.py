@@ -1,4 +1,4 @@
-"""What may be zero: patterns of kept weights, and masks of the largest magnitudes in each pattern."""
+"""What may be zero: patterns, and masks of the largest magnitudes in each."""
 
 from sparse_ovs.patterns.layout import flatten_tap_major, unflatten_tap_major
 from sparse_ovs.patterns.masks import make_global_masks, make_mask

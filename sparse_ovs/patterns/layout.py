@@ -1,4 +1,4 @@
-"""Tap-major flattening: (O, I, kh, kw) as a matrix whose neighbouring columns are input channels at one tap."""
+"""Tap-major flattening: neighbouring columns are input channels at one tap."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from torch import Tensor
 
 
 def flatten_tap_major(weight: Tensor) -> Tensor:
-    """(O, I, *kernel) -> (O, prod(kernel) * I), columns ordered (*kernel, I); (O, I) stays as it is.
+    """(O, I, *kernel) -> (O, prod(kernel) * I), columns ordered (*kernel, I); (O, I) stays as it
+    is.
 
     Raises:
         ValueError: a weight of less than two dimensions.

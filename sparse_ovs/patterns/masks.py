@@ -1,4 +1,4 @@
-"""Magnitude masks: the largest weights of a layer, or of many layers together, in units of a pattern."""
+"""Magnitude masks: the largest weights of one layer or of many, in units of a pattern."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from sparse_ovs.patterns.pattern import Pattern, check_density, kept_count, pars
 def make_mask(weight: Tensor, pattern: str | Pattern, density: float | None = None) -> Tensor:
     """Mask of the largest magnitudes of one weight.
 
-    Units are weights, blocks (by the sum of magnitudes; blocks at the edges may be smaller), output channels (by the
-    sum of magnitudes), or for n:m the n largest of every m columns. Exactly floor(density * units) units are kept;
-    of equal units the one with the lower tap-major index. -0.0 ranks as 0.0.
+    Units are weights, blocks (by the sum of magnitudes; blocks at the edges may be smaller), output
+    channels (by the sum of magnitudes), or for n:m the n largest of every m columns. Exactly
+    floor(density * units) units are kept; of equal units the one with the lower tap-major index.
+    -0.0 ranks as 0.0.
 
     Args:
         weight: (O, I, *kernel) or (O, I), floating point.
@@ -48,10 +49,11 @@ def make_mask(weight: Tensor, pattern: str | Pattern, density: float | None = No
 def make_global_masks(
     weights: Mapping[str, Tensor], pattern: str | Pattern, density: float | None = None
 ) -> dict[str, Tensor]:
-    """Masks of the largest units of all weights together: one threshold, floor(density * all units) kept.
+    """Masks of the largest units of all weights together: one threshold, floor(density * all units)
+    kept.
 
-    Of equal units the one of the earlier weight, then of the lower tap-major index, is kept. n:m has no choice to
-    make between layers, so its masks are those of `make_mask`.
+    Of equal units the one of the earlier weight, then of the lower tap-major index, is kept. n:m
+    has no choice to make between layers, so its masks are those of `make_mask`.
 
     Args:
         weights: by layer name, in the order that breaks ties.
@@ -143,7 +145,8 @@ def _largest(scores: Tensor, count: int) -> Tensor:
 
 
 def _n_of_m(magnitude: Tensor, n: int, m: int) -> Tensor:
-    """bool (O, K): the n largest of every m neighbouring columns; a shorter group at the end keeps min(n, length)."""
+    """bool (O, K): the n largest of every m neighbouring columns; a shorter group at the end
+    keeps min(n, length)."""
     # Padding ranks below every weight, zeros included.
     groups = F.pad(magnitude, (0, -magnitude.shape[1] % m), value=-1.0).unflatten(1, (-1, m))
     order = groups.sort(dim=2, descending=True, stable=True).indices[..., :n]

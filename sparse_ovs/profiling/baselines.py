@@ -33,12 +33,14 @@ def build_baselines(
 ) -> DenseBaselines:
     """Builds and warms up the dense baselines; one that fails does not stop the others.
 
-    Compiled graphs of other models in this process are dropped (torch._dynamo.reset), and will compile again.
+    Compiled graphs of other models in this process are dropped (torch._dynamo.reset), and will
+    compile again.
 
     Args:
         dense: in eval mode; not changed.
         x: (N, C, H, W), the input of every run.
-        names: some of BASELINES. Compiled models run in channels_last, the faster layout for convolutions.
+        names: some of BASELINES. Compiled models run in channels_last, the faster layout for
+            convolutions.
         on_build: called with the name of the baseline before it is built.
 
     Raises:
@@ -70,8 +72,9 @@ def _build(name: str, dense: nn.Module, x: Tensor) -> Run:
     x = x.to(memory_format=torch.channels_last)
     if name == "channels_last":
         return _warm(model, x)
-    # Freezing is looked up while dynamo traces and while inductor compiles, so it has to hold for the first calls.
-    # As an option of the backend it also keeps the two compiled models from sharing one graph.
+    # Freezing is looked up while dynamo traces and while inductor compiles, so it has to hold for
+    # the first calls. As an option of the backend it also keeps the two compiled models from
+    # sharing one graph.
     freezing = name == "frozen"
     compiled = torch.compile(model, dynamic=False, options={"freezing": freezing})
     with torch._inductor.config.patch(freezing=freezing):

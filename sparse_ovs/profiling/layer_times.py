@@ -15,8 +15,8 @@ from torch.utils.hooks import RemovableHandle
 def stage_of(layer: str) -> str:
     """The part of the encoder that a layer belongs to, read off its name.
 
-    `layer1.0.conv1` is in `layer1`, `stages.2.blocks.1.mlp.fc1` in `stages.2`, `transformer.resblocks.3.attn` in
-    `transformer.resblocks.3`, and `conv1` in the `stem`.
+    `layer1.0.conv1` is in `layer1`, `stages.2.blocks.1.mlp.fc1` in `stages.2`,
+    `transformer.resblocks.3.attn` in `transformer.resblocks.3`, and `conv1` in the `stem`.
     """
     parts = layer.split(".")
     for depth, part in enumerate(parts[:-1], start=1):
@@ -30,8 +30,8 @@ def time_layers(
 ) -> tuple[dict[str, float], float]:
     """Times the leaf modules of a model with forward hooks.
 
-    An attention counts as a leaf. What happens between modules (residual adds, reshapes) is in no leaf: it is the
-    difference between the second result and the sum of the first.
+    An attention counts as a leaf. What happens between modules (residual adds, reshapes) is in no
+    leaf: it is the difference between the second result and the sum of the first.
 
     Args:
         model: eager, in the mode that it is in; runs without gradients.

@@ -15,7 +15,8 @@ _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @dataclass(frozen=True)
 class LayerMacs:
-    """One layer's work in MACs (1 MAC = 1 multiply and 1 add), over the whole batch; biases are not counted."""
+    """One layer's work in MACs (1 MAC = 1 multiply and 1 add), over the whole batch; biases are
+    not counted."""
 
     dense: int
     sparse: int
@@ -62,9 +63,9 @@ def layer_density(module: nn.Module) -> float:
 def count_macs(model: nn.Module, example_input: Tensor) -> dict[str, LayerMacs]:
     """MACs of each conv, linear and attention in one forward of `example_input`, by layer name.
 
-    A weight is used once for each output position, so a layer costs (weights that are not zero) x (positions).
-    Attention adds its two products with the tokens, which no pruning makes smaller. A layer that is called
-    several times counts each call; one that is never called is absent.
+    A weight is used once for each output position, so a layer costs (weights that are not zero) x
+    (positions). Attention adds its two products with the tokens, which no pruning makes smaller. A
+    layer that is called several times counts each call; one that is never called is absent.
 
     Args:
         model: any module; runs in the mode that it is in, without gradients.

@@ -1,4 +1,4 @@
-"""Makes randomly initialised encoders worth comparing: fresh ones switch most of their layers off."""
+"""Makes randomly initialised encoders worth comparing: no branch is switched off."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ _CALIBRATION_SIZE = 128
 
 
 def calibrate_random_weights(model: nn.Module, x: Tensor) -> None:
-    """Lets every branch of a freshly initialised model reach its output, in place; leaves it in eval mode.
+    """Lets every branch of a freshly initialised model reach its output, in place; leaves it in
+    eval mode.
 
-    open_clip starts the last BatchNorm of each bottleneck at gamma 0 and ConvNeXt's layer scale at 1e-6: two models
-    would agree whatever their branches compute. Gammas become 1, and BatchNorms take the mean and variance of
-    what they see, so that no branch fades or explodes.
+    open_clip starts the last BatchNorm of each bottleneck at gamma 0 and ConvNeXt's layer scale at
+    1e-6: two models would agree whatever their branches compute. Gammas become 1, and BatchNorms
+    take the mean and variance of what they see, so that no branch fades or explodes.
 
     Args:
         model: dense, with its final (pruned) weights.

@@ -10,10 +10,12 @@ from sparse_ovs.profiling.timing import Ratio
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One conv, linear or attention. MACs over the whole batch; bytes of its weights and bias; times in ms.
+    """One conv, linear or attention. MACs over the whole batch; bytes of its weights and bias;
+    times in ms.
 
-    `ms_dense` and `ms_sparse` are of eager modules under hooks: they show where time goes and are not part of the
-    speedup. `bytes_sparse` is the packed size where the layer runs sparse. `reason` says why it runs dense.
+    `ms_dense` and `ms_sparse` are of eager modules under hooks: they show where time goes and are
+    not part of the speedup. `bytes_sparse` is the packed size where the layer runs sparse. `reason`
+    says why it runs dense.
     """
 
     name: str
@@ -71,12 +73,14 @@ class Profile:
 
     Attributes:
         density: the one asked for, or "weights": the zeros that the weights came with.
-        profile: how the density is spread over the layers: "uniform", "trained" or a file; None with "weights".
+        profile: how the density is spread over the layers: "uniform", "trained" or a file; None
+            with "weights".
         size: (H, W) of the input in pixels.
         dense_ms: medians of the dense baselines, None where one could not be built.
         sparse_ms: median of ours.
         speedup: median over the rounds of (the fastest dense baseline / ours).
-        max_rel_err: largest max|a - b| / max|b| over the maps, b from the dense model with the same weights.
+        max_rel_err: largest max|a - b| / max|b| over the maps, b from the dense model with the same
+            weights.
     """
 
     model: str

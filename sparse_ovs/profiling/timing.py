@@ -1,4 +1,4 @@
-"""Interleaved timing: every contestant once a round, so that a drifting clock or a busy neighbour hits all alike."""
+"""Interleaved timing: a drifting clock or a busy neighbour hits all contestants alike."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def time_interleaved(
     on_round: Callable[[int], None] = lambda done: None,
     clock: Callable[[], float] = perf_counter,
 ) -> Timings:
-    """Runs each contestant once untimed, then once in each round; who starts changes with the round.
+    """Runs each contestant once untimed, then once in each round; who starts changes with the
+    round.
 
     Args:
         runs: what to time, by name.
