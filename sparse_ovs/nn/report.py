@@ -46,11 +46,15 @@ class SparsifyReport:
         """Plain data, for JSON."""
         return {"layers": [asdict(layer) for layer in self.layers]}
 
+    def get(self, name: str) -> LayerReport | None:
+        """The entry of a layer; None where it was not eligible."""
+        return next((layer for layer in self.layers if layer.name == name), None)
+
     def __getitem__(self, name: str) -> LayerReport:
-        for layer in self.layers:
-            if layer.name == name:
-                return layer
-        raise KeyError(f"expected the name of a reported layer, got {name!r}")
+        found = self.get(name)
+        if found is None:
+            raise KeyError(f"expected the name of a reported layer, got {name!r}")
+        return found
 
     def __str__(self) -> str:
         native = sum(layer.backend == "native" for layer in self.layers)

@@ -52,7 +52,6 @@ class Extras:
         ratio: of that baseline over ours, with its spread.
         failures: reasons by baseline that could not be built.
         stages: times by stage; `between` is what happens between the modules (adds, reshapes).
-        eager: the eager baseline that the times by layer are of.
         rounds: samples behind each time.
         weights: where the weights are from, in words.
     """
@@ -62,7 +61,6 @@ class Extras:
     failures: dict[str, str]
     stages: Sequence[StageTimes]
     between: StageTimes
-    eager: str
     rounds: int
     weights: str
 
@@ -135,7 +133,7 @@ def stage_rows(profile: Profile) -> list[StageRow]:
     rows = []
     for times in profile.extras.stages:
         inside = [row for row in profile.layers if row.stage == times.stage]
-        weights = [_weight_count(row) for row in inside]
+        weights = [row.bytes_dense for row in inside]
         kept = sum(row.density * count for row, count in zip(inside, weights, strict=True))
         rows.append(
             StageRow(
@@ -151,10 +149,3 @@ def stage_rows(profile: Profile) -> list[StageRow]:
             )
         )
     return rows
-
-
-def _weight_count(row: LayerRow) -> int:
-    count = 1
-    for size in row.shape:
-        count *= size
-    return count

@@ -1,0 +1,32 @@
+"""Puts the commands together, and turns errors into one line."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from sparse_ovs.cli import demo, info, profile
+
+app = typer.Typer(
+    name="sparse-ovs",
+    help="Pruned CLIP image encoders that really run faster. "
+    "Start with `sparse-ovs info`, then `sparse-ovs profile RN50 --density 0.1 --size 640`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command("info")(info.info)
+app.command("profile")(profile.profile)
+app.command("demo")(demo.demo)
+
+
+def main() -> None:
+    """Runs the command line; exits with 1 and one line on stderr where something is wrong."""
+    try:
+        app()
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+        lines = str(error).strip().splitlines()
+        print(f"error: {lines[0] if lines else type(error).__name__}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,62 @@
+"""sparse-ovs info: what runs on this machine, and why the rest does not."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+from rich.table import Table
+
+import sparse_ovs
+from sparse_ovs import _native
+from sparse_ovs.cli.console import out, wide
+
+
+def info() -> None:
+    """Say versions, instruction set, threads, GPU, and which kernels are available or why not."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    for name, text in facts().items():
+        table.add_row(name, text)
+    wide(out).print(table)
+
+
+def facts() -> dict[str, str]:
+    """What `info` prints, by name."""
+    reason = _native.unavailable_reason()
+    if reason:
+        isa = f"none: {reason}"
+        cpu_kernels = f"not available: {reason}"
+    else:
+        isa = f"{_native.isa()} (this CPU and build have {', '.join(_native.available_isas())})"
+        cpu_kernels = "sparse conv2d and linear, unstructured and block4x1, fp32: available"
+    return {
+        "sparse_ovs": sparse_ovs.__version__,
+        "CPU": _native.cpu_name(),
+        "ISA": isa,
+        "threads": f"{sparse_ovs.get_num_threads()} (torch: {torch.get_num_threads()})",
+        "torch": torch.__version__,
+        "open_clip": _version("open_clip_torch"),
+        "timm": _version("timm"),
+        "CUDA": _cuda(),
+        "Triton": _version("triton") if importlib.util.find_spec("triton") else "not installed",
+        "CPU kernels": cpu_kernels,
+        "GPU kernels": "not available: this version has none",
+    }
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _cuda() -> str:
+    if torch.version.cuda is None:
+        return "not in this build of torch"
+    if not torch.cuda.is_available():
+        return f"{torch.version.cuda} in torch, no usable GPU"
+    return f"{torch.version.cuda}, {torch.cuda.get_device_name()}"

@@ -1,0 +1,115 @@
+"""sparse-ovs profile: how fast a pruned encoder runs, against the best that dense torch offers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sparse_ovs.cli.console import err, out, progress, wide
+from sparse_ovs.profiling import profile_encoder, profile_tables, write_html
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`640` -> (640, 640), `800x1216` -> (800, 1216): height, width.
+
+    Raises:
+        ValueError: anything else.
+    """
+    parts = text.lower().split("x")
+    if len(parts) in (1, 2) and all(part.isdecimal() and int(part) > 0 for part in parts):
+        return int(parts[0]), int(parts[-1])
+    raise ValueError(f"expected a size such as 640 or 800x1216 (height x width), got {text!r}")
+
+
+def parse_density(text: str) -> float | str:
+    """A number, or "weights".
+
+    Raises:
+        ValueError: anything else.
+    """
+    if text == "weights":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"expected a density or 'weights', got {text!r}") from None
+
+
+def profile(
+    model: Annotated[
+        str, typer.Argument(help="open_clip model: RN50, ViT-B-16, convnext_base, ...")
+    ],
+    density: Annotated[
+        str, typer.Option(help="kept fraction of the weights, or `weights`: the zeros they have")
+    ] = "0.1",
+    pattern: Annotated[
+        str, typer.Option(help="unstructured, block4x1 (any blockRxC), 2:4 (any n:m), channel")
+    ] = "unstructured",
+    size: Annotated[str, typer.Option(help="pixels, S or HxW", metavar="S|HxW")] = "224",
+    batch: Annotated[int, typer.Option(help="images at once")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(help="of torch and of ours; default: torch's own choice")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(help="modules: swapped modules with BatchNorm folded")
+    ] = "modules",
+    pretrained: Annotated[
+        str | None, typer.Option(help="tag (openai) or path; default: random weights")
+    ] = None,
+    profile: Annotated[
+        str,
+        typer.Option(
+            help="densities by layer: uniform, trained (a really trained ResNet-50 at 0.05, 0.1, "
+            "0.2 or 0.3), or a JSON file"
+        ),
+    ] = "uniform",
+    rounds: Annotated[int, typer.Option(help="samples of each contestant")] = 7,
+    json_file: Annotated[
+        str | None, typer.Option("--json", help="write the record here; - for stdout")
+    ] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", help="write a page with tables and bars here")
+    ] = None,
+) -> None:
+    """Time an encoder's trunk, pruned and dense, side by side.
+
+    Dense torch runs eager, in channels_last, compiled, and compiled with freezing, on the same
+    zeros; the fastest of them is the baseline of the speed-up. All contestants take turns.
+
+    `sparse-ovs profile RN50 --density 0.1 --size 640 --threads 1`
+
+    `sparse-ovs profile RN50 --profile trained --pattern block4x1 --html report.html`
+    """
+    height_width, kept = parse_size(size), parse_density(density)
+    with progress(f"create {model}") as say:
+        made = profile_encoder(
+            model,
+            kept,
+            pattern,
+            height_width,
+            batch,
+            threads,
+            mode,
+            pretrained,
+            profile,
+            rounds=rounds,
+            on_step=say,
+        )
+    record = json.dumps(made.to_dict(), indent=2)
+    if json_file == "-":
+        sys.stdout.write(record + "\n")
+    else:
+        console = wide(out)
+        for table in profile_tables(made):
+            console.print(table)
+        console.print(f"largest relative error of a map: {made.max_rel_err:.1e}")
+        if json_file is not None:
+            Path(json_file).write_text(record + "\n")
+            err.print(f"wrote {json_file}")
+    if html_file is not None:
+        write_html(made, html_file)
+        err.print(f"wrote {html_file}")

@@ -1,0 +1,30 @@
+"""What an encoder costs: MACs, bytes and milliseconds, sparse against the best dense torch."""
+
+from sparse_ovs.profiling.baselines import BASELINES
+from sparse_ovs.profiling.encoder import (
+    MODES,
+    max_relative_error,
+    profile_encoder,
+    profile_pair,
+)
+from sparse_ovs.profiling.html import write_html
+from sparse_ovs.profiling.macs import count_macs
+from sparse_ovs.profiling.pair import EncoderPair, make_pair
+from sparse_ovs.profiling.record import LayerRow, Profile, stage_rows
+from sparse_ovs.profiling.tables import profile_tables
+
+__all__ = [
+    "BASELINES",
+    "MODES",
+    "EncoderPair",
+    "LayerRow",
+    "Profile",
+    "count_macs",
+    "make_pair",
+    "max_relative_error",
+    "profile_encoder",
+    "profile_pair",
+    "profile_tables",
+    "stage_rows",
+    "write_html",
+]

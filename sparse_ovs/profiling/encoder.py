@@ -1,0 +1,248 @@
+"""Profiles one encoder: sparse against every dense baseline, checked, timed and broken down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from sparse_ovs import _native
+from sparse_ovs.nn import LayerReport, SparsifyReport, sparsify
+from sparse_ovs.profiling.baselines import BASELINES, build_baselines
+from sparse_ovs.profiling.layer_times import stage_of, time_layers
+from sparse_ovs.profiling.macs import LayerMacs, count_macs, layer_density, weighted_layers
+from sparse_ovs.profiling.pair import EncoderPair, make_pair
+from sparse_ovs.profiling.record import Extras, LayerRow, Profile, StageTimes
+from sparse_ovs.profiling.timing import time_interleaved
+
+MODES = ("modules",)
+# Passes under hooks behind each layer's time.
+_LAYER_ROUNDS = 3
+
+
+def profile_encoder(
+    model: str,
+    density: float | str = 0.1,
+    pattern: str = "unstructured",
+    size: tuple[int, int] = (224, 224),
+    batch: int = 1,
+    threads: int | None = None,
+    mode: str = "modules",
+    pretrained: str | os.PathLike[str] | None = None,
+    profile: str | os.PathLike[str] = "uniform",
+    baselines: Sequence[str] = BASELINES,
+    rounds: int = 7,
+    on_step: Callable[[str], None] = lambda text: None,
+) -> Profile:
+    """Times the trunk of an encoder, sparse and dense, in alternation, on random pixels.
+
+    Args:
+        model, density, pattern, pretrained, profile: see make_pair.
+        size: (H, W) in pixels.
+        batch: images.
+        threads, mode, baselines, rounds, on_step: see profile_pair.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError, PretrainedUnavailable: an argument out of range.
+        RuntimeError: no dense baseline could be built, or the native library is missing.
+    """
+    for name, value in (("height", size[0]), ("width", size[1]), ("batch", batch)):
+        if value < 1:
+            raise ValueError(f"expected a {name} of at least 1, got {value}")
+    _check(threads, mode, rounds)
+    on_step(f"create {model}")
+    # The same on every machine, whatever was drawn before.
+    x = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0))
+    pair = make_pair(model, x, density, pattern, pretrained, profile)
+    return profile_pair(pair, x, threads, mode, baselines, rounds, on_step)
+
+
+def profile_pair(
+    pair: EncoderPair,
+    x: Tensor,
+    threads: int | None = None,
+    mode: str = "modules",
+    baselines: Sequence[str] = BASELINES,
+    rounds: int = 7,
+    on_step: Callable[[str], None] = lambda text: None,
+) -> Profile:
+    """Times a sparse encoder and its dense twin in alternation; layers that are faster dense become
+    so, and BatchNorms are folded.
+
+    Args:
+        pair: see make_pair.
+        x: (N, 3, H, W), the input.
+        threads: of torch and of ours; None takes torch's setting.
+        mode: "modules", the swapped modules with BatchNorm folded.
+        baselines: dense contestants, some of BASELINES.
+        rounds: samples of each contestant.
+        on_step: called with a line of text when a step begins.
+
+    Raises:
+        ValueError: an argument out of range.
+        RuntimeError: no dense baseline could be built, or the native library is missing.
+    """
+    _check(threads, mode, rounds)
+    isa = _native.isa()
+    sparse, dense = pair.sparse, pair.dense
+    with _threads(threads):
+        on_step("time layers to choose their backends")
+        report = sparsify(sparse, pair.pattern, None, fold_bn="eval", example_input=x)
+        built = build_baselines(dense, x, baselines, lambda name: on_step(f"build dense {name}"))
+        if not built.runs:
+            name, reason = next(iter(built.failures.items()))
+            raise RuntimeError(f"no dense baseline could be built: {name}: {reason}")
+
+        def run_sparse() -> list[Tensor]:
+            with torch.no_grad():
+                return sparse(x)
+
+        with torch.no_grad():
+            error = max_relative_error(sparse(x), dense(x))
+        timings = time_interleaved(
+            {**built.runs, "sparse": run_sparse},
+            rounds,
+            lambda done: on_step(f"time {rounds} rounds: {done} done"),
+        )
+        on_step("time layers")
+        dense_layers = time_layers(dense, x, _LAYER_ROUNDS)
+        sparse_layers = time_layers(sparse, x, _LAYER_ROUNDS)
+        used_threads = torch.get_num_threads()
+    layers = _layer_rows(dense, x, report, dense_layers[0], sparse_layers[0])
+    best = timings.fastest(list(built.runs))
+    ratio = timings.ratio(best, "sparse")
+    stages, between = _stage_times(dense_layers, sparse_layers)
+    params = sum(p.numel() for p in dense.parameters())
+    zeros = sum(p.numel() - int(torch.count_nonzero(p)) for p in _pruned(dense, report))
+    bytes_dense = sum(t.numel() * t.element_size() for t in dense.state_dict().values())
+    saved = sum(row.bytes_dense - row.bytes_sparse for row in layers)
+    return Profile(
+        model=sparse.clip.name,
+        pattern=pair.pattern,
+        density=pair.density,
+        profile=pair.profile,
+        mode=mode,
+        size=(x.shape[2], x.shape[3]),
+        batch=x.shape[0],
+        threads=used_threads,
+        isa=isa,
+        cpu=_native.cpu_name(),
+        torch=torch.__version__,
+        dense_ms={name: timings.median(name) if name in built.runs else None for name in BASELINES},
+        sparse_ms=timings.median("sparse"),
+        speedup=ratio.median,
+        macs_dense=sum(row.macs_dense for row in layers),
+        macs_sparse=sum(row.macs_sparse for row in layers),
+        params_dense=params,
+        params_kept=params - zeros,
+        bytes_dense=bytes_dense,
+        bytes_sparse=bytes_dense - saved,
+        max_rel_err=error,
+        layers=layers,
+        extras=Extras(
+            best=best,
+            ratio=ratio,
+            failures=built.failures,
+            stages=stages,
+            between=between,
+            rounds=rounds,
+            weights=pair.weights,
+        ),
+    )
+
+
+def max_relative_error(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
+    """Largest max|a - b| / max|b| over pairs of maps; inf where one of them is not finite."""
+    errors = []
+    for a, b in zip(ours, theirs, strict=True):
+        error = float((a.double() - b.double()).abs().max() / b.double().abs().max())
+        errors.append(error if error == error else float("inf"))
+    return max(errors)
+
+
+def _check(threads: int | None, mode: str, rounds: int) -> None:
+    if mode not in MODES:
+        raise ValueError(f"expected mode {' or '.join(map(repr, MODES))}, got {mode!r}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"expected at least 1 thread, got {threads}")
+    if rounds < 1:
+        raise ValueError(f"expected at least 1 round, got {rounds}")
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _layer_rows(
+    dense: nn.Module,
+    x: Tensor,
+    report: SparsifyReport,
+    ms_dense: dict[str, float],
+    ms_sparse: dict[str, float],
+) -> list[LayerRow]:
+    macs = count_macs(dense, x)
+    rows = []
+    for name, module in weighted_layers(dense).items():
+        swap = report.get(name)
+        work = macs.get(name, LayerMacs(0, 0))
+        biases = sum(p.numel() for key, p in module.named_parameters() if key.endswith("bias"))
+        rows.append(
+            LayerRow(
+                name=name,
+                stage=stage_of(name),
+                kind=type(module).__name__ if swap is None else swap.kind,
+                shape=_shape(module, swap),
+                pattern=swap.pattern or None if swap else None,
+                density=layer_density(module),
+                macs_dense=work.dense,
+                macs_sparse=work.sparse,
+                bytes_dense=_bytes(module),
+                bytes_sparse=_bytes(module) if swap is None else swap.bytes_sparse + 4 * biases,
+                ms_dense=ms_dense.get(name, 0.0),
+                ms_sparse=ms_sparse.get(name, 0.0),
+                backend="dense" if swap is None else swap.backend,
+                reason="no sparse twin" if swap is None else swap.reason,
+            )
+        )
+    return rows
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(4 * p.numel() for p in module.parameters())
+
+
+def _shape(module: nn.Module, swap: LayerReport | None) -> tuple[int, ...]:
+    if swap is not None:
+        return swap.shape
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return tuple(weight.shape)
+
+
+def _pruned(dense: nn.Module, report: SparsifyReport) -> list[nn.Parameter]:
+    """Parameters of the layers that have a mask."""
+    masked = {layer.name for layer in report.layers if layer.pattern}
+    return [p for name in masked for p in dense.get_submodule(name).parameters() if p.dim() > 1]
+
+
+def _stage_times(
+    dense: tuple[dict[str, float], float], sparse: tuple[dict[str, float], float]
+) -> tuple[list[StageTimes], StageTimes]:
+    """Times summed by stage, in the encoder's order, and what happens between the modules."""
+    stages: dict[str, list[float]] = {}
+    for column, (times, _) in enumerate((dense, sparse)):
+        for name, ms in times.items():
+            stages.setdefault(stage_of(name), [0.0, 0.0])[column] += ms
+    rest = [max(0.0, total - sum(times.values())) for times, total in (dense, sparse)]
+    rows = [StageTimes(stage, *both) for stage, both in stages.items()]
+    return rows, StageTimes("between modules", *rest)

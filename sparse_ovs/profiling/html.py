@@ -1,0 +1,142 @@
+"""A profile as one self-contained HTML page: headline, bars of the contestants, stages, layers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from sparse_ovs.profiling.record import Profile, stage_rows
+from sparse_ovs.profiling.tables import headline, machine_line
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+p.machine { color: #777; }
+table { border-collapse: collapse; width: 100%; font-size: .87rem; }
+th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid #8884; }
+th:first-child, td:first-child, td.text { text-align: left; }
+td.bars { width: 30%; }
+.bar { height: .55rem; border-radius: 2px; margin: 2px 0; }
+.dense { background: #9aa5b1; } .sparse { background: #1b8a5a; }
+figure { margin: 1rem 0; } img { max-width: 100%; } figcaption { color: #777; }
+"""
+
+
+def write_html(
+    profile: Profile,
+    path: str | os.PathLike[str],
+    notes: Sequence[str] = (),
+    pictures: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Writes the page.
+
+    Args:
+        notes: paragraphs shown under the headline.
+        pictures: (file name beside the page, caption), shown before the tables.
+    """
+    Path(path).write_text(render_html(profile, notes, pictures), encoding="utf-8")
+
+
+def render_html(
+    profile: Profile, notes: Sequence[str] = (), pictures: Sequence[tuple[str, str]] = ()
+) -> str:
+    """The page as text; see write_html."""
+    figures = "".join(
+        f'<figure><img src="{escape(name)}" alt="{escape(caption)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for name, caption in pictures
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>sparse_ovs: {escape(profile.model)}</title><style>{_STYLE}</style></head><body>"
+        f"<h1>{escape(headline(profile))}</h1>"
+        f'<p class="machine">{escape(machine_line(profile))}; medians of '
+        f"{profile.extras.rounds} interleaved rounds, ratio with its quartiles; largest relative "
+        f"error of a map {profile.max_rel_err:.1e}</p>"
+        + "".join(f"<p>{escape(note)}</p>" for note in notes)
+        + _contestants(profile)
+        + figures
+        + _stages(profile)
+        + _layers(profile)
+        + "</body></html>\n"
+    )
+
+
+def _contestants(profile: Profile) -> str:
+    times = {f"dense, {name}": ms for name, ms in profile.dense_ms.items()}
+    times[f"sparse_ovs, {profile.mode}"] = profile.sparse_ms
+    longest = max(ms for ms in times.values() if ms is not None)
+    rows = []
+    for name, ms in times.items():
+        kind = "dense" if name.startswith("dense") else "sparse"
+        shown = "could not be built" if ms is None else f"{ms:.1f}"
+        rows.append(_row([name, shown], _bars(longest, {kind: ms or 0.0})))
+    return "<h2>End to end</h2>" + _table(("encoder", "ms", ""), rows)
+
+
+def _stages(profile: Profile) -> str:
+    stages = stage_rows(profile)
+    rest = profile.extras.between
+    longest = max(max(row.ms_dense, row.ms_sparse) for row in stages)
+    rows = [
+        _row(
+            [
+                row.stage,
+                f"{row.density:.3f}",
+                f"{row.macs_dense / 1e9:.3f}",
+                f"{row.macs_sparse / 1e9:.3f}",
+                f"{row.bytes_dense / 1e6:.2f}",
+                f"{row.bytes_sparse / 1e6:.2f}",
+                f"{row.ms_dense:.2f}",
+                f"{row.ms_sparse:.2f}",
+            ],
+            _bars(longest, {"dense": row.ms_dense, "sparse": row.ms_sparse}),
+        )
+        for row in stages
+    ]
+    blank = [""] * 5
+    rows.append(_row([rest.stage, *blank, f"{rest.ms_dense:.2f}", f"{rest.ms_sparse:.2f}"], ""))
+    names = ("stage", "density", "GMAC dense", "sparse", "MB dense", "sparse", "ms dense", "sparse")
+    return "<h2>By stage, eager modules one by one</h2>" + _table((*names, ""), rows)
+
+
+def _layers(profile: Profile) -> str:
+    rows = [
+        _row(
+            [
+                row.name,
+                "x".join(map(str, row.shape)),
+                f"{row.density:.3f}",
+                f"{row.macs_dense / 1e6:.1f}",
+                f"{row.macs_sparse / 1e6:.1f}",
+                f"{row.ms_dense:.2f}",
+                f"{row.ms_sparse:.2f}",
+            ],
+            escape(f"{row.backend}: {row.reason}" if row.reason else row.backend),
+        )
+        for row in profile.layers
+    ]
+    names = ("layer", "weight", "density", "MMAC dense", "sparse", "ms dense", "sparse", "backend")
+    return "<h2>By layer</h2>" + _table(names, rows)
+
+
+def _bars(longest: float, times: dict[str, float]) -> str:
+    return "".join(
+        f'<div class="bar {kind}" style="width:{100 * ms / longest:.1f}%"></div>'
+        for kind, ms in times.items()
+    )
+
+
+def _row(cells: Sequence[str], last: str) -> str:
+    """Cells are escaped; the last one is HTML."""
+    plain = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+    return f'<tr>{plain}<td class="{"bars" if last.startswith("<") else "text"}">{last}</td></tr>'
+
+
+def _table(names: Sequence[str], rows: Sequence[str]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

@@ -1,0 +1,112 @@
+"""A profile as rich tables: end to end, by stage, and by layer."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from sparse_ovs.profiling.record import Profile, stage_rows
+
+_BASELINE_WORDS = {
+    "eager": "torch eager",
+    "channels_last": "torch eager, channels_last",
+    "compiled": "torch.compile, channels_last",
+    "frozen": "torch.compile, freezing",
+}
+
+
+def headline(profile: Profile) -> str:
+    """One line: what ran where, how fast, against what."""
+    height, width = profile.size
+    return (
+        f"{profile.model} {height}x{width}, batch {profile.batch}, {profile.pattern}, "
+        f"density {profile.density}: {profile.sparse_ms:.1f} ms against "
+        f"{profile.dense_ms[profile.extras.best]:.1f} ms of "
+        f"{_BASELINE_WORDS[profile.extras.best]}, {profile.extras.ratio}"
+    )
+
+
+def machine_line(profile: Profile) -> str:
+    """One line: CPU, ISA, threads, torch, weights."""
+    threads = f"{profile.threads} thread{'s' if profile.threads > 1 else ''}"
+    return (
+        f"{profile.cpu}, {profile.isa} kernels, {threads}, torch {profile.torch}, "
+        f"{profile.extras.weights} weights, fp32"
+    )
+
+
+def profile_tables(profile: Profile, layers: bool = True) -> list[Table]:
+    """Tables to print: contestants, stages, and with `layers` every layer."""
+    tables = [_contestants(profile), _stages(profile)]
+    if layers:
+        tables.append(_layers(profile))
+    return tables
+
+
+def _contestants(profile: Profile) -> Table:
+    table = Table(title=headline(profile), caption=machine_line(profile), title_justify="left")
+    table.add_column("encoder")
+    for name in ("ms", "GMAC", "MB"):
+        table.add_column(name, justify="right")
+    for name, ms in profile.dense_ms.items():
+        failure = profile.extras.failures.get(name, "not run")
+        shown = f"{ms:.1f}" if ms is not None else Text(failure, style="red")
+        style = "bold" if name == profile.extras.best else ""
+        work = (f"{profile.macs_dense / 1e9:.2f}", f"{profile.bytes_dense / 1e6:.1f}")
+        table.add_row(_BASELINE_WORDS[name], shown, *work, style=style)
+    table.add_row(
+        f"sparse_ovs, {profile.mode}",
+        f"{profile.sparse_ms:.1f}",
+        f"{profile.macs_sparse / 1e9:.2f}",
+        f"{profile.bytes_sparse / 1e6:.1f}",
+        style="bold green",
+    )
+    return table
+
+
+def _stages(profile: Profile) -> Table:
+    table = Table(
+        title="By stage (eager modules one by one; GMAC over the batch)", title_justify="left"
+    )
+    table.add_column("stage")
+    for name in ("layers", "density", "GMAC dense", "sparse", "MB dense", "sparse", "ms dense"):
+        table.add_column(name, justify="right")
+    table.add_column("ms sparse", justify="right")
+    for row in stage_rows(profile):
+        table.add_row(
+            row.stage,
+            str(row.layers),
+            f"{row.density:.3f}",
+            f"{row.macs_dense / 1e9:.3f}",
+            f"{row.macs_sparse / 1e9:.3f}",
+            f"{row.bytes_dense / 1e6:.2f}",
+            f"{row.bytes_sparse / 1e6:.2f}",
+            f"{row.ms_dense:.2f}",
+            f"{row.ms_sparse:.2f}",
+        )
+    rest = profile.extras.between
+    table.add_row(rest.stage, *[""] * 6, f"{rest.ms_dense:.2f}", f"{rest.ms_sparse:.2f}")
+    return table
+
+
+def _layers(profile: Profile) -> Table:
+    table = Table(title="By layer", title_justify="left")
+    table.add_column("layer", no_wrap=True)
+    for name in ("weight", "density", "MMAC dense", "sparse", "kB dense", "sparse", "ms dense"):
+        table.add_column(name, justify="right")
+    table.add_column("ms sparse", justify="right")
+    table.add_column("backend")
+    for row in profile.layers:
+        table.add_row(
+            row.name,
+            "x".join(map(str, row.shape)),
+            f"{row.density:.3f}",
+            f"{row.macs_dense / 1e6:.1f}",
+            f"{row.macs_sparse / 1e6:.1f}",
+            f"{row.bytes_dense / 1e3:.1f}",
+            f"{row.bytes_sparse / 1e3:.1f}",
+            f"{row.ms_dense:.2f}",
+            f"{row.ms_sparse:.2f}",
+            f"{row.backend}: {row.reason}" if row.reason else row.backend,
+        )
+    return table
