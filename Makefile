@@ -1,0 +1,84 @@
+# Each target sets up what it needs in .venv and build/; the second run is quick.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc -name '*.cpp' -o -name '*.h')
+
+.PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel lint wheel clean
+
+demo: $(VENV)/.native  ## Prune CLIP RN50, run a photo through it, write demo-out/
+	$(BIN)/sparse-ovs demo
+
+test: test-cpp test-python  ## The default tests: C++ and Python, without the slow ones
+
+test-all: test-cpp test-sanitize $(VENV)/.native  ## Everything, slow cases too
+	$(BIN)/python -m pytest -m ""
+
+test-python: $(VENV)/.native
+	$(BIN)/python -m pytest
+
+# The environment -----------------------------------------------------------------------------------
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	touch $@
+
+$(VENV)/.packages: $(VENV)/.made pyproject.toml constraints.txt README.md
+	$(BIN)/python -m pip install -q -c constraints.txt scikit-build-core cmake ninja
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[test,dev,plot]'
+	touch $@
+
+# An editable install: Python sources are used where they lie, the library is compiled into .venv.
+$(VENV)/.native: $(VENV)/.packages $(NATIVE)
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	touch $@
+
+# C++ tests: plain, under the sanitizers, and for Arm under an emulator -----------------------------
+
+test-cpp: $(VENV)/.packages
+	$(BIN)/cmake -S . -B build/cpp -G Ninja -DSOVS_BUILD_TESTS=ON -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja >/dev/null
+	$(BIN)/cmake --build build/cpp
+	build/cpp/sparse_ovs_tests
+	SPARSE_OVS_ISA=generic build/cpp/sparse_ovs_tests
+
+test-sanitize: $(VENV)/.packages
+	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DSOVS_BUILD_TESTS=ON -DSOVS_SANITIZE=ON -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja >/dev/null
+	$(BIN)/cmake --build build/sanitize
+	build/sanitize/sparse_ovs_tests
+	SPARSE_OVS_ISA=generic build/sanitize/sparse_ovs_tests
+
+# Needs g++-aarch64-linux-gnu and qemu-user.
+test-neon: $(VENV)/.packages
+	$(BIN)/cmake -S . -B build/neon -G Ninja -DSOVS_BUILD_TESTS=ON -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	    -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja >/dev/null
+	$(BIN)/cmake --build build/neon
+	qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/sparse_ovs_tests
+
+# Packages ------------------------------------------------------------------------------------------
+
+wheel: $(VENV)/.packages  ## dist/: sdist, and one wheel for every Python >= 3.11
+	rm -rf dist build/dist
+	$(BIN)/python -m build --no-isolation --outdir build/dist
+	mkdir -p dist
+	cp build/dist/*.tar.gz dist/
+	PATH=$(abspath $(BIN)):$$PATH $(BIN)/auditwheel repair --wheel-dir dist build/dist/*.whl
+
+# In an environment of its own, which sees the installed packages but not the editable install.
+test-wheel: wheel $(VENV)/.native  ## The tests against the unpacked wheel, not the checkout
+	rm -rf build/unpacked build/wheel-venv
+	$(BIN)/python -m pip install -q --no-deps --target build/unpacked dist/*.whl
+	$(BIN)/python -m venv --without-pip build/wheel-venv
+	$(BIN)/python -c "import pathlib, sysconfig; own = sysconfig.get_path('purelib'); \
+	    place = sysconfig.get_path('purelib', vars={'base': 'build/wheel-venv'}); \
+	    pathlib.Path(place, 'packages.pth').write_text(own)"
+	PYTHONPATH=build/unpacked SPARSE_OVS_TEST_ROOT=build/unpacked \
+	    build/wheel-venv/bin/python -P -m pytest $(WHEEL_TESTS)
+
+lint: $(VENV)/.packages
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf build dist demo-out $(VENV)

@@ -1,0 +1,86 @@
+"""What an installed sparse_ovs brings: the library, its data and its command."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import sparse_ovs
+from sparse_ovs import _native
+
+
+def test_the_package_under_test_is_the_one_that_was_asked_for() -> None:
+    wanted = os.environ.get("SPARSE_OVS_TEST_ROOT", ".")
+    assert Path(sparse_ovs.__file__).is_relative_to(Path(wanted).resolve())
+
+
+def test_the_version_of_the_package_is_the_version_of_the_distribution() -> None:
+    assert importlib.metadata.version("sparse_ovs") == sparse_ovs.__version__
+
+
+def test_the_compiled_library_is_found_and_loads() -> None:
+    assert _native.unavailable_reason() == ""
+    assert _native.isa() in _native.available_isas()
+
+
+def test_the_package_is_typed_and_brings_its_density_profiles() -> None:
+    root = Path(sparse_ovs.__file__).parent
+    assert (root / "py.typed").is_file()
+    assert (root / "backbones" / "profiles" / "rn50_trained.json").is_file()
+
+
+def test_the_triton_kernels_are_a_subpackage() -> None:
+    import sparse_ovs.kernels
+
+    assert "Triton" in (sparse_ovs.kernels.__doc__ or "")
+
+
+def test_a_missing_library_is_one_clear_sentence() -> None:
+    found = _run(
+        {"SPARSE_OVS_LIBRARY": "/nowhere/libsparse_ovs.so"}, "_native.unavailable_reason()"
+    )
+    assert found.startswith("expected the compiled library libsparse_ovs.so, got none in /nowhere")
+
+
+def test_a_library_of_another_kind_is_one_clear_sentence(tmp_path: Path) -> None:
+    fake = tmp_path / "libsparse_ovs.so"
+    fake.write_bytes(b"not a library")
+    found = _run({"SPARSE_OVS_LIBRARY": str(fake)}, "_native.unavailable_reason()")
+    assert found.startswith("expected a loadable library, got ")
+
+
+def test_every_available_isa_can_be_forced() -> None:
+    for isa in _native.available_isas():
+        assert _run({"SPARSE_OVS_ISA": isa}, "_native.isa()") == isa
+
+
+def test_an_unknown_isa_is_one_clear_sentence() -> None:
+    found = _run({"SPARSE_OVS_ISA": "mmx"}, "_native.unavailable_reason()")
+    assert found.startswith("expected SPARSE_OVS_ISA to be one of ")
+    assert found.endswith("got 'mmx'")
+
+
+def test_the_native_wrapper_does_not_need_torch() -> None:
+    code = "import sys; from importlib.machinery import SourceFileLoader as L; "
+    code += f"L('native', {_native.__file__!r}).load_module(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_the_command_is_installed() -> None:
+    points = importlib.metadata.entry_points(group="console_scripts", name="sparse-ovs")
+    assert {point.value for point in points} == {"sparse_ovs.cli:main"}
+
+
+def _run(environment: dict[str, str], expression: str) -> str:
+    """What the expression over sparse_ovs._native gives in a process of its own."""
+    code = f"from sparse_ovs import _native; print({expression})"
+    done = subprocess.run(
+        [sys.executable, *(["-P"] if sys.flags.safe_path else []), "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=True,
+    )
+    return done.stdout.strip()
