@@ -74,6 +74,10 @@ def _declare(lib: ctypes.CDLL) -> None:
         "sovs_last_error": (ctypes.c_char_p, []),
         "sovs_isa": (ctypes.c_char_p, []),
         "sovs_available_isas": (ctypes.c_char_p, []),
+        "sovs_use_openmp": (None, [pointer]),
+        "sovs_buffer_take": (i32, [ctypes.c_size_t, ctypes.POINTER(pointer)]),
+        "sovs_buffer_give": (i32, [pointer]),
+        "sovs_buffer_idle_bytes": (ctypes.c_size_t, []),
         "sovs_weights_create": (i32, [ctypes.POINTER(_WeightsDesc), ctypes.POINTER(pointer)]),
         "sovs_weights_create_dense": (i32, [i64] * 5 + [pointer, pointer, ctypes.POINTER(pointer)]),
         "sovs_weights_bytes": (ctypes.c_size_t, [pointer]),
@@ -84,6 +88,7 @@ def _declare(lib: ctypes.CDLL) -> None:
             i32,
             [pointer, pointer, ctypes.POINTER(_Conv2dParams), pointer, i32, i32, i32],
         ),
+        "sovs_plan_add_avg_pool2x2": (i32, [pointer, i32, i32]),
         "sovs_plan_finalize": (
             i32,
             [pointer, ctypes.POINTER(i32), i32, ctypes.POINTER(i32), i32, i32],
@@ -164,6 +169,37 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def use_openmp(path: str | None) -> None:
+    """Runs plans on the threads of a loaded OpenMP runtime; None: on the library's own.
+
+    Raises NativeLibraryError where the file is no such runtime.
+    """
+    if path is None:
+        _library().sovs_use_openmp(None)
+        return
+    try:
+        parallel = ctypes.CDLL(path).GOMP_parallel
+    except (OSError, AttributeError) as error:
+        raise NativeLibraryError(f"expected an OpenMP runtime, got {path}: {error}") from error
+    _library().sovs_use_openmp(ctypes.cast(parallel, ctypes.c_void_p))
+
+
+def take_floats(count: int) -> ctypes.Array[ctypes.c_float]:
+    """Uninitialised memory from the library's pool; it goes back when the last reference goes."""
+    lib = _library()
+    address = ctypes.c_void_p()
+    _check(lib.sovs_buffer_take(4 * count, ctypes.byref(address)))
+    floats = (ctypes.c_float * count).from_address(address.value or 0)
+    # Not at exit: tensors may still be in use when exit handlers run.
+    weakref.finalize(floats, lib.sovs_buffer_give, address).atexit = False
+    return floats
+
+
+def idle_buffer_bytes() -> int:
+    """Bytes of output memory that the library keeps for later."""
+    return int(_library().sovs_buffer_idle_bytes())
+
+
 class NativeWeights:
     """Packed weights of one layer, copied into the library. Addresses are of contiguous CPU memory.
 
@@ -209,9 +245,41 @@ class NativeWeights:
         return int(_library().sovs_weights_bytes(self._handle))
 
 
-class ConvPlan:
-    """A plan of one convolution: shapes are (N, C, H, W), layout NCHW or NHWC for input and
-    output alike."""
+class _OneStepPlan:
+    """A plan of one operation from an input, and maybe a residual, to an output of one layout."""
+
+    def __init__(self, in_shape: Sequence[int], out_shape: Sequence[int], layout: int) -> None:
+        lib = _library()
+        self._handle = ctypes.c_void_p()
+        _check(lib.sovs_plan_create(ctypes.byref(self._handle)))
+        weakref.finalize(self, lib.sovs_plan_destroy, self._handle)
+        self._source = self._tensor(in_shape, layout)
+        self._target = self._tensor(out_shape, layout)
+        self._given = [self._source]
+
+    def _tensor(self, shape: Sequence[int], layout: int) -> int:
+        name = ctypes.c_int32()
+        _check(_library().sovs_plan_add_tensor(self._handle, *shape, layout, ctypes.byref(name)))
+        return name.value
+
+    def _finalize(self, threads: int) -> None:
+        inputs = (ctypes.c_int32 * len(self._given))(*self._given)
+        outputs = (ctypes.c_int32 * 1)(self._target)
+        _check(
+            _library().sovs_plan_finalize(
+                self._handle, inputs, len(self._given), outputs, 1, threads
+            )
+        )
+
+    def run(self, inputs: Sequence[int], output: int, threads: int) -> None:
+        """Runs on the addresses of the inputs and of the output; the GIL is released."""
+        given = (ctypes.c_void_p * len(self._given))(*inputs)
+        result = (ctypes.c_void_p * 1)(output)
+        _check(_library().sovs_plan_run(self._handle, given, result, threads))
+
+
+class ConvPlan(_OneStepPlan):
+    """A convolution: shapes are (N, C, H, W); inputs are the map and, if wanted, the residual."""
 
     def __init__(
         self,
@@ -226,39 +294,30 @@ class ConvPlan:
         residual: bool,
         threads: int,
     ) -> None:
-        lib = _library()
-        self._handle = ctypes.c_void_p()
-        _check(lib.sovs_plan_create(ctypes.byref(self._handle)))
-        weakref.finalize(self, lib.sovs_plan_destroy, self._handle)
-        source = self._tensor(in_shape, layout)
-        added = self._tensor(out_shape, layout) if residual else None
-        target = self._tensor(out_shape, layout)
+        super().__init__(in_shape, out_shape, layout)
+        if residual:
+            self._given.append(self._tensor(out_shape, layout))
         params = _Conv2dParams(*stride, *padding, *dilation, int(relu))
         _check(
-            lib.sovs_plan_add_conv2d(
+            _library().sovs_plan_add_conv2d(
                 self._handle,
                 weights._handle,
                 ctypes.byref(params),
                 None,
-                source,
-                -1 if added is None else added,
-                target,
+                self._source,
+                self._given[1] if residual else -1,
+                self._target,
             )
         )
-        given = [source] if added is None else [source, added]
-        inputs = (ctypes.c_int32 * len(given))(*given)
-        outputs = (ctypes.c_int32 * 1)(target)
-        _check(lib.sovs_plan_finalize(self._handle, inputs, len(given), outputs, 1, threads))
-        self._inputs = len(given)
+        self._finalize(threads)
 
-    def _tensor(self, shape: Sequence[int], layout: int) -> int:
-        name = ctypes.c_int32()
-        _check(_library().sovs_plan_add_tensor(self._handle, *shape, layout, ctypes.byref(name)))
-        return name.value
 
-    def run(self, inputs: Sequence[int], output: int, threads: int) -> None:
-        """Runs on the addresses of the input (and the residual) and of the output; the GIL is
-        released."""
-        given = (ctypes.c_void_p * self._inputs)(*inputs)
-        result = (ctypes.c_void_p * 1)(output)
-        _check(_library().sovs_plan_run(self._handle, given, result, threads))
+class AvgPoolPlan(_OneStepPlan):
+    """A mean over 2x2 pixels, stride 2."""
+
+    def __init__(
+        self, in_shape: Sequence[int], out_shape: Sequence[int], layout: int, threads: int
+    ) -> None:
+        super().__init__(in_shape, out_shape, layout)
+        _check(_library().sovs_plan_add_avg_pool2x2(self._handle, self._source, self._target))
+        self._finalize(threads)

@@ -6,10 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "buffer_pool.h"
 #include "error.h"
 #include "isa.h"
 #include "plan.h"
 #include "sparse_ovs.h"
+#include "thread_pool.h"
 
 struct sovs_weights {
     std::shared_ptr<const sovs::Weights> shared;
@@ -124,6 +126,19 @@ const char* sovs_isa(void) {
 }
 const char* sovs_available_isas(void) { return sovs::available_isas().c_str(); }
 
+void sovs_use_openmp(sovs_openmp_parallel parallel) { sovs::use_openmp(parallel); }
+
+sovs_status sovs_buffer_take(size_t bytes, void** out) {
+    return guarded([&] {
+        require(bytes > 0 && out != nullptr, "expected bytes and out, got 0 or NULL");
+        *out = sovs::take_buffer(bytes);
+    });
+}
+sovs_status sovs_buffer_give(void* buffer) {
+    return guarded([&] { sovs::give_buffer(buffer); });
+}
+size_t sovs_buffer_idle_bytes(void) { return sovs::idle_buffer_bytes(); }
+
 sovs_status sovs_weights_create(const sovs_weights_desc* desc, sovs_weights** out) {
     return guarded([&] {
         require(desc != nullptr && out != nullptr, "expected desc and out, got NULL");
@@ -171,6 +186,13 @@ sovs_status sovs_plan_add_conv2d(sovs_plan* plan, const sovs_weights* weights, c
         if (tuning != nullptr)
             wanted = {tuning->tile_rows, tuning->tile_cols, tuning->k_tile, tuning->row_parts, tuning->panel};
         plan->plan.add_conv2d(weights->shared, conv, wanted, input, residual, output);
+    });
+}
+
+sovs_status sovs_plan_add_avg_pool2x2(sovs_plan* plan, int32_t input, int32_t output) {
+    return guarded([&] {
+        require(plan != nullptr, "expected plan, got NULL");
+        plan->plan.add_avg_pool2x2(input, output);
     });
 }
 

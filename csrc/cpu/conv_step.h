@@ -2,6 +2,7 @@
 #pragma once
 #include <memory>
 
+#include "step.h"
 #include "tiling.h"
 #include "weights.h"
 
@@ -12,15 +13,14 @@ struct ConvParams {
     bool relu;
 };
 
-class ConvStep {
+class ConvStep final : public Step {
 public:
     // Throws InvalidArgument where shapes do not fit. `threads` guides the tiling, never the result.
     ConvStep(std::shared_ptr<const Weights> weights, const ConvParams& params, const TensorDesc& input,
              const TensorDesc& output, const Tuning& tuning, int threads);
 
-    // Units are independent of each other; together they write the whole output.
-    long units() const { return static_cast<long>(tiling_.grid.tiles() * tiling_.row_parts); }
-    void run_unit(long unit, const float* input, const float* residual, float* output) const;
+    long units() const override { return static_cast<long>(tiling_.grid.tiles() * tiling_.row_parts); }
+    void run_unit(long unit, const float* input, const float* residual, float* output) const override;
 
     const Tiling& tiling() const { return tiling_; }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "error.h"
+#include "pool_step.h"
 #include "thread_pool.h"
 
 namespace sovs {
@@ -30,7 +31,21 @@ void Plan::add_conv2d(std::shared_ptr<const Weights> weights, const ConvParams& 
         require(added.n == out.n && added.c == out.c && added.h == out.h && added.w == out.w && added.layout == out.layout,
                 "expected a residual of the output's shape and layout");
     }
-    steps_.push_back({input, residual, output, {std::move(weights), params, tuning}, nullptr});
+    const auto build = [this, weights = std::move(weights), params, tuning, input, output](int threads) {
+        return std::make_unique<const ConvStep>(weights, params, tensor(input), tensor(output), tuning, threads);
+    };
+    steps_.push_back({input, residual, output, build, nullptr});
+}
+
+void Plan::add_avg_pool2x2(int input, int output) {
+    require(!final_, "expected a plan that is not final yet");
+    tensor(input);
+    tensor(output);
+    require(input != output, "expected an output apart from the input");
+    const auto build = [this, input, output](int) {
+        return std::make_unique<const PoolStep>(tensor(input), tensor(output));
+    };
+    steps_.push_back({input, -1, output, build, nullptr});
 }
 
 void Plan::finalize(const std::vector<int>& inputs, const std::vector<int>& outputs, int threads) {
@@ -40,13 +55,12 @@ void Plan::finalize(const std::vector<int>& inputs, const std::vector<int>& outp
         tensor(id);
         written[id] = true;
     }
-    for (Step& step : steps_) {
+    for (PlanStep& step : steps_) {
         require(written[step.input] && (step.residual < 0 || written[step.residual]),
                 "expected every step to read tensors that are inputs or written before");
         require(!written[step.output], "expected every tensor to be written once");
         written[step.output] = true;
-        step.conv = std::make_unique<const ConvStep>(step.pending.weights, step.pending.params, tensor(step.input),
-                                                     tensor(step.output), step.pending.tuning, threads);
+        step.step = step.build(threads);
     }
     for (const int id : outputs) {
         tensor(id);
@@ -84,10 +98,10 @@ void Plan::run(const float* const* inputs, float* const* outputs, int threads) c
     for (std::size_t i = 0; i < inputs_.size(); ++i) place[inputs_[i]] = const_cast<float*>(inputs[i]);
     for (std::size_t i = 0; i < outputs_.size(); ++i) place[outputs_[i]] = outputs[i];
     for (std::size_t i = 0; i < inner_.size(); ++i) place[inner_[i]] = (*arena)[i].data();
-    for (const Step& step : steps_) {
+    for (const PlanStep& step : steps_) {
         const float* residual = step.residual < 0 ? nullptr : place[step.residual];
-        parallel_for(step.conv->units(), threads, [&](long unit) {
-            step.conv->run_unit(unit, place[step.input], residual, place[step.output]);
+        parallel_for(step.step->units(), threads, [&](long unit) {
+            step.step->run_unit(unit, place[step.input], residual, place[step.output]);
         });
     }
     std::lock_guard<std::mutex> lock(arena_mutex_);
@@ -96,7 +110,9 @@ void Plan::run(const float* const* inputs, float* const* outputs, int threads) c
 
 const Tiling& Plan::tiling(int step) const {
     require(final_ && step >= 0 && step < static_cast<int>(steps_.size()), "expected a step of a final plan");
-    return steps_[step].conv->tiling();
+    const auto* conv = dynamic_cast<const ConvStep*>(steps_[step].step.get());
+    require(conv != nullptr, "expected a convolution");
+    return conv->tiling();
 }
 
 }  // namespace sovs

@@ -28,16 +28,15 @@ inline void cpu_relax() {
 #endif
 }
 
-struct Region {
+// Units that any number of threads take from until none is left.
+struct Work {
     const std::function<void(long)>* body = nullptr;
     long units = 0;
     std::atomic<long> next{0};
-    std::atomic<int> seats{0};    // workers that may still join
-    std::atomic<int> running{0};  // workers inside
     std::mutex error_mutex;
     std::exception_ptr error;
 
-    void work() {
+    void run() {
         try {
             for (long unit; (unit = next.fetch_add(1, std::memory_order_relaxed)) < units;) (*body)(unit);
         } catch (...) {
@@ -46,6 +45,11 @@ struct Region {
             next.store(units, std::memory_order_relaxed);
         }
     }
+};
+
+struct Region : Work {
+    std::atomic<int> seats{0};    // workers that may still join
+    std::atomic<int> running{0};  // workers inside
 };
 
 class Pool {
@@ -68,7 +72,7 @@ public:
             epoch_.fetch_add(1, std::memory_order_release);
         }
         if (parked_.load(std::memory_order_acquire) > 0) wake_.notify_all();
-        region.work();
+        region.run();
         // Close the region: a worker that has not joined by now has nothing left to do. A seat taken is a
         // promise that `running` was raised first, so both reading zero means that nobody is inside.
         region.seats.exchange(0, std::memory_order_acq_rel);
@@ -93,7 +97,7 @@ private:
             int seats = region_.seats.load(std::memory_order_acquire);
             while (seats > 0 && !region_.seats.compare_exchange_weak(seats, seats - 1, std::memory_order_acq_rel)) {
             }
-            if (seats > 0) region_.work();
+            if (seats > 0) region_.run();
             region_.running.fetch_sub(1, std::memory_order_acq_rel);
         }
     }
@@ -121,15 +125,24 @@ private:
 };
 
 std::atomic<Pool*> g_pool{nullptr};
+std::atomic<OpenMPParallel> g_openmp{nullptr};
 
-// A forked child has none of the parent's workers, and its locks may be held for ever: it starts anew.
-void forget_pool() { g_pool.store(nullptr); }
+// A forked child has none of the parent's workers, and its locks may be held for ever: it starts anew, with threads of
+// its own, since an OpenMP runtime that the parent has used hangs in a child.
+void forget_threads() {
+    g_pool.store(nullptr);
+    g_openmp.store(nullptr);
+}
+
+void forget_threads_in_children() {
+    static const int registered = pthread_atfork(nullptr, nullptr, forget_threads);
+    (void)registered;
+}
 
 Pool& pool() {
     Pool* current = g_pool.load(std::memory_order_acquire);
     if (current != nullptr) return *current;
-    static const int registered = pthread_atfork(nullptr, nullptr, forget_pool);
-    (void)registered;
+    forget_threads_in_children();
     Pool* fresh = new Pool;
     if (g_pool.compare_exchange_strong(current, fresh, std::memory_order_acq_rel)) return *fresh;
     return *current;  // another thread won; the unused pool holds no threads
@@ -137,7 +150,22 @@ Pool& pool() {
 
 }  // namespace
 
+void use_openmp(OpenMPParallel parallel) {
+    forget_threads_in_children();
+    g_openmp.store(parallel);
+}
+
 void parallel_for(long units, int threads, const std::function<void(long)>& body) {
+    const OpenMPParallel openmp = g_openmp.load(std::memory_order_relaxed);
+    if (units > 1 && threads > 1 && openmp != nullptr) {
+        Work work;
+        work.body = &body;
+        work.units = units;
+        const auto team = static_cast<unsigned>(std::min<long>(threads, units));
+        openmp([](void* data) { static_cast<Work*>(data)->run(); }, &work, team, 0);
+        if (work.error) std::rethrow_exception(work.error);
+        return;
+    }
     if (units > 1 && threads > 1 && pool().try_run(units, threads, body)) return;
     for (long unit = 0; unit < units; ++unit) body(unit);
 }

@@ -1,4 +1,4 @@
-// The library's own threads: workers spin briefly for the next region, then park.
+// Parallel regions on the library's own threads, or on those of the host program's OpenMP runtime.
 #pragma once
 #include <functional>
 
@@ -8,5 +8,12 @@ namespace sovs {
 // among them. Units are handed out one at a time, in order. Where another caller holds the pool, this one runs
 // its units alone: concurrent callers never wait for each other. The first exception thrown is rethrown here.
 void parallel_for(long units, int threads, const std::function<void(long)>& body);
+
+// GOMP_parallel of an OpenMP runtime: runs fn(data) on a team of `threads` threads and returns when all have.
+using OpenMPParallel = void (*)(void (*fn)(void*), void* data, unsigned threads, unsigned flags);
+
+// Runs regions on the threads of a runtime that the process uses anyway; null goes back to the library's own. Two
+// runtimes whose workers spin between regions would take the cores from each other.
+void use_openmp(OpenMPParallel parallel);
 
 }  // namespace sovs

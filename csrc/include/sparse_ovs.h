@@ -55,6 +55,24 @@ SOVS_API const char* sovs_isa(void);
 /* Comma-separated ISAs that this build and this CPU both have, widest first. */
 SOVS_API const char* sovs_available_isas(void);
 
+/* ---- threads ---------------------------------------------------------------------------------------- */
+
+/* GOMP_parallel of an OpenMP runtime (libgomp, libomp and libiomp export it). */
+typedef void (*sovs_openmp_parallel)(void (*fn)(void*), void* data, unsigned threads, unsigned flags);
+/* Runs plans on the threads of an OpenMP runtime that the process uses anyway, so that two sets of spinning
+ * workers do not take the cores from each other. NULL, the state at the start and in a forked child: on the
+ * library's own threads. */
+SOVS_API void sovs_use_openmp(sovs_openmp_parallel parallel);
+
+/* ---- buffers ---------------------------------------------------------------------------------------- */
+
+/* Memory for large outputs, kept (256 MB at most) for the next one of about the same size: fresh memory costs a page
+ * fault every 4 kB. Aligned to 2 MB, contents undefined. */
+SOVS_API sovs_status sovs_buffer_take(size_t bytes, void** out);
+SOVS_API sovs_status sovs_buffer_give(void* buffer);
+/* Bytes kept for later now. */
+SOVS_API size_t sovs_buffer_idle_bytes(void);
+
 /* ---- weights ---------------------------------------------------------------------------------------- */
 
 typedef struct sovs_weights sovs_weights;
@@ -111,6 +129,8 @@ SOVS_API sovs_status sovs_plan_add_tensor(sovs_plan* plan, int64_t n, int64_t c,
 SOVS_API sovs_status sovs_plan_add_conv2d(sovs_plan* plan, const sovs_weights* weights,
                                           const sovs_conv2d_params* params, const sovs_tuning* tuning,
                                           int32_t input, int32_t residual, int32_t output);
+/* output = mean over 2x2 pixels of input, stride 2; an odd last row or column is left out. */
+SOVS_API sovs_status sovs_plan_add_avg_pool2x2(sovs_plan* plan, int32_t input, int32_t output);
 /* Names the tensors that the caller passes; every other one lives inside the plan. Chooses tilings for
  * `threads` threads and expands the weight streams. */
 SOVS_API sovs_status sovs_plan_finalize(sovs_plan* plan, const int32_t* inputs, int32_t n_inputs,
@@ -119,7 +139,7 @@ SOVS_API sovs_status sovs_plan_finalize(sovs_plan* plan, const int32_t* inputs, 
  * threads, the caller's among them. */
 SOVS_API sovs_status sovs_plan_run(const sovs_plan* plan, const float* const* inputs, float* const* outputs,
                                    int32_t threads);
-/* The tuning that finalize chose for step `step`. */
+/* The tuning that finalize chose for step `step`, a convolution. */
 SOVS_API sovs_status sovs_plan_tuning(const sovs_plan* plan, int32_t step, sovs_tuning* out);
 SOVS_API void sovs_plan_destroy(sovs_plan* plan);
 

@@ -69,8 +69,9 @@ def find_fold(parent: nn.Module, conv_name: str, out_channels: int) -> Fold | No
     - nn.Sequential: the next modules in order.
     - `conv` with `bn` (timm's ConvNormAct; its activation lies inside `bn`).
     - `convN` whose next sibling is `bnN` (open_clip, torchvision, timm). A ReLU `actN` is folded
-      only where it comes next and `convN+1` exists: the last activation of a residual block follows
-      the addition, and a single `relu` for several convolutions is not told apart.
+      only where it comes next and `convN+1` exists or a pooling follows: the last activation of a
+      residual block follows the addition, and a single `relu` for several convolutions is not told
+      apart.
     """
     names = [name for name, child in parent._modules.items() if child is not None]
     after = names[names.index(conv_name) + 1 :]
@@ -85,7 +86,7 @@ def find_fold(parent: nn.Module, conv_name: str, out_channels: int) -> Fold | No
         if norm_name != f"bn{number}":
             return None
         if number and len(after) > 1 and after[1] == f"act{number}":
-            followed = f"conv{int(number) + 1}" in after
+            followed = f"conv{int(number) + 1}" in after or _is_pool(parent, after[2:3])
             if followed and type(parent._modules[after[1]]) is nn.ReLU:
                 act_name = after[1]
     else:
@@ -93,6 +94,11 @@ def find_fold(parent: nn.Module, conv_name: str, out_channels: int) -> Fold | No
     if not _can_fold(parent._modules[norm_name], out_channels):
         return None
     return Fold(parent, norm_name, act_name)
+
+
+def _is_pool(parent: nn.Module, names: list[str]) -> bool:
+    """The stem of a CLIP ResNet ends in a pooling, a residual block does not."""
+    return bool(names) and isinstance(parent._modules[names[0]], (nn.AvgPool2d, nn.MaxPool2d))
 
 
 def _can_fold(norm: nn.Module | None, out_channels: int) -> bool:

@@ -14,6 +14,7 @@ from sparse_ovs.nn.eligible import Candidate, Exclude, candidates
 from sparse_ovs.nn.fold import find_fold
 from sparse_ovs.nn.linear import SparseLinear
 from sparse_ovs.nn.measure import LayerRun, record_runs, slower_than_dense
+from sparse_ovs.nn.pool import NativeAvgPool2x2
 from sparse_ovs.nn.prune_import import resolve_pruned
 from sparse_ovs.nn.report import LayerReport, SparsifyReport
 from sparse_ovs.nn.structure import SparseWeight, check_engine
@@ -51,7 +52,7 @@ def sparsify(
         engine: "native" runs the native kernel wherever one exists, "dense" nowhere, "auto" where
             it is expected to be faster, or with `example_input` where it was measured to be.
         fold_bn: "eval" (or True) folds a BatchNorm and ReLU that follow a swapped convolution while
-            in eval mode.
+            in eval mode, and runs 2x2 average poolings native.
         example_input: a tensor, or a tuple of arguments, for the model: each layer is timed on what
             reaches it.
         masks: by layer name, instead of magnitude masks ("<name>.in_proj" and "<name>.out_proj" for
@@ -83,6 +84,7 @@ def sparsify(
     _put_in_place(model, found)
     if fold_bn:
         _fold(model)
+        _swap_pools(model)
     runs = {} if example_input is None else record_runs(model, found, example_input)
     if engine == "auto":
         for candidate in found:
@@ -106,6 +108,8 @@ def densify(model: nn.Module) -> nn.Module:
                 if id(child) not in replaced:
                     replaced[id(child)] = child.to_dense()
                 parent._modules[name] = replaced[id(child)]
+            elif isinstance(child, NativeAvgPool2x2):
+                parent._modules[name] = child.to_torch()
     return model
 
 
@@ -228,6 +232,13 @@ def _fold(model: nn.Module) -> None:
                 if fold is not None:
                     child.__dict__["_fold"] = fold
                     fold.set_active(not child.training)
+
+
+def _swap_pools(model: nn.Module) -> None:
+    for parent in list(model.modules()):
+        for name, child in parent._modules.items():
+            if child is not None and NativeAvgPool2x2.fits(child):
+                parent._modules[name] = NativeAvgPool2x2.from_torch(child)  # type: ignore[arg-type]
 
 
 def _parts(module: nn.Module) -> list[SparseWeight]:

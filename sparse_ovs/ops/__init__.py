@@ -1,10 +1,14 @@
 """Sparse convolution and linear as torch custom ops, dispatched by reasons."""
 
+from sparse_ovs.ops.avg_pool import avg_pool2x2, avg_pool_unsupported
 from sparse_ovs.ops.conv import conv2d, conv2d_unsupported
 from sparse_ovs.ops.linear import linear, linear_unsupported
+from sparse_ovs.ops.openmp import share_torch_threads
 from sparse_ovs.ops.streams import invalidate, stream_bytes
 
 __all__ = [
+    "avg_pool2x2",
+    "avg_pool_unsupported",
     "conv2d",
     "conv2d_unsupported",
     "invalidate",
@@ -12,3 +16,5 @@ __all__ = [
     "linear_unsupported",
     "stream_bytes",
 ]
+
+share_torch_threads()

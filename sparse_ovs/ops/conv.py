@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sparse_ovs import _native
+from sparse_ovs.ops.layout import empty_output, memory_format, native_layout
 from sparse_ovs.ops.streams import fold_norm, streams_of
 from sparse_ovs.threads import get_num_threads
 
@@ -93,13 +94,6 @@ def conv2d_unsupported(
     return reasons
 
 
-def _memory_format(x: Tensor) -> torch.memory_format:
-    """The layout that the output takes: channels_last only where x is that and nothing else."""
-    if not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last):
-        return torch.channels_last
-    return torch.contiguous_format
-
-
 def _output_shape(
     x: Tensor,
     weight: Tensor,
@@ -134,7 +128,7 @@ def _conv2d_fake(
     relu: bool,
 ) -> Tensor:
     shape = _output_shape(x, weight, stride, padding, dilation)
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_memory_format(x))
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
 
 
 @torch.library.impl("sparse_ovs::conv2d", "CPU")
@@ -162,9 +156,9 @@ def _conv2d_cpu(
         raise ValueError(
             f"expected a residual of shape {tuple(shape)}, got {tuple(residual.shape)}"
         )
-    form = _memory_format(x)
+    form = memory_format(x)
     x = x.contiguous(memory_format=form)
-    out = torch.empty(shape, dtype=torch.float32, memory_format=form)
+    out = empty_output(shape, form)
     if out.numel() == 0:
         return out
     inputs = [x]
@@ -173,7 +167,7 @@ def _conv2d_cpu(
     # A map of one pixel is the same memory in both layouts; as channels_last its batch is one run
     # of pixels.
     single_pixel = x.shape[2:].numel() == 1 and out.shape[2:].numel() == 1
-    layout = _native.NHWC if form == torch.channels_last or single_pixel else _native.NCHW
+    layout = _native.NHWC if single_pixel else native_layout(form)
     threads = get_num_threads()
     key = (tuple(x.shape), layout, residual is None, relu, threads, *stride, *padding, *dilation)
     plan = streams_of(indices).plan(

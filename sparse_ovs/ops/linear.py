@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparse_ovs import _native
 from sparse_ovs.ops.conv import conv2d_unsupported
+from sparse_ovs.ops.layout import empty_output
 from sparse_ovs.ops.streams import streams_of
 from sparse_ovs.threads import get_num_threads
 
@@ -78,7 +79,7 @@ def _linear_cpu(
     relu: bool,
 ) -> Tensor:
     x = x.contiguous()
-    out = torch.empty([*x.shape[:-1], weight.shape[0]], dtype=torch.float32)
+    out = empty_output([*x.shape[:-1], weight.shape[0]], torch.contiguous_format)
     if out.numel() == 0:
         return out
     # Tokens are the pixels of a channels_last map of one row.

@@ -81,6 +81,8 @@ struct KernelTable {
     RowsKernel rows4[kMaxVectors + 1];
     void (*pack)(const PackTask&);
     void (*store)(const StoreTask&);
+    // One output row of a 2x2 average: pixels of `channels` floats, from two input rows of 2 * pixels pixels.
+    void (*pool_row)(float* out, const float* upper, const float* lower, std::int64_t pixels, std::int64_t channels);
 };
 
 namespace generic { extern const KernelTable table; }

@@ -1,5 +1,6 @@
 // Compiled once for each ISA: instantiates every kernel width and lists them in the table.
 #include "panel.h"
+#include "pool.h"
 #include "rows.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
@@ -33,6 +34,7 @@ constexpr KernelTable make_table() {
     fill<1>(t);
     t.pack = pack;
     t.store = store;
+    t.pool_row = pool_row;
     return t;
 }
 

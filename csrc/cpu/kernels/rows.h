@@ -3,6 +3,10 @@
 #include "kernel_table.h"
 #include "vec.h"
 
+// Loops over the sums of a row must vanish: an array that is indexed at run time lives in memory, not in registers, and
+// is spilled and reloaded around every row.
+#define SOVS_UNROLL _Pragma("GCC unroll 16")
+
 namespace sovs::SOVS_ISA_NAMESPACE {
 
 inline const float* at(const float* panel, std::int32_t byte_offset) {
@@ -15,6 +19,7 @@ inline void finish(const RowsTask& task, std::int64_t channel, Vec (&sum)[kVecto
     constexpr int W = Vec::kWidth;
     if (!task.last || task.out == nullptr) {
         float* place = task.sums + channel * task.sums_stride;
+        SOVS_UNROLL
         for (int j = 0; j < kVectors; ++j) sum[j].store(place + j * W);
         return;
     }
@@ -23,13 +28,16 @@ inline void finish(const RowsTask& task, std::int64_t channel, Vec (&sum)[kVecto
     const int tail = task.pixels - (kVectors - 1) * W;  // valid lanes of the last vector
     if (task.residual != nullptr) {
         const float* residual = task.residual + channel * task.channel_stride;
+        SOVS_UNROLL
         for (int j = 0; j + 1 < kVectors; ++j) sum[j] = sum[j] + Vec::load(residual + j * W);
         constexpr int end = (kVectors - 1) * W;
         sum[kVectors - 1] =
             sum[kVectors - 1] + (tail == W ? Vec::load(residual + end) : Vec::load_first(residual + end, tail));
     }
     if (task.relu)
-        for (Vec& s : sum) s = Vec::relu(s);
+        SOVS_UNROLL
+        for (int j = 0; j < kVectors; ++j) sum[j] = Vec::relu(sum[j]);
+    SOVS_UNROLL
     for (int j = 0; j + 1 < kVectors; ++j) sum[j].store(out + j * W);
     if (tail == W)
         sum[kVectors - 1].store(out + (kVectors - 1) * W);
@@ -42,9 +50,11 @@ inline void start(const RowsTask& task, std::int64_t channel, Vec (&sum)[kVector
     constexpr int W = Vec::kWidth;
     if (task.first) {
         const Vec bias = Vec::broadcast(task.bias + channel);
-        for (Vec& s : sum) s = bias;
+        SOVS_UNROLL
+        for (int j = 0; j < kVectors; ++j) sum[j] = bias;
     } else {
         const float* place = task.sums + channel * task.sums_stride;
+        SOVS_UNROLL
         for (int j = 0; j < kVectors; ++j) sum[j] = Vec::load(place + j * W);
     }
 }
@@ -64,6 +74,7 @@ void rows1(const RowsTask& task) {
             for (int k = 0; k < count; ++k, ++entry) {
                 const Vec weight = Vec::broadcast(&entry->weight);
                 const float* pixels = at(task.panel, entry->offset);
+                SOVS_UNROLL
                 for (int j = 0; j < kVectors; ++j) sum[j] = Vec::fma(weight, Vec::load(pixels + j * W), sum[j]);
             }
             finish(task, channel, sum);
@@ -83,16 +94,21 @@ void rows4(const RowsTask& task) {
         for (int i = 0; i < group->block_rows; ++i, offsets += group->offset_step) {
             const std::int64_t channel = std::int64_t{4} * row[i];
             Vec sum[4][kVectors];
+            SOVS_UNROLL
             for (int r = 0; r < 4; ++r) start(task, channel + r, sum[r]);
             for (int k = 0; k < count; ++k, weight += 4) {
                 const float* pixels = at(task.panel, offsets[k]);
                 Vec x[kVectors];
+                SOVS_UNROLL
                 for (int j = 0; j < kVectors; ++j) x[j] = Vec::load(pixels + j * W);
+                SOVS_UNROLL
                 for (int r = 0; r < 4; ++r) {
                     const Vec w = Vec::broadcast(weight + r);
+                    SOVS_UNROLL
                     for (int j = 0; j < kVectors; ++j) sum[r][j] = Vec::fma(w, x[j], sum[r][j]);
                 }
             }
+            SOVS_UNROLL
             for (int r = 0; r < 4; ++r) finish(task, channel + r, sum[r]);
         }
     }

@@ -22,6 +22,14 @@ struct Vec {
     void store(float* p) const { _mm512_storeu_ps(p, v); }
     void store_first(float* p, int n) const { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v); }
     friend Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
+    friend Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
+    // p[0] + p[1], p[2] + p[3], ...: sums of the 2 * kWidth floats at p.
+    static Vec pair_sums(const float* p) {
+        const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+        const __m512 a = _mm512_loadu_ps(p), b = _mm512_loadu_ps(p + kWidth);
+        return {_mm512_add_ps(_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b))};
+    }
     static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
     // The second operand wins where one is NaN, so NaN passes through as in torch.
     static Vec relu(Vec a) { return {_mm512_max_ps(_mm512_setzero_ps(), a.v)}; }
@@ -39,6 +47,12 @@ struct Vec {
     void store(float* p) const { _mm256_storeu_ps(p, v); }
     void store_first(float* p, int n) const { _mm256_maskstore_ps(p, first(n), v); }
     friend Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
+    friend Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
+    static Vec pair_sums(const float* p) {
+        const __m256 sums = _mm256_hadd_ps(_mm256_loadu_ps(p), _mm256_loadu_ps(p + kWidth));
+        // hadd works inside 128-bit halves: its quarters come out as 0, 2, 1, 3.
+        return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(sums), 0xD8))};
+    }
     static Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
     // The second operand wins where one is NaN, so NaN passes through as in torch.
     static Vec relu(Vec a) { return {_mm256_max_ps(_mm256_setzero_ps(), a.v)}; }
@@ -69,6 +83,8 @@ struct Vec {
         std::memcpy(p, lanes, sizeof(float) * static_cast<unsigned>(n));
     }
     friend Vec operator+(Vec a, Vec b) { return {vaddq_f32(a.v, b.v)}; }
+    friend Vec operator*(Vec a, Vec b) { return {vmulq_f32(a.v, b.v)}; }
+    static Vec pair_sums(const float* p) { return {vpaddq_f32(vld1q_f32(p), vld1q_f32(p + kWidth))}; }
     static Vec fma(Vec a, Vec b, Vec c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
     static Vec relu(Vec a) { return {vmaxq_f32(vdupq_n_f32(0.0f), a.v)}; }  // FMAX passes NaN through
 };
@@ -92,6 +108,13 @@ struct Vec {
     friend Vec operator+(Vec a, Vec b) {
         for (int i = 0; i < 4; ++i) a.v[i] += b.v[i];
         return a;
+    }
+    friend Vec operator*(Vec a, Vec b) {
+        for (int i = 0; i < 4; ++i) a.v[i] *= b.v[i];
+        return a;
+    }
+    static Vec pair_sums(const float* p) {
+        return {{p[0] + p[1], p[2] + p[3], p[4] + p[5], p[6] + p[7]}};
     }
     static Vec fma(Vec a, Vec b, Vec c) {
         for (int i = 0; i < 4; ++i) c.v[i] += a.v[i] * b.v[i];

@@ -1,0 +1,77 @@
+"""sparse_ovs::avg_pool2x2: the mean over 2x2 pixels, stride 2, as CLIP's ResNets downsample."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from sparse_ovs import _native
+from sparse_ovs.ops.layout import empty_output, memory_format, native_layout
+from sparse_ovs.threads import get_num_threads
+
+torch.library.define(
+    "sparse_ovs::avg_pool2x2", "(Tensor x) -> Tensor", tags=(torch.Tag.needs_fixed_stride_order,)
+)
+
+
+def avg_pool2x2(x: Tensor) -> Tensor:
+    """Mean over 2x2 pixels with stride 2; an odd last row or column is left out.
+
+    Args:
+        x: (N, C, H, W) float32 on the CPU, H and W at least 2. channels_last stays channels_last.
+
+    Returns:
+        (N, C, H // 2, W // 2) float32.
+    """
+    return torch.ops.sparse_ovs.avg_pool2x2(x)
+
+
+def avg_pool_unsupported() -> list[str]:
+    """Reasons why no kernel pools; empty if one does."""
+    return [reason] if (reason := _native.unavailable_reason()) else []
+
+
+@torch.library.register_fake("sparse_ovs::avg_pool2x2")
+def _avg_pool_fake(x: Tensor) -> Tensor:
+    shape = [x.shape[0], x.shape[1], x.shape[2] // 2, x.shape[3] // 2]
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
+
+
+@torch.library.impl("sparse_ovs::avg_pool2x2", "CPU")
+def _avg_pool_cpu(x: Tensor) -> Tensor:
+    if x.dtype != torch.float32:
+        raise TypeError(f"expected a float32 map to pool, got {x.dtype}")
+    if x.dim() != 4 or min(x.shape[2:]) < 2:
+        raise ValueError(f"expected a map of at least 2x2 pixels to pool, got {tuple(x.shape)}")
+    form = memory_format(x)
+    x = x.contiguous(memory_format=form)
+    shape = (x.shape[0], x.shape[1], x.shape[2] // 2, x.shape[3] // 2)
+    out = empty_output(shape, form)
+    if out.numel():
+        threads = get_num_threads()
+        plan = _plan(tuple(x.shape), shape, native_layout(form), threads)
+        plan.run([x.data_ptr()], out.data_ptr(), threads)
+    return out
+
+
+@lru_cache(maxsize=64)
+def _plan(
+    in_shape: tuple[int, ...], out_shape: tuple[int, ...], layout: int, threads: int
+) -> _native.AvgPoolPlan:
+    return _native.AvgPoolPlan(in_shape, out_shape, layout, threads)
+
+
+def _avg_pool_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+    ctx.save_for_backward(inputs[0])
+
+
+def _avg_pool_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+    (x,) = ctx.saved_tensors
+    return torch.ops.aten.avg_pool2d_backward(grad, x, [2, 2], [2, 2], [0, 0], False, True, None)
+
+
+torch.library.register_autograd(
+    "sparse_ovs::avg_pool2x2", _avg_pool_backward, setup_context=_avg_pool_context
+)

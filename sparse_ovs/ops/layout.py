@@ -1,0 +1,38 @@
+"""The memory layouts that the ops keep, contiguous and channels_last, and outputs in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+
+from sparse_ovs import _native
+
+# Smaller outputs are served well by torch's allocator.
+_POOLED_BYTES = 1 << 20
+
+
+def memory_format(x: Tensor) -> torch.memory_format:
+    """The layout that the output takes: channels_last only where x is that and nothing else."""
+    if not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last):
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def native_layout(form: torch.memory_format) -> int:
+    """What the native library calls the layout."""
+    return _native.NHWC if form == torch.channels_last else _native.NCHW
+
+
+def empty_output(shape: Sequence[int], form: torch.memory_format) -> Tensor:
+    """(N, C, H, W) or (..., O) uninitialised float32 on the CPU; large ones reuse memory."""
+    count = prod(shape)
+    if 4 * count < _POOLED_BYTES:
+        return torch.empty(shape, dtype=torch.float32, memory_format=form)
+    flat = torch.frombuffer(_native.take_floats(count), dtype=torch.float32)
+    if form == torch.channels_last:
+        batch, channels, height, width = shape
+        return flat.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    return flat.view(shape)
