@@ -9,8 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparse_ovs.formats import FileFormatError, PackedWeight, pack, read_file, write_file
+from sparse_ovs.formats import (
+    FileFormatError,
+    ForeignFileError,
+    PackedWeight,
+    pack,
+    read_file,
+    write_file,
+)
 from sparse_ovs.nn import SparseConv2d, SparseLinear, SparseMultiheadAttention, sparsify
+from sparse_ovs.nn.eligible import candidates
 from sparse_ovs.nn.structure import SparseWeight
 
 _PARTS = ("values", "indices", "row_ptr")
@@ -38,6 +46,8 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
     layers = {}
     for key, name, layer in _sparse_weights(model):
+        if bool(layer.mask.all()):
+            continue  # smaller as it is
         packed = pack(tensors.pop(key), layer.mask.cpu(), layer.block_rows)
         for part in _PARTS:
             tensors[f"{key}.{part}"] = getattr(packed, part)
@@ -81,6 +91,8 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     masks, patterns = {}, {}
     try:
         for key, info in header["layers"].items():
+            if key not in (f"{info['layer']}.weight", f"{info['layer']}_weight"):
+                raise ValueError(f"layer {info['layer']!r} does not own {key!r}")
             values, indices, row_ptr = (tensors.pop(f"{key}.{part}") for part in _PARTS)
             packed = PackedWeight(
                 values, indices, row_ptr, tuple(info["shape"]), info["block_rows"]
@@ -102,52 +114,47 @@ def read_if_ours(path: str | os.PathLike[str] | None) -> Checkpoint | None:
     if path is None or not os.path.isfile(path):
         return None
     try:
-        read_file(path)
-    except FileFormatError as error:
-        if "another one" in str(error) or "safetensors file" in str(error):
-            return None
-        raise
-    return read(path)
+        return read(path)
+    except ForeignFileError:
+        return None
 
 
 def fill(model: nn.Module, content: Checkpoint) -> None:
     """Loads the weights and makes the file's sparse layers sparse in the model; all or nothing.
 
     Raises:
-        FileFormatError: keys or shapes that differ from the model's.
+        FileFormatError: keys, shapes or sparse layers that are not the model's.
     """
+    _check_fits(model, content)
+    for _, name, layer in _sparse_weights(model):
+        # The file's masks go on before its weights come, or the old ones would cut them.
+        everything = torch.ones_like(layer.mask)
+        mask = content.masks.get(name)
+        layer.mask = everything if mask is None else mask.to(layer.mask.device)
+    model.load_state_dict(content.state)
+    if content.masks:
+        sparsify(model, "unstructured", None, masks=content.masks)
+    for _, name, layer in _sparse_weights(model):
+        layer.set_mask(layer.mask)  # packs what was only marked above
+        layer.pattern = content.patterns.get(name, layer.pattern)
+
+
+def _check_fits(model: nn.Module, content: Checkpoint) -> None:
     own = model.state_dict()
-    for kind, names in (
-        ("misses", sorted(set(own) - set(content.state))),
-        ("has unknown", sorted(set(content.state) - set(own))),
-        (
-            "has another shape of",
-            sorted(k for k, v in content.state.items() if k in own and own[k].shape != v.shape),
-        ),
+    shapes = {key for key, v in content.state.items() if key in own and own[key].shape != v.shape}
+    layers = {c.name for c in candidates(model) if not c.reason}
+    layers |= {f"{name}.in_proj" for name in layers} | {f"{name}.out_proj" for name in layers}
+    for problem, names in (
+        ("misses", set(own) - set(content.state)),
+        ("has unknown", set(content.state) - set(own)),
+        ("has another shape of", shapes),
+        ("has a mask for", set(content.masks) - layers),
     ):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise FileFormatError(
-                f"expected a file that fits the model, got one that {kind} {names[0]}{more}"
+                f"expected a file that fits the model, got one that {problem} {min(names)}{more}"
             )
-    for _, name, layer in _sparse_weights(model):
-        if name not in content.masks:
-            layer.set_mask(
-                torch.ones_like(layer.mask)
-            )  # dense in the file: nothing may be masked away
-    with torch.no_grad():
-        for _, name, layer in _sparse_weights(model):
-            if name in content.masks:
-                # The new mask goes on before the weights come, or the old one would cut them.
-                layer.mask = content.masks[name].to(layer.mask.device)
-    model.load_state_dict(content.state)
-    if not content.masks:
-        return
-    sparsify(model, "unstructured", None, masks=content.masks)
-    for _, name, layer in _sparse_weights(model):
-        if name in content.masks:
-            layer.set_mask(content.masks[name])
-            layer.pattern = content.patterns[name]
 
 
 def _sparse_weights(model: nn.Module) -> list[tuple[str, str, SparseWeight]]:

@@ -21,6 +21,10 @@ class FileFormatError(ValueError):
     """A file that is damaged, foreign, or written by a newer version."""
 
 
+class ForeignFileError(FileFormatError):
+    """A file that this library did not write."""
+
+
 def write_file(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], header: dict[str, Any]
 ) -> None:
@@ -62,7 +66,8 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str
 
     Raises:
         FileNotFoundError: no such file.
-        FileFormatError: not a safetensors file, damaged, not of this library, or newer than it.
+        ForeignFileError: no whole safetensors file, or not of this library.
+        FileFormatError: damaged otherwise, or newer than this library.
     """
     path = Path(path)
     if not path.is_file():
@@ -73,13 +78,14 @@ def read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str
             header = _parse_header(path, metadata)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
-        raise FileFormatError(f"expected a whole safetensors file, got {path}: {error}") from error
+        # What is no safetensors file at all may be a file of others; ours may have been cut.
+        raise ForeignFileError(f"expected a whole safetensors file, got {path}: {error}") from error
     return tensors, header
 
 
 def _parse_header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     if _HEADER_KEY not in metadata:
-        raise FileFormatError(f"expected a file written by sparse_ovs, got another one: {path}")
+        raise ForeignFileError(f"expected a file written by sparse_ovs, got another one: {path}")
     try:
         header = json.loads(metadata[_HEADER_KEY])
         version = header["format_version"]

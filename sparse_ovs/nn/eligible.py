@@ -30,12 +30,14 @@ class Candidate:
         module: the layer itself.
         kind: "conv2d", "linear" or "attention".
         reason: why it must stay dense; "" if it may be swapped.
+        untouched: it may be swapped, but no mask covers it.
     """
 
     name: str
     module: Any
     kind: str
     reason: str = ""
+    untouched: bool = False
 
 
 def candidates(model: nn.Module, exclude: Exclude = ()) -> Iterator[Candidate]:

@@ -52,7 +52,8 @@ def sparsify(
         engine: "native" runs the native kernel wherever one exists, "dense" nowhere, "auto" where
             it is expected to be faster, or with `example_input` where it was measured to be.
         fold_bn: "eval" (or True) folds a BatchNorm and ReLU that follow a swapped convolution while
-            in eval mode, and runs 2x2 average poolings native.
+            in eval mode, also behind convolutions that nothing prunes, and runs 2x2 average
+            poolings native.
         example_input: a tensor, or a tuple of arguments, for the model: each layer is timed on what
             reaches it.
         masks: by layer name, instead of magnitude masks ("<name>.in_proj" and "<name>.out_proj" for
@@ -81,6 +82,8 @@ def sparsify(
         if not candidate.reason:
             resolve_pruned(candidate.module)
             _settle(candidate, spelling, density, masks or {}, engine)
+    if fold_bn:
+        _take_in_dense_convs(model, found, engine)
     _put_in_place(model, found)
     if fold_bn:
         _fold(model)
@@ -167,10 +170,10 @@ def _settle(
         wanted = {"": _wanted_mask(module.weight, name, name, pattern, density, masks)}
     given = {part: mask for part, mask in wanted.items() if mask is not None}
     if len(given) < len(wanted):
-        candidate.reason = "no density or mask was given for it"
+        candidate.reason, candidate.untouched = "no density or mask was given for it", True
         return
     if density is None and not masks and all(bool(mask.all()) for mask in given.values()):
-        candidate.reason = "no zeros"
+        candidate.reason, candidate.untouched = "no zeros", True
         return
     # Masks that came from elsewhere need not follow the pattern: they are what they are.
     spelling = pattern if density is not None and not masks else "unstructured"
@@ -222,6 +225,21 @@ def _put_in_place(model: nn.Module, found: list[Candidate]) -> None:
         for name, child in parent._modules.items():
             if child is not None and id(child) in twins:
                 parent._modules[name] = twins[id(child)]
+
+
+def _take_in_dense_convs(model: nn.Module, found: list[Candidate], engine: str) -> None:
+    """Convolutions that nothing prunes, but whose BatchNorm folds: the native kernel runs them with
+    all of their weights, where that is faster."""
+    for candidate in found:
+        conv = candidate.module
+        if not candidate.untouched or type(conv) is not nn.Conv2d or not candidate.name:
+            continue
+        parent, _, name = candidate.name.rpartition(".")
+        if find_fold(model.get_submodule(parent), name, conv.out_channels) is not None:
+            everything = torch.ones_like(conv.weight, dtype=torch.bool)
+            candidate.module = SparseConv2d.from_dense(conv, everything, "unstructured", engine)
+            candidate.module.layer_name = candidate.name
+            candidate.reason, candidate.untouched = "", False
 
 
 def _fold(model: nn.Module) -> None:

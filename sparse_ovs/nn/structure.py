@@ -104,8 +104,9 @@ class SparseWeight(nn.Module):
         ops.invalidate(self.indices)
 
     def packed_bytes(self) -> int:
-        """Bytes of the packed weight in a file: values and indices of the blocks, and row
-        pointers."""
+        """Bytes of the weight in a file: packed, or as it is where nothing is pruned."""
+        if bool(self.mask.all()):
+            return 4 * self.mask.numel()  # stored dense
         blocks = self.indices.numel()
         return (
             blocks * (4 * self.block_rows + self.indices.element_size()) + self.row_ptr.numel() * 4
