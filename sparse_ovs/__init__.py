@@ -5,10 +5,10 @@ from sparse_ovs.checkpoint import load, save
 from sparse_ovs.nn import densify, sparsify
 from sparse_ovs.patterns import make_global_masks, make_mask
 from sparse_ovs.threads import get_num_threads, set_num_threads
-
-__version__ = "0.1.0"
+from sparse_ovs.version import __version__
 
 __all__ = [
+    "__version__",
     "create_backbone",
     "densify",
     "get_num_threads",

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparse_ovs.backbones import Backbone, create_backbone
 from sparse_ovs.formats import (
     FileFormatError,
     ForeignFileError,
@@ -20,6 +21,7 @@ from sparse_ovs.formats import (
 from sparse_ovs.nn import SparseConv2d, SparseLinear, SparseMultiheadAttention, sparsify
 from sparse_ovs.nn.eligible import candidates
 from sparse_ovs.nn.structure import SparseWeight
+from sparse_ovs.version import __version__
 
 _PARTS = ("values", "indices", "row_ptr")
 
@@ -58,9 +60,8 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
             "shape": list(packed.shape),
             "block_rows": packed.block_rows,
         }
-    from sparse_ovs import __version__
-
-    header = {"library": __version__, "model": getattr(model, "config", None), "layers": layers}
+    config = model.config if isinstance(model, Backbone) else None
+    header = {"library": __version__, "model": config, "layers": layers}
     # safetensors refuses tensors that share memory: every one is written for itself.
     write_file(path, {name: value.contiguous().clone() for name, value in tensors.items()}, header)
 
@@ -78,8 +79,6 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     if model is None:
         if content.model is None:
             raise ValueError(f"expected a model to fill, got None, and {path} holds no backbone")
-        from sparse_ovs.backbones import create_backbone
-
         model = create_backbone(**content.model)
     fill(model, content)
     return model

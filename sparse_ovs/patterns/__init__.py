@@ -2,12 +2,13 @@
 
 from sparse_ovs.patterns.layout import flatten_tap_major, unflatten_tap_major
 from sparse_ovs.patterns.masks import make_global_masks, make_mask
-from sparse_ovs.patterns.pattern import Pattern, check_density, parse_pattern
+from sparse_ovs.patterns.pattern import Pattern, check_density, kept_count, parse_pattern
 
 __all__ = [
     "Pattern",
     "check_density",
     "flatten_tap_major",
+    "kept_count",
     "make_global_masks",
     "make_mask",
     "parse_pattern",
