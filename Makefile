@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel lint wheel clean
+.PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel bench lint wheel clean
 
 demo: $(VENV)/.native  ## Prune CLIP RN50, run a photo through it, write demo-out/
 	$(BIN)/sparse-ovs demo
@@ -48,12 +48,12 @@ test-sanitize: $(VENV)/.packages
 	build/sanitize/sparse_ovs_tests
 	SPARSE_OVS_ISA=generic build/sanitize/sparse_ovs_tests
 
-# Needs g++-aarch64-linux-gnu and qemu-user.
+# Needs g++-aarch64-linux-gnu and qemu-user, which cannot fork a process that has threads.
 test-neon: $(VENV)/.packages
 	$(BIN)/cmake -S . -B build/neon -G Ninja -DSOVS_BUILD_TESTS=ON -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
 	    -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja >/dev/null
 	$(BIN)/cmake --build build/neon
-	qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/sparse_ovs_tests
+	qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/sparse_ovs_tests -fork
 
 # Packages ------------------------------------------------------------------------------------------
 
@@ -74,6 +74,10 @@ test-wheel: wheel $(VENV)/.native  ## The tests against the unpacked wheel, not 
 	    pathlib.Path(place, 'packages.pth').write_text(own)"
 	PYTHONPATH=build/unpacked SPARSE_OVS_TEST_ROOT=build/unpacked \
 	    build/wheel-venv/bin/python -P -m pytest $(WHEEL_TESTS)
+
+bench: $(VENV)/.native  ## Kernels of RN50's layers against dense torch, one thread
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-group-by=param:layer \
+	    --benchmark-columns=median,iqr,rounds
 
 lint: $(VENV)/.packages
 	$(BIN)/ruff format --check .

@@ -1,14 +1,18 @@
-"""What every test starts from: the same random numbers, few threads, no caches of the user."""
+"""What every test starts from: the same random numbers, few threads, none of the user's settings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 import sparse_ovs
+
+# Compiling, and a busy machine, make single examples slow.
+settings.register_profile("sparse_ovs", deadline=None)
+settings.load_profile("sparse_ovs")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -17,14 +21,9 @@ def _few_torch_threads() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _same_start(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Seeds torch, follows torch's thread count, and keeps the user's settings out."""
+def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Seeds torch; the thread count follows torch's again after a test that set it."""
     monkeypatch.delenv("SPARSE_OVS_NUM_THREADS", raising=False)
-    monkeypatch.setenv("SPARSE_OVS_CACHE", str(_cache(tmp_path_factory)))
     torch.manual_seed(0)
     yield
     sparse_ovs.set_num_threads(None)
-
-
-def _cache(factory: pytest.TempPathFactory) -> Path:
-    return factory.getbasetemp() / "sparse_ovs-cache"

@@ -46,7 +46,9 @@ def conv2d(
     )
     if norm:
         gamma, beta, mean, var = map(cast, norm)
-        y = F.batch_norm(y, mean, var, gamma, beta, training=False, eps=eps)
+        # Written out: torch's own has no gradient of the statistics.
+        gamma, beta, mean, var = (t[:, None, None] for t in (gamma, beta, mean, var))
+        y = (y - mean) / torch.sqrt(var + eps) * gamma + beta
     if residual is not None:
         y = y + cast(residual)
     return y.relu() if relu else y
@@ -141,4 +143,9 @@ def random_norm(channels: int, seed: int = 0) -> list[Tensor]:
     """[gamma, beta, mean, var] of a BatchNorm that has seen data; variances are positive."""
     generator = torch.Generator().manual_seed(seed + 2)
     gamma, beta, mean = torch.randn(3, channels, generator=generator)
-    return [gamma.clone(), beta.clone(), mean.clone(), torch.rand(channels, generator=generator) + 0.2]
+    return [
+        gamma.clone(),
+        beta.clone(),
+        mean.clone(),
+        torch.rand(channels, generator=generator) + 0.2,
+    ]

@@ -10,6 +10,12 @@ import sparse_ovs
 from sparse_ovs import _native
 
 
+_LOAD = (
+    "import sys; from importlib.machinery import SourceFileLoader; "
+    f"_native = SourceFileLoader('_native', {_native.__file__!r}).load_module()"
+)
+
+
 def test_the_package_under_test_is_the_one_that_was_asked_for() -> None:
     wanted = os.environ.get("SPARSE_OVS_TEST_ROOT", ".")
     assert Path(sparse_ovs.__file__).is_relative_to(Path(wanted).resolve())
@@ -62,10 +68,7 @@ def test_an_unknown_isa_is_one_clear_sentence() -> None:
 
 
 def test_the_native_wrapper_does_not_need_torch() -> None:
-    code = "import sys; from importlib.machinery import SourceFileLoader as L; "
-    code += f"L('native', {_native.__file__!r}).load_module(); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert _run({}, "_native.isa(), 'torch' in sys.modules") == f"{_native.isa()} False"
 
 
 def test_the_command_is_installed() -> None:
@@ -74,10 +77,10 @@ def test_the_command_is_installed() -> None:
 
 
 def _run(environment: dict[str, str], expression: str) -> str:
-    """What the expression over sparse_ovs._native gives in a process of its own."""
-    code = f"from sparse_ovs import _native; print({expression})"
+    """What the expression over sparse_ovs._native gives in a process of its own, without torch."""
+    code = f"{_LOAD}; print({expression})"
     done = subprocess.run(
-        [sys.executable, *(["-P"] if sys.flags.safe_path else []), "-c", code],
+        [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         env={**os.environ, **environment},

@@ -19,6 +19,7 @@ from sparse_ovs.backbones.trunk import Backbone
 from sparse_ovs.backbones.vit import ViTTrunk
 from sparse_ovs.backbones.weights import build_model
 from sparse_ovs.nn import SparsifyReport, sparsify
+from sparse_ovs.patterns import check_density, parse_pattern
 
 
 def create_backbone(
@@ -53,11 +54,15 @@ def create_backbone(
         A Backbone; its `.report` tells what was swapped (None where nothing was).
 
     Raises:
-        ValueError, FileNotFoundError: an argument out of its range.
+        ValueError, TypeError, FileNotFoundError: an argument out of its range.
         PretrainedUnavailable: weights that cannot be downloaded.
     """
     from sparse_ovs import checkpoint
 
+    # Bad values are told before a model is built or downloaded.
+    parse_pattern(pattern)
+    if density is not None and density != "weights":
+        check_density(density)  # type: ignore[arg-type]
     saved = checkpoint.read_if_ours(pretrained)
     final_name, model = build_model(name, None if saved is not None else pretrained)
     backbone = _trunk(final_name, model, out_indices)
@@ -116,7 +121,6 @@ def _prune(
         return sparsify(backbone, pattern, None, masks=load_masks(mask), **options)
     if density == "weights":
         return sparsify(backbone, pattern, None, **options)
-    if isinstance(density, str) or density is None:
-        raise ValueError(f"expected a density or 'weights', got {density!r}")
+    assert isinstance(density, (int, float))
     densities = load_density_profile(profile, density, scope)
     return sparsify(backbone, pattern, densities, **options)

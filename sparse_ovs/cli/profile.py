@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sparse_ovs.cli.console import err, out, progress, wide
-from sparse_ovs.profiling import profile_encoder, profile_tables, write_html
+from sparse_ovs.profiling import BASELINES, profile_encoder, profile_tables, write_html
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -68,6 +68,13 @@ def profile(
         ),
     ] = "uniform",
     rounds: Annotated[int, typer.Option(help="samples of each contestant")] = 7,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="dense contestant, may be repeated: eager, channels_last, compiled, frozen; "
+            "default: all of them"
+        ),
+    ] = None,
     json_file: Annotated[
         str | None, typer.Option("--json", help="write the record here; - for stdout")
     ] = None,
@@ -96,7 +103,8 @@ def profile(
             mode,
             pretrained,
             profile,
-            rounds=rounds,
+            baseline or BASELINES,
+            rounds,
             on_step=say,
         )
     record = json.dumps(made.to_dict(), indent=2)

@@ -94,6 +94,16 @@ def conv2d_unsupported(
     return reasons
 
 
+def _check_map(x: Tensor, weight: Tensor, stride: Sequence[int], groups: int) -> None:
+    if x.dtype != torch.float32:
+        raise TypeError(f"expected a float32 map, got {x.dtype}")
+    channels = weight.shape[1] * groups
+    if x.dim() != 4 or x.shape[1] != channels:
+        raise ValueError(f"expected a map (N, {channels}, H, W), got {tuple(x.shape)}")
+    if min(stride) < 1:
+        raise ValueError(f"expected strides of at least 1, got {tuple(stride)}")
+
+
 def _output_shape(
     x: Tensor,
     weight: Tensor,
@@ -149,6 +159,7 @@ def _conv2d_cpu(
     eps: float,
     relu: bool,
 ) -> Tensor:
+    _check_map(x, weight, stride, groups)
     shape = _output_shape(x, weight, stride, padding, dilation)
     if min(shape[2:]) < 1:
         raise ValueError(f"expected an input at least as large as the kernel, got {tuple(x.shape)}")
@@ -156,6 +167,8 @@ def _conv2d_cpu(
         raise ValueError(
             f"expected a residual of shape {tuple(shape)}, got {tuple(residual.shape)}"
         )
+    if residual is not None and residual.dtype != torch.float32:
+        raise TypeError(f"expected a float32 residual, got {residual.dtype}")
     form = memory_format(x)
     x = x.contiguous(memory_format=form)
     out = empty_output(shape, form)

@@ -78,6 +78,10 @@ def _linear_cpu(
     block_rows: int,
     relu: bool,
 ) -> Tensor:
+    if x.dtype != torch.float32:
+        raise TypeError(f"expected a float32 input, got {x.dtype}")
+    if x.dim() < 1 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(f"expected an input (..., {weight.shape[1]}), got {tuple(x.shape)}")
     x = x.contiguous()
     out = empty_output([*x.shape[:-1], weight.shape[0]], torch.contiguous_format)
     if out.numel() == 0:

@@ -16,10 +16,47 @@ from sparse_ovs._native import ConvPlan, NativeWeights
 _PLANS_KEPT = 4
 
 
-def _version(tensor: Tensor) -> tuple[int, int]:
+def _version(tensor: Tensor) -> tuple[Hashable, ...]:
     """Changes whenever the tensor's contents do through torch; inference tensors have no counter
     to ask."""
-    return tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version
+    # Not the address alone: a new tensor may lie where another was, with the same counter. A dead
+    # reference equals no other.
+    storage = weakref.ref(tensor.untyped_storage())
+    return storage, tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version
+
+
+def _check_parts(
+    weight: Tensor,
+    bias: Tensor | None,
+    norm: Sequence[Tensor],
+    indices: Tensor,
+    row_ptr: Tensor,
+    block_rows: int,
+) -> None:
+    """Raises TypeError or ValueError where the library would read past a tensor or misread it."""
+    out_channels = weight.shape[0]
+    vectors = {"bias": bias} if bias is not None else {}
+    vectors |= dict(zip(("gamma", "beta", "mean", "var"), norm, strict=bool(norm)))
+    for name, tensor in {"weight": weight, **vectors}.items():
+        if tensor.dtype != torch.float32:
+            raise TypeError(f"expected a float32 {name}, got {tensor.dtype}")
+    for name, tensor in vectors.items():
+        if tuple(tensor.shape) != (out_channels,):
+            raise ValueError(
+                f"expected a {name} of shape ({out_channels},), got {tuple(tensor.shape)}"
+            )
+    if indices.dtype not in (torch.uint16, torch.int16, torch.int32):
+        raise TypeError(f"expected indices of 16 or 32 bits, got {indices.dtype}")
+    if row_ptr.dtype != torch.int32:
+        raise TypeError(f"expected an int32 row_ptr, got {row_ptr.dtype}")
+    if block_rows not in (1, 4):
+        raise ValueError(f"expected block_rows of 1 or 4, got {block_rows}")
+    ends = -(-out_channels // block_rows) + 1
+    if row_ptr.numel() != ends or int(row_ptr[-1]) != indices.numel():
+        raise ValueError(
+            f"expected a row_ptr of {ends} entries, the last one {indices.numel()}, "
+            f"got {row_ptr.numel()} entries: ...{row_ptr[-2:].tolist()}"
+        )
 
 
 def _gather(weight: Tensor, indices: Tensor, row_ptr: Tensor, block_rows: int) -> Tensor:
@@ -104,6 +141,7 @@ class LayerStreams:
         block_rows: int,
         groups: int,
     ) -> NativeWeights:
+        _check_parts(weight, bias, norm, indices, row_ptr, block_rows)
         with torch.no_grad():
             weight4 = weight.detach()
             if weight4.dim() == 2:

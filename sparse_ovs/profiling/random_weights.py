@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-# Statistics need no more pixels than this on a side.
-_CALIBRATION_SIZE = 128
+# Pixels on a side: the last stage, at stride 32, still sees enough of them for its statistics.
+_CALIBRATION_SIZE = 224
+# Of the BatchNorm that ends a residual branch: the branch counts, the sum stays well conditioned.
+_RESIDUAL_GAMMA = 0.25
 
 
 def calibrate_random_weights(model: nn.Module, x: Tensor) -> None:
@@ -16,12 +17,12 @@ def calibrate_random_weights(model: nn.Module, x: Tensor) -> None:
     eval mode.
 
     open_clip starts the last BatchNorm of each bottleneck at gamma 0 and ConvNeXt's layer scale at
-    1e-6: two models would agree whatever their branches compute. Gammas become 1, and BatchNorms
+    1e-6: two models would agree whatever their branches compute. Both are raised, and BatchNorms
     take the mean and variance of what they see, so that no branch fades or explodes.
 
     Args:
         model: dense, with its final (pruned) weights.
-        x: (N, 3, H, W); shrunk where it is large.
+        x: (N, 3, H, W); a corner of it is used, repeated where it is small.
     """
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -35,10 +36,17 @@ def calibrate_random_weights(model: nn.Module, x: Tensor) -> None:
             norm.reset_running_stats()
             norm.momentum = None  # the plain average of what is seen
             if norm.affine:
-                norm.weight.fill_(1.0)
-        height, width = (min(side, _CALIBRATION_SIZE) for side in x.shape[-2:])
+                # At 1, a random residual network amplifies rounding errors from block to block.
+                norm.weight.masked_fill_(norm.weight == 0, _RESIDUAL_GAMMA)
         model.train()
-        model(F.interpolate(x, (height, width), mode="bilinear", antialias=True))
+        model(_calibration_input(x))
         model.eval()
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+
+
+def _calibration_input(x: Tensor) -> Tensor:
+    """A square of that size; cropping and tiling leave the distribution of the pixels alone."""
+    height, width = x.shape[-2:]
+    tiles = (1, 1, -(-_CALIBRATION_SIZE // height), -(-_CALIBRATION_SIZE // width))
+    return x.repeat(tiles)[..., :_CALIBRATION_SIZE, :_CALIBRATION_SIZE]

@@ -153,6 +153,128 @@ TEST(sixteen_callers_share_one_plan) {
     sovs_plan_destroy(plan);
 }
 
+TEST(pooling_is_the_mean_of_two_by_two_pixels_in_both_layouts) {
+    for (const sovs_layout layout : {SOVS_NCHW, SOVS_NHWC})
+        for (const std::int64_t channels : {1, 3, 16, 21})
+            for (const std::int64_t size : {2, 3, 8, 37, 130}) {
+                const std::int64_t n = 2, h = size, w = size + 1, oh = h / 2, ow = w / 2;
+                std::vector<float> x(n * channels * h * w), y(n * channels * oh * ow, -77.0f);
+                std::mt19937 generator(1);
+                std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
+                for (float& v : x) v = uniform(generator);
+                sovs_plan* plan = nullptr;
+                std::int32_t in = -1, out = -1;
+                CHECK(sovs_plan_create(&plan) == SOVS_OK);
+                CHECK(sovs_plan_add_tensor(plan, n, channels, h, w, layout, &in) == SOVS_OK);
+                CHECK(sovs_plan_add_tensor(plan, n, channels, oh, ow, layout, &out) == SOVS_OK);
+                CHECK(sovs_plan_add_avg_pool2x2(plan, in, out) == SOVS_OK);
+                CHECK_SAYING(sovs_plan_finalize(plan, &in, 1, &out, 1, 2) == SOVS_OK, sovs_last_error());
+                const float* inputs[] = {x.data()};
+                float* outputs[] = {y.data()};
+                CHECK(sovs_plan_run(plan, inputs, outputs, 2) == SOVS_OK);
+                sovs_plan_destroy(plan);
+                const auto at = [&](std::int64_t i, std::int64_t c, std::int64_t r, std::int64_t col, std::int64_t hh,
+                                    std::int64_t ww) {
+                    return layout == SOVS_NCHW ? ((i * channels + c) * hh + r) * ww + col
+                                               : ((i * hh + r) * ww + col) * channels + c;
+                };
+                double worst = 0.0;
+                for (std::int64_t i = 0; i < n; ++i)
+                    for (std::int64_t c = 0; c < channels; ++c)
+                        for (std::int64_t r = 0; r < oh; ++r)
+                            for (std::int64_t col = 0; col < ow; ++col) {
+                                double sum = 0.0;
+                                for (int dr = 0; dr < 2; ++dr)
+                                    for (int dc = 0; dc < 2; ++dc)
+                                        sum += x[at(i, c, 2 * r + dr, 2 * col + dc, h, w)];
+                                worst = std::fmax(worst, std::fabs(sum / 4 - y[at(i, c, r, col, oh, ow)]));
+                            }
+                CHECK(worst <= 3e-7);
+            }
+}
+
+TEST(pooling_refuses_a_map_that_is_not_halved) {
+    sovs_plan* plan = nullptr;
+    std::int32_t in = -1, out = -1;
+    sovs_plan_create(&plan);
+    sovs_plan_add_tensor(plan, 1, 3, 8, 8, SOVS_NCHW, &in);
+    sovs_plan_add_tensor(plan, 1, 3, 8, 4, SOVS_NCHW, &out);
+    CHECK(sovs_plan_add_avg_pool2x2(plan, in, out) == SOVS_OK);
+    CHECK(sovs_plan_finalize(plan, &in, 1, &out, 1, 1) == SOVS_INVALID_ARGUMENT);
+    CHECK(std::strstr(sovs_last_error(), "half the input's size") != nullptr);
+    sovs_plan_destroy(plan);
+}
+
+namespace {
+
+// A stand-in for an OpenMP runtime: as many threads as asked for, none kept.
+int regions = 0;
+void parallel_on_new_threads(void (*fn)(void*), void* data, unsigned threads, unsigned) {
+    ++regions;
+    std::vector<std::thread> team;
+    for (unsigned i = 1; i < threads; ++i) team.emplace_back(fn, data);
+    fn(data);
+    for (std::thread& thread : team) thread.join();
+}
+
+}  // namespace
+
+TEST(a_borrowed_runtime_runs_the_regions_with_the_same_bits) {
+    Problem p;
+    p.in_channels = 20;
+    p.out_channels = 24;
+    p.h = p.w = 40;
+    p.kernel_h = p.kernel_w = 3;
+    p.pad_h = p.pad_w = 1;
+    p.threads = 3;
+    const Data data(p);
+    const auto own = run(p, data);
+    regions = 0;
+    sovs_use_openmp(parallel_on_new_threads);
+    const auto borrowed = run(p, data);
+    CHECK(regions > 0);
+    sovs_use_openmp(nullptr);
+    regions = 0;
+    CHECK(run(p, data) == own);
+    CHECK(regions == 0);
+    CHECK(borrowed == own);
+}
+
+TEST(buffers_come_back_for_the_next_one_of_about_their_size) {
+    constexpr std::size_t kMegabyte = 1 << 20;
+    void *first = nullptr, *second = nullptr;
+    CHECK(sovs_buffer_take(3 * kMegabyte, &first) == SOVS_OK);
+    CHECK(reinterpret_cast<std::uintptr_t>(first) % (2 * kMegabyte) == 0);
+    std::memset(first, 1, 3 * kMegabyte);
+    const std::size_t idle = sovs_buffer_idle_bytes();
+    CHECK(sovs_buffer_give(first) == SOVS_OK);
+    CHECK(sovs_buffer_idle_bytes() == idle + 4 * kMegabyte);
+    CHECK(sovs_buffer_take(kMegabyte, &second) == SOVS_OK);  // 2 MB: half of what is idle
+    CHECK(second == first);
+    CHECK(sovs_buffer_give(second) == SOVS_OK);
+    CHECK(sovs_buffer_take(9 * kMegabyte, &second) == SOVS_OK);  // more than what is idle
+    CHECK(second != first);
+    CHECK(sovs_buffer_give(second) == SOVS_OK);
+}
+
+TEST(buffers_that_nobody_took_are_refused) {
+    float own = 0.0f;
+    void* taken = nullptr;
+    CHECK(sovs_buffer_give(&own) == SOVS_INVALID_ARGUMENT);
+    CHECK(sovs_buffer_take(0, &taken) == SOVS_INVALID_ARGUMENT);
+    CHECK(sovs_buffer_take(1, &taken) == SOVS_OK);
+    CHECK(sovs_buffer_give(taken) == SOVS_OK);
+    CHECK(sovs_buffer_give(taken) == SOVS_INVALID_ARGUMENT);
+}
+
+TEST(idle_buffers_stay_below_their_limit) {
+    std::vector<void*> taken(40);
+    for (void*& buffer : taken) CHECK(sovs_buffer_take(10 << 20, &buffer) == SOVS_OK);
+    for (void* buffer : taken) CHECK(sovs_buffer_give(buffer) == SOVS_OK);
+    CHECK(sovs_buffer_idle_bytes() <= (256u << 20));
+    CHECK(sovs_buffer_idle_bytes() > (200u << 20));
+}
+
 TEST(a_forked_child_starts_its_own_threads) {
     Problem p;
     p.h = p.w = 64;

@@ -51,7 +51,7 @@ def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="expected a file, got none at .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"expected a file, got none at .*nowhere"):
         read_file(tmp_path / "nowhere")
 
 
@@ -68,22 +68,28 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 def test_a_safetensors_file_of_others_is_foreign(tmp_path: Path) -> None:
     path = tmp_path / "file"
     safetensors.torch.save_file({"a": torch.zeros(1)}, path, {"format": "pt"})
-    with pytest.raises(ForeignFileError, match="expected a file written by sparse_ovs, got another"):
+    with pytest.raises(
+        ForeignFileError, match="expected a file written by sparse_ovs, got another"
+    ):
         read_file(path)
 
 
 def test_a_newer_file_asks_for_an_update(tmp_path: Path) -> None:
     path = tmp_path / "file"
     _write_header(path, json.dumps({"format_version": FORMAT_VERSION + 1}))
-    with pytest.raises(FileFormatError, match="expected format version 1 or older, got 2 .* update"):
+    with pytest.raises(
+        FileFormatError, match=r"expected format version 1 or older, got 2 .* update"
+    ):
         read_file(path)
 
 
-@pytest.mark.parametrize("header", ["{", "[]", "{}", '{"format_version": "1"}', '{"format_version": 0}'])
+@pytest.mark.parametrize(
+    "header", ["{", "[]", "{}", '{"format_version": "1"}', '{"format_version": 0}']
+)
 def test_a_damaged_header_is_refused(tmp_path: Path, header: str) -> None:
     path = tmp_path / "file"
     _write_header(path, header)
-    with pytest.raises(FileFormatError, match="expected a (readable header|format version), got "):
+    with pytest.raises(FileFormatError, match=r"expected a (readable header|format version), got "):
         read_file(path)
 
 

@@ -35,7 +35,9 @@ def test_a_packed_weight_unpacks_exactly(
         assert torch.equal(packed.mask(), mask)
 
 
-def test_without_a_mask_the_weights_that_are_not_zero_are_stored_and_negative_zero_is_zero() -> None:
+def test_without_a_mask_the_weights_that_are_not_zero_are_stored_and_negative_zero_is_zero() -> (
+    None
+):
     packed = pack(torch.tensor([[1.0, -0.0, 0.0, -2.0]]))
     assert packed.indices.tolist() == [0, 3]
     assert packed.values.flatten().tolist() == [1.0, -2.0]

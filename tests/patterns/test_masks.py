@@ -101,7 +101,9 @@ def test_a_density_outside_its_range_is_refused(density: float) -> None:
 
 
 def test_a_density_that_contradicts_n_of_m_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"expected density 0\.5 or None for pattern '2:4', got 0\.1"):
+    with pytest.raises(
+        ValueError, match=r"expected density 0\.5 or None for pattern '2:4', got 0\.1"
+    ):
         make_mask(torch.randn(4, 4), "2:4", 0.1)
 
 

@@ -5,13 +5,16 @@ import pytest
 from sparse_ovs.patterns import check_density, kept_count, parse_pattern
 
 
-@pytest.mark.parametrize("text", ["unstructured", "channel", "block4x1", "block16x32", "2:4", "1:8"])
+@pytest.mark.parametrize(
+    "text", ["unstructured", "channel", "block4x1", "block16x32", "2:4", "1:8"]
+)
 def test_a_pattern_spells_itself_as_it_was_spelled(text: str) -> None:
     assert str(parse_pattern(text)) == text
 
 
 @pytest.mark.parametrize(
-    "text", ["", "dense", "block", "block0x1", "block4", "4x1", "4:2", "0:4", "2:", "Block4x1", None, 3]
+    "text",
+    ["", "dense", "block", "block0x1", "block4", "4x1", "4:2", "0:4", "2:", "Block4x1", None, 3],
 )
 def test_any_other_spelling_is_refused_with_the_ones_that_exist(text: object) -> None:
     with pytest.raises(ValueError, match=r"expected pattern 'unstructured', .* got "):
