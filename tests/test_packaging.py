@@ -9,7 +9,6 @@ from pathlib import Path
 import sparse_ovs
 from sparse_ovs import _native
 
-
 _LOAD = (
     "import sys; from importlib.machinery import SourceFileLoader; "
     f"_native = SourceFileLoader('_native', {_native.__file__!r}).load_module()"

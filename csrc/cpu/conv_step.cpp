@@ -161,6 +161,7 @@ void ConvStep::store(const Tile& tile, int part, const float* sums, float* outpu
     const std::int64_t rows = weights_->packed().block_rows;
     const std::int64_t begin = stream_->part_begin[part] * rows;
     const std::int64_t end = std::min(output_.c, stream_->part_begin[part + 1] * rows);
+    if (begin >= end) return;  // more parts than block rows
     StoreTask task;
     task.sums_stride = std::ptrdiff_t{tile.vectors} * kernels().width;
     task.channels = static_cast<std::int32_t>(end - begin);

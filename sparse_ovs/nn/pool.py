@@ -12,6 +12,8 @@ from sparse_ovs.nn.structure import adopt
 class NativeAvgPool2x2(nn.AvgPool2d):
     """Drop-in nn.AvgPool2d(2): same call; anything but float32 maps on the CPU goes to torch."""
 
+    _available: bool
+
     @staticmethod
     def fits(pool: nn.Module) -> bool:
         """The module is a plain mean over 2x2 pixels with stride 2."""
@@ -29,20 +31,23 @@ class NativeAvgPool2x2(nn.AvgPool2d):
         """The native twin of a pool that fits."""
         made = cls.__new__(cls)
         adopt(made, pool)
+        # Asked once, not in forward, which torch.compile traces.
+        made._available = not ops.avg_pool_unsupported()
         return made
 
     def to_torch(self) -> nn.AvgPool2d:
         """A plain nn.AvgPool2d."""
         pool = nn.AvgPool2d.__new__(nn.AvgPool2d)
         adopt(pool, self)
+        del pool._available
         return pool
 
     def forward(self, x: Tensor) -> Tensor:
         native = (
-            x.dim() == 4
+            self._available
+            and x.dim() == 4
             and x.dtype == torch.float32
             and x.device.type == "cpu"
             and min(x.shape[2:]) >= 2
-            and not ops.avg_pool_unsupported()
         )
         return ops.avg_pool2x2(x) if native else super().forward(x)

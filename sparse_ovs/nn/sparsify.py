@@ -11,14 +11,16 @@ from torch import Tensor, nn
 from sparse_ovs.nn.attention import SparseMultiheadAttention
 from sparse_ovs.nn.conv import SparseConv2d
 from sparse_ovs.nn.eligible import Candidate, Exclude, candidates
+from sparse_ovs.nn.fast_path import close_fast_paths, open_fast_paths
 from sparse_ovs.nn.fold import find_fold
 from sparse_ovs.nn.linear import SparseLinear
 from sparse_ovs.nn.measure import LayerRun, record_runs, slower_than_dense
 from sparse_ovs.nn.pool import NativeAvgPool2x2
 from sparse_ovs.nn.prune_import import resolve_pruned
 from sparse_ovs.nn.report import LayerReport, SparsifyReport
+from sparse_ovs.nn.settle import settle
 from sparse_ovs.nn.structure import SparseWeight, check_engine
-from sparse_ovs.patterns import check_density, make_mask, parse_pattern
+from sparse_ovs.patterns import check_density, parse_pattern
 
 # Above these densities the dense kernels of torch are expected to win, where nothing was measured:
 # a sparse kernel does about half the FLOPs a second of a dense one, with blocks of 4 about four
@@ -81,10 +83,11 @@ def sparsify(
     for candidate in found:
         if not candidate.reason:
             resolve_pruned(candidate.module)
-            _settle(candidate, spelling, density, masks or {}, engine)
+            settle(candidate, spelling, density, masks or {}, engine)
     if fold_bn:
         _take_in_dense_convs(model, found, engine)
     _put_in_place(model, found)
+    close_fast_paths(model)
     if fold_bn:
         _fold(model)
         _swap_pools(model)
@@ -113,6 +116,7 @@ def densify(model: nn.Module) -> nn.Module:
                 parent._modules[name] = replaced[id(child)]
             elif isinstance(child, NativeAvgPool2x2):
                 parent._modules[name] = child.to_torch()
+    open_fast_paths(model)
     return model
 
 
@@ -127,84 +131,6 @@ def _check_names(
     for name in (*density, *masks):
         if name not in known:
             raise ValueError(f"expected the names of eligible layers, got {name!r}")
-
-
-def _wanted_mask(
-    weight: Tensor,
-    name: str,
-    owner: str,
-    pattern: str,
-    density: float | Mapping[str, float] | None,
-    masks: Mapping[str, Tensor],
-) -> Tensor | None:
-    """The mask for one weight; None where it is to stay as it is."""
-    if name in masks:
-        return masks[name]
-    if masks:
-        return None
-    if density is None:
-        return weight.detach() != 0
-    if isinstance(density, Mapping):
-        asked = density.get(name, density.get(owner))
-        return None if asked is None else make_mask(weight.detach(), pattern, asked)
-    return make_mask(weight.detach(), pattern, density)
-
-
-def _settle(
-    candidate: Candidate,
-    pattern: str,
-    density: float | Mapping[str, float] | None,
-    masks: Mapping[str, Tensor],
-    engine: str,
-) -> None:
-    """Replaces candidate.module by its sparse twin, or says why not."""
-    module, name = candidate.module, candidate.name
-    if isinstance(module, nn.MultiheadAttention):
-        weights = {"in_proj": module.in_proj_weight, "out_proj": module.out_proj.weight}
-        wanted = {
-            part: _wanted_mask(weight, f"{name}.{part}", name, pattern, density, masks)
-            for part, weight in weights.items()
-        }
-    else:
-        weights = {"": module.weight}
-        wanted = {"": _wanted_mask(module.weight, name, name, pattern, density, masks)}
-    given = {part: mask for part, mask in wanted.items() if mask is not None}
-    if len(given) < len(wanted):
-        candidate.reason, candidate.untouched = "no density or mask was given for it", True
-        return
-    if density is None and not masks and all(bool(mask.all()) for mask in given.values()):
-        candidate.reason, candidate.untouched = "no zeros", True
-        return
-    # Masks that came from elsewhere need not follow the pattern: they are what they are.
-    spelling = pattern if density is not None and not masks else "unstructured"
-
-    if isinstance(module, SparseMultiheadAttention):
-        parts = {"in_proj": module.in_proj, "out_proj": module.out_proj}
-        for part, view in parts.items():
-            _update(view, given[part], spelling, engine)
-    elif isinstance(module, SparseWeight):
-        _update(module, given[""], spelling, engine)
-    elif isinstance(module, nn.MultiheadAttention):
-        candidate.module = SparseMultiheadAttention.from_dense(
-            module, given["in_proj"], given["out_proj"], spelling, engine
-        )
-        candidate.module.set_layer_name(name)
-    else:
-        twin = SparseConv2d if isinstance(module, nn.Conv2d) else SparseLinear
-        candidate.module = twin.from_dense(module, given[""], spelling, engine)
-        candidate.module.layer_name = name
-
-
-def _update(module: SparseWeight, mask: Tensor, pattern: str, engine: str) -> None:
-    """Re-masks a layer that is sparse already; nothing happens where the same is asked for
-    again."""
-    same_count = pattern == module.pattern and int(mask.sum()) == int(module.mask.sum())
-    if not same_count and not torch.equal(mask.to(module.mask.device), module.mask):
-        module.pattern = pattern
-        module.set_mask(mask & module.mask if int(mask.sum()) < int(module.mask.sum()) else mask)
-    if engine != module.engine and engine != "auto":
-        module.engine, module._engine_reason = engine, ""
-        module._refresh_reason()
 
 
 def _put_in_place(model: nn.Module, found: list[Candidate]) -> None:

@@ -1,5 +1,7 @@
 // Moves pixels between activation maps and the panels and sums that the row kernels work on.
 #pragma once
+#include <cassert>
+
 #include "kernel_table.h"
 #include "vec.h"
 
@@ -48,6 +50,9 @@ struct Inside {
 };
 
 inline void pack(const PackTask& t) {
+    assert(t.channels > 0 && t.rows > 0 && t.cols > 0);
+    assert(t.stride_h > 0 && t.stride_w > 0);
+    assert(t.cols <= t.panel_row_stride || t.rows == 1);
     const Inside in(t.x0, t.stride_w, t.cols, t.width);
     for (int r = 0; r < t.rows; ++r) {
         const std::int64_t y = t.y0 + r * t.stride_h;
@@ -93,6 +98,9 @@ inline void store_run(float* out, const float* sums, const float* residual, std:
 }
 
 inline void store(const StoreTask& t) {
+    assert(t.channels > 0 && t.rows > 0 && t.cols > 0);
+    assert(t.rows == 1 || t.cols <= t.pitch);
+    assert(t.pixel_stride == 1 || t.channel_stride == 1);
     if (t.pixel_stride == 1) {
         for (int m = 0; m < t.channels; ++m)
             for (int r = 0; r < t.rows; ++r) {

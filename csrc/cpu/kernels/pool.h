@@ -1,5 +1,6 @@
 // Averages of 2x2 pixels. Sums run left to right, upper row first, on every ISA.
 #pragma once
+#include <cassert>
 #include <cstdint>
 
 #include "vec.h"
@@ -8,6 +9,7 @@ namespace sovs::SOVS_ISA_NAMESPACE {
 
 inline void pool_row(float* out, const float* upper, const float* lower, std::int64_t pixels, std::int64_t channels) {
     constexpr int W = Vec::kWidth;
+    assert(pixels > 0 && channels > 0);
     const float quarter = 0.25f;
     const Vec scale = Vec::broadcast(&quarter);
     if (channels == 1) {

@@ -1,5 +1,7 @@
 // The inner loops: sparse rows times a panel of pixels, in blocks of 1 and of 4 output channels.
 #pragma once
+#include <cassert>
+
 #include "kernel_table.h"
 #include "vec.h"
 
@@ -11,6 +13,17 @@ namespace sovs::SOVS_ISA_NAMESPACE {
 
 inline const float* at(const float* panel, std::int32_t byte_offset) {
     return reinterpret_cast<const float*>(reinterpret_cast<const char*>(panel) + byte_offset);
+}
+
+// What every call must keep to; checked once a call, far from the inner loops.
+template <int kVectors>
+inline void check_contract(const RowsTask& task) {
+    constexpr int W = Vec::kWidth;
+    assert(reinterpret_cast<std::uintptr_t>(task.panel) % (W * sizeof(float)) == 0);
+    assert(task.pixels > (kVectors - 1) * W && task.pixels <= kVectors * W);
+    assert(task.first || task.sums != nullptr);
+    assert((task.last && task.out != nullptr) || (task.sums != nullptr && task.sums_stride >= kVectors * W));
+    assert(task.residual == nullptr || task.out != nullptr);
 }
 
 // Writes the final sums of one channel to its place in the output, or any sums to the tile's buffer.
@@ -63,6 +76,7 @@ inline void start(const RowsTask& task, std::int64_t channel, Vec (&sum)[kVector
 template <int kVectors>
 void rows1(const RowsTask& task) {
     constexpr int W = Vec::kWidth;
+    check_contract<kVectors>(task);
     for (const RowGroup* group = task.groups; group != task.groups + task.group_count; ++group) {
         const Entry* entry = task.entries + group->first_entry;
         const std::int32_t* row = task.row_ids + group->first_row;
@@ -86,6 +100,7 @@ void rows1(const RowsTask& task) {
 template <int kVectors>
 void rows4(const RowsTask& task) {
     constexpr int W = Vec::kWidth;
+    check_contract<kVectors>(task);
     for (const RowGroup* group = task.groups; group != task.groups + task.group_count; ++group) {
         const float* weight = task.weights + group->first_entry * 4;
         const std::int32_t* offsets = task.offsets + group->first_offset;
