@@ -133,15 +133,13 @@ class SparseWeight(nn.Module):
         return not (self.training and torch.is_grad_enabled())
 
     def _check_input(self, x: Tensor) -> None:
-        if torch.is_autocast_enabled(x.device.type):
-            return
-        if x.dtype != self.weight.dtype:
-            raise TypeError(
-                f"expected {self.weight.dtype} input for {self.layer_name}, got {x.dtype}"
-            )
         if x.device != self.weight.device:
             raise ValueError(
                 f"expected input on {self.weight.device} for {self.layer_name}, got {x.device}"
+            )
+        if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise TypeError(
+                f"expected {self.weight.dtype} input for {self.layer_name}, got {x.dtype}"
             )
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
