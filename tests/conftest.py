@@ -1,4 +1,4 @@
-"""What every test starts from: the same random numbers, few threads, none of the user's settings."""
+"""What every test starts from: the same random numbers, few threads, default settings."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import OrderedDict
@@ -168,6 +169,12 @@ class LayerStreams:
         with self._lock:
             self._versions = None
 
+    def after_fork(self) -> None:
+        """In a forked child: what another thread was doing at the fork stays half done for ever."""
+        if self._lock.locked():
+            self._lock = threading.Lock()
+            self._versions = None
+
     def nbytes(self) -> int:
         """Bytes that the library holds for this layer now."""
         with self._lock:
@@ -199,6 +206,16 @@ def _drop(key: int, ref: weakref.ref[torch.UntypedStorage]) -> None:
     known = _layers.get(key)
     if known is not None and known[0] is ref:
         del _layers[key]
+
+
+def _after_fork() -> None:
+    global _layers_lock
+    _layers_lock = threading.Lock()
+    for _, layer in list(_layers.values()):
+        layer.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def invalidate(indices: Tensor) -> None:

@@ -65,6 +65,51 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
             read_file(path)
 
 
+def test_a_file_with_a_damaged_begin_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_file(path, {"a": torch.randn(100)}, {})
+    content = path.read_bytes()
+    for place in (0, 8, 12, 20):  # of the header's length, or of the header
+        path.write_bytes(content[:place] + b"\xff\xff\xff" + content[place + 3 :])
+        with pytest.raises(FileFormatError, match="expected a whole safetensors file, got "):
+            read_file(path)
+
+
+def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    torch.save({"a": torch.randn(3)}, path)
+    with pytest.raises(FileFormatError, match="expected a whole safetensors file, got "):
+        read_file(path)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="expected a file, got none at "):
+        read_file(tmp_path)
+
+
+def test_a_write_into_a_missing_folder_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_file(tmp_path / "nowhere" / "file", {"a": torch.zeros(1)}, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_while_writing_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_file(path, {"a": torch.zeros(1)}, {})
+    before = path.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_file(path, {"a": torch.ones(1)}, {})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_safetensors_file_of_others_is_foreign(tmp_path: Path) -> None:
     path = tmp_path / "file"
     safetensors.torch.save_file({"a": torch.zeros(1)}, path, {"format": "pt"})

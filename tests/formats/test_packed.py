@@ -60,6 +60,40 @@ def test_empty_and_full_tensors_are_weights_like_others(block_rows: int) -> None
     assert pack(full, None, block_rows).density == 1
 
 
+@pytest.mark.parametrize("block_rows", [1, 4])
+def test_empty_and_full_rows_stand_beside_others(block_rows: int) -> None:
+    weight = torch.randn(9, 5) * random_mask((9, 5), 0.3)
+    weight[2] = 0
+    weight[4] = torch.randn(5)
+    weight[8] = 0  # the last, in a block row of its own
+    packed = pack(weight, None, block_rows)
+    assert torch.equal(packed.to_dense(), weight)
+    assert packed.row_ptr.numel() == -(-9 // block_rows) + 1
+
+
+def test_rows_past_the_weight_hold_zeros() -> None:
+    packed = pack(torch.ones(5, 3), None, 4)
+    assert packed.values.shape == (6, 4)
+    assert packed.values[3:].tolist() == [[1.0, 0.0, 0.0, 0.0]] * 3
+
+
+def test_columns_are_ordered_by_tap_then_by_input_channel() -> None:
+    weight = torch.zeros(1, 3, 2, 2)
+    weight[0, 2, 0, 0] = 1.0  # tap 0
+    weight[0, 0, 0, 1] = 2.0  # tap 1
+    weight[0, 1, 1, 0] = 3.0  # tap 2
+    packed = pack(weight)
+    assert packed.indices.tolist() == [2, 3, 7]
+    assert packed.values.flatten().tolist() == [1.0, 2.0, 3.0]
+
+
+def test_a_weight_that_is_no_contiguous_tensor_packs_like_one() -> None:
+    weight = torch.randn(6, 5, 3, 3) * random_mask((6, 5, 3, 3), 0.3)
+    other = pack(weight.contiguous(memory_format=torch.channels_last))
+    assert torch.equal(other.values, pack(weight).values)
+    assert torch.equal(other.to_dense(), weight)
+
+
 def test_indices_are_16_bit_up_to_65536_columns_and_32_bit_beyond() -> None:
     widest = torch.zeros(1, 65536)
     widest[0, 65535] = 1

@@ -52,14 +52,14 @@ def conv_problems(draw: st.DrawFn) -> ConvProblem:
     )
 
 
-@settings(max_examples=150)
+@settings(max_examples=300)
 @given(conv_problems(), st.integers(1, 4))
 def test_any_convolution_is_as_exact_as_torch(problem: ConvProblem, threads: int) -> None:
     sparse_ovs.set_num_threads(threads)
     assert_right(conv_data(problem))
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(conv_problems())
 def test_every_thread_count_gives_the_same_bits(problem: ConvProblem) -> None:
     data = conv_data(problem)

@@ -49,15 +49,16 @@ def assert_gradients_right(problem: ConvProblem) -> None:
 
     ours = conv_gradients(data, torch.float32, ConvData.run)
     for found, fp64, fp32 in zip(ours, dense(torch.float64), dense(torch.float32), strict=True):
-        # Sums over all pixels, times what BatchNorm scales by.
-        assert_as_exact_as_torch(found, fp64, fp32, scale=10.0)
+        # Sums over all pixels, times what BatchNorm scales by: their terms are larger than they.
+        assert_as_exact_as_torch(found, fp64, fp32, scale=100.0)
 
 
 @settings(max_examples=60)
 @given(
-    kernel=st.sampled_from([(1, 1), (3, 3), (2, 3)]),
+    geometry=st.sampled_from(
+        [((1, 1), (0, 0)), ((3, 3), (1, 1)), ((3, 3), (0, 0)), ((2, 3), (0, 2))]
+    ),
     stride=st.sampled_from([(1, 1), (2, 2), (1, 2)]),
-    padding=st.sampled_from([(0, 0), (1, 1), (0, 2)]),
     dilation=st.sampled_from([(1, 1), (2, 2)]),
     groups=st.sampled_from([1, 2]),
     density=st.sampled_from([0.1, 0.5, 1.0]),
@@ -68,10 +69,11 @@ def assert_gradients_right(problem: ConvProblem) -> None:
     relu=st.booleans(),
     seed=st.integers(0, 100),
 )
-def test_gradients_of_any_convolution_are_dense_torch_s(**how: object) -> None:
-    assert_gradients_right(
-        ConvProblem(2, 4, 6, (6, 7), block_rows=1, **how)  # type: ignore[arg-type]
-    )
+def test_gradients_of_any_convolution_are_dense_torch_s(
+    geometry: tuple[tuple[int, int], tuple[int, int]], **how: object
+) -> None:
+    problem = ConvProblem(2, 4, 6, (6, 7), geometry[0], padding=geometry[1], block_rows=1)
+    assert_gradients_right(problem.but(**how))
 
 
 def test_gradients_of_a_block_pattern() -> None:

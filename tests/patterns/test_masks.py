@@ -149,6 +149,32 @@ def test_a_global_mask_of_one_layer_is_that_layer_s_own_mask() -> None:
         assert torch.equal(make_global_masks({"w": weight}, pattern, 0.3)["w"], own)
 
 
+def test_global_n_of_m_masks_are_those_of_every_layer() -> None:
+    weights = {"a": torch.randn(4, 8), "b": torch.randn(3, 5, 3, 3)}
+    masks = make_global_masks(weights, "2:4")
+    assert all(torch.equal(masks[n], make_mask(w, "2:4")) for n, w in weights.items())
+
+
+def test_no_layers_have_no_masks() -> None:
+    assert make_global_masks({}, "unstructured", 0.5) == {}
+
+
+def test_nan_in_one_of_many_weights_is_refused() -> None:
+    weights = {"a": torch.randn(2, 2), "b": torch.full((2, 2), torch.nan)}
+    with pytest.raises(ValueError, match="expected a weight without NaN, got NaN"):
+        make_global_masks(weights, "unstructured", 0.5)
+
+
+def test_infinite_weights_are_the_largest() -> None:
+    weight = torch.tensor([[1.0, -torch.inf, 2.0, torch.inf]])
+    assert make_mask(weight, "unstructured", 0.5).tolist() == [[False, True, False, True]]
+
+
+def test_the_mask_of_a_parameter_has_no_gradient() -> None:
+    weight = torch.nn.Parameter(torch.randn(4, 4))
+    assert not make_mask(weight, "unstructured", 0.5).requires_grad
+
+
 @given(shape=shapes)
 def test_flattening_tap_major_and_back_changes_nothing(shape: tuple[int, ...]) -> None:
     weight = torch.randn(shape)
