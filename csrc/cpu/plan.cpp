@@ -92,7 +92,8 @@ std::unique_ptr<Plan::Arena> Plan::take_arena() const {
 
 void Plan::run(const float* const* inputs, float* const* outputs, int threads) const {
     require(final_, "expected a final plan");
-    auto arena = take_arena();
+    // One-step plans have nothing inside, and no lock to wait for.
+    auto arena = inner_.empty() ? nullptr : take_arena();
     std::vector<float*> place(tensors_.size(), nullptr);
     // Steps never write to inputs: finalize refuses a step whose output is written already.
     for (std::size_t i = 0; i < inputs_.size(); ++i) place[inputs_[i]] = const_cast<float*>(inputs[i]);
@@ -104,6 +105,7 @@ void Plan::run(const float* const* inputs, float* const* outputs, int threads) c
             step.step->run_unit(unit, place[step.input], residual, place[step.output]);
         });
     }
+    if (arena == nullptr) return;
     std::lock_guard<std::mutex> lock(arena_mutex_);
     idle_arenas_.push_back(std::move(arena));
 }

@@ -41,15 +41,18 @@ double Weights::density() const {
 
 std::shared_ptr<const Stream> Weights::stream(const PanelLayout& layout, std::int64_t k_tile, int parts) const {
     const StreamKey key{layout.tap_offsets, layout.channel_stride, k_tile, parts};
-    std::lock_guard<std::mutex> lock(mutex_);
-    std::weak_ptr<const Stream>& place = streams_[key];
-    std::shared_ptr<const Stream> known = place.lock();
-    if (known == nullptr) {
-        std::erase_if(streams_, [&](const auto& item) { return item.first != key && item.second.expired(); });
-        known = expand(layout, k_tile, parts);
-        streams_[key] = known;
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        const auto found = streams_.find(key);
+        if (found != streams_.end())
+            if (auto known = found->second.lock()) return known;
     }
-    return known;
+    // Outside the lock: expanding takes milliseconds. Two threads may do it at once; the streams are equal.
+    auto made = expand(layout, k_tile, parts);
+    std::lock_guard<std::mutex> lock(mutex_);
+    std::erase_if(streams_, [](const auto& item) { return item.second.expired(); });
+    streams_[key] = made;
+    return made;
 }
 
 std::shared_ptr<const Stream> Weights::expand(const PanelLayout& layout, std::int64_t k_tile, int parts) const {

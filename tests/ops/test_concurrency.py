@@ -24,6 +24,8 @@ def in_child(body: Callable[[], bool]) -> bool:
     child = os.fork()
     if child == 0:
         signal.alarm(20)  # ends a child that hangs
+        # As DataLoader workers do: torch's own parallel loops hang in a child whose parent ran any.
+        torch.set_num_threads(1)
         try:
             os._exit(0 if body() else 1)
         except BaseException:
