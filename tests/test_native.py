@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from problems import ConvProblem, conv_data
 
 import sparse_ovs
 from oracles import assert_as_exact_as_torch
+from problems import ConvProblem, conv_data
 from sparse_ovs import _native, ops
 from sparse_ovs.ops import share_torch_threads
 

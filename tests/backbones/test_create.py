@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from models import assert_same_maps
 from torch import Tensor
 
+from models import assert_same_maps
 from oracles import random_mask
 from sparse_ovs import create_backbone
 from sparse_ovs.backbones import Backbone, default_scope, load_density_profile, load_masks

@@ -9,10 +9,10 @@ import pytest
 import segmentation_models_pytorch as smp
 import timm
 import torch
-from models import assert_same_maps, masked_dense
 from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead, DeepLabV3
 
+from models import assert_same_maps, masked_dense
 from sparse_ovs import sparsify
 from sparse_ovs.nn import SparseConv2d, SparseMultiheadAttention
 from sparse_ovs.profiling import max_relative_error

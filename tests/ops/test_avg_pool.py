@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import in_layout
 
 import sparse_ovs
 from oracles import assert_as_exact_as_torch
+from problems import in_layout
 from sparse_ovs import ops
 
 LAYOUTS = ("contiguous", "channels_last", "strided")

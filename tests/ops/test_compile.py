@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from problems import EPS, ConvData, ConvProblem, conv_data
 from torch import Tensor, nn
 
 from oracles import random_sparse_weight
+from problems import EPS, ConvData, ConvProblem, conv_data
 from sparse_ovs import ops
 from sparse_ovs.formats import pack
 

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from problems import ConvProblem, conv_data
 
 import sparse_ovs
+from problems import ConvProblem, conv_data
 from sparse_ovs.ops import streams
 
 PROBLEM = ConvProblem(2, 24, 32, (15, 17))

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import ConvData, ConvProblem, assert_right, conv_data
 
 import sparse_ovs
+from problems import ConvData, ConvProblem, assert_right, conv_data
 from sparse_ovs import ops
 from sparse_ovs.formats import pack
 

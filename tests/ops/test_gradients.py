@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import ConvData, ConvProblem, conv_data, run_linear
 from torch import Tensor
 
 from oracles import assert_as_exact_as_torch, linear, random_norm, random_sparse_weight
+from problems import ConvData, ConvProblem, conv_data, run_linear
 from sparse_ovs.formats import pack
 
 

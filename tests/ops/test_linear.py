@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import run_linear
 from torch import Tensor
 
 import sparse_ovs
 from oracles import assert_as_exact_as_torch, linear, linear_fp64, random_sparse_weight
+from problems import run_linear
 from sparse_ovs import ops
 from sparse_ovs.formats import PackedWeight, pack
 

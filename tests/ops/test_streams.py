@@ -6,9 +6,9 @@ import gc
 
 import pytest
 import torch
-from problems import ConvProblem, conv_data, run_linear
 
 from oracles import random_sparse_weight
+from problems import ConvProblem, conv_data, run_linear
 from sparse_ovs import ops
 from sparse_ovs.formats import pack
 from sparse_ovs.ops import streams
