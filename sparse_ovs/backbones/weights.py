@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import socket
 import urllib.parse
@@ -65,10 +66,19 @@ def build_model(name: str, pretrained: str | os.PathLike[str] | None) -> tuple[s
 
 
 def _create(name: str, pretrained: str | None) -> nn.Module:
-    # Without weights open_clip logs a warning; here random weights are what was asked for.
-    return open_clip.create_model(
-        name, pretrained=pretrained, load_weights=pretrained is not None
-    ).eval()
+    log = logging.getLogger()
+    log.addFilter(_asked_for_random_weights)
+    try:
+        return open_clip.create_model(
+            name, pretrained=pretrained, load_weights=pretrained is not None
+        ).eval()
+    finally:
+        log.removeFilter(_asked_for_random_weights)
+
+
+def _asked_for_random_weights(record: logging.LogRecord) -> bool:
+    """Drops open_clip's warning that a model without weights has none: that is what was asked."""
+    return not record.getMessage().startswith("No pretrained weights loaded")
 
 
 def _download(name: str, tag: str) -> nn.Module:
