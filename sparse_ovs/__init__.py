@@ -2,6 +2,7 @@
 
 from sparse_ovs.backbones import create_backbone, timm_models  # timm_models registers its models
 from sparse_ovs.checkpoint import load, save
+from sparse_ovs.compilation import compile
 from sparse_ovs.nn import densify, sparsify
 from sparse_ovs.patterns import make_global_masks, make_mask
 from sparse_ovs.threads import get_num_threads, set_num_threads
@@ -9,6 +10,7 @@ from sparse_ovs.version import __version__
 
 __all__ = [
     "__version__",
+    "compile",
     "create_backbone",
     "densify",
     "get_num_threads",

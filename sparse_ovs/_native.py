@@ -245,40 +245,77 @@ class NativeWeights:
         return int(_library().sovs_weights_bytes(self._handle))
 
 
-class _OneStepPlan:
-    """A plan of one operation from an input, and maybe a residual, to an output of one layout."""
+class Plan:
+    """Steps over declared maps, run as one call; built step by step, then finalized.
 
-    def __init__(self, in_shape: Sequence[int], out_shape: Sequence[int], layout: int) -> None:
+    Maps go by the numbers that `tensor` gives. Raises ValueError where the library refuses a step.
+    """
+
+    def __init__(self) -> None:
         lib = _library()
         self._handle = ctypes.c_void_p()
         _check(lib.sovs_plan_create(ctypes.byref(self._handle)))
         weakref.finalize(self, lib.sovs_plan_destroy, self._handle)
-        self._source = self._tensor(in_shape, layout)
-        self._target = self._tensor(out_shape, layout)
-        self._given = [self._source]
+        self._counts = (0, 0)
 
-    def _tensor(self, shape: Sequence[int], layout: int) -> int:
+    def tensor(self, shape: Sequence[int], layout: int) -> int:
+        """Declares a map (N, C, H, W) of layout NCHW or NHWC."""
         name = ctypes.c_int32()
         _check(_library().sovs_plan_add_tensor(self._handle, *shape, layout, ctypes.byref(name)))
         return name.value
 
-    def _finalize(self, threads: int) -> None:
-        inputs = (ctypes.c_int32 * len(self._given))(*self._given)
-        outputs = (ctypes.c_int32 * 1)(self._target)
+    def conv2d(
+        self,
+        weights: NativeWeights,
+        source: int,
+        target: int,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        relu: bool,
+        residual: int | None = None,
+    ) -> None:
+        """Adds target = [relu](conv2d(source) + bias [+ residual])."""
+        params = _Conv2dParams(*stride, *padding, *dilation, int(relu))
         _check(
-            _library().sovs_plan_finalize(
-                self._handle, inputs, len(self._given), outputs, 1, threads
+            _library().sovs_plan_add_conv2d(
+                self._handle,
+                weights._handle,
+                ctypes.byref(params),
+                None,
+                source,
+                -1 if residual is None else residual,
+                target,
             )
         )
 
+    def avg_pool2x2(self, source: int, target: int) -> None:
+        """Adds target = mean over 2x2 pixels of source, stride 2."""
+        _check(_library().sovs_plan_add_avg_pool2x2(self._handle, source, target))
+
+    def finalize(self, inputs: Sequence[int], outputs: Sequence[int], threads: int) -> None:
+        """Names the maps that the caller passes, and chooses tilings for `threads` threads."""
+        given = (ctypes.c_int32 * len(inputs))(*inputs)
+        results = (ctypes.c_int32 * len(outputs))(*outputs)
+        _check(
+            _library().sovs_plan_finalize(
+                self._handle, given, len(inputs), results, len(outputs), threads
+            )
+        )
+        self._counts = (len(inputs), len(outputs))
+
+    def run_many(self, inputs: Sequence[int], outputs: Sequence[int], threads: int) -> None:
+        """Runs on the addresses of the maps, in the order of finalize; the GIL is released."""
+        given = (ctypes.c_void_p * self._counts[0])(*inputs)
+        results = (ctypes.c_void_p * self._counts[1])(*outputs)
+        _check(_library().sovs_plan_run(self._handle, given, results, threads))
+
     def run(self, inputs: Sequence[int], output: int, threads: int) -> None:
-        """Runs on the addresses of the inputs and of the output; the GIL is released."""
-        given = (ctypes.c_void_p * len(self._given))(*inputs)
-        result = (ctypes.c_void_p * 1)(output)
-        _check(_library().sovs_plan_run(self._handle, given, result, threads))
+        """run_many for a plan of one output."""
+        self.run_many(inputs, [output], threads)
 
 
-class ConvPlan(_OneStepPlan):
+class ConvPlan(Plan):
     """A convolution: shapes are (N, C, H, W); inputs are the map and, if wanted, the residual."""
 
     def __init__(
@@ -294,30 +331,20 @@ class ConvPlan(_OneStepPlan):
         residual: bool,
         threads: int,
     ) -> None:
-        super().__init__(in_shape, out_shape, layout)
-        if residual:
-            self._given.append(self._tensor(out_shape, layout))
-        params = _Conv2dParams(*stride, *padding, *dilation, int(relu))
-        _check(
-            _library().sovs_plan_add_conv2d(
-                self._handle,
-                weights._handle,
-                ctypes.byref(params),
-                None,
-                self._source,
-                self._given[1] if residual else -1,
-                self._target,
-            )
-        )
-        self._finalize(threads)
+        super().__init__()
+        source, target = self.tensor(in_shape, layout), self.tensor(out_shape, layout)
+        added = self.tensor(out_shape, layout) if residual else None
+        self.conv2d(weights, source, target, stride, padding, dilation, relu, added)
+        self.finalize([source] if added is None else [source, added], [target], threads)
 
 
-class AvgPoolPlan(_OneStepPlan):
+class AvgPoolPlan(Plan):
     """A mean over 2x2 pixels, stride 2."""
 
     def __init__(
         self, in_shape: Sequence[int], out_shape: Sequence[int], layout: int, threads: int
     ) -> None:
-        super().__init__(in_shape, out_shape, layout)
-        _check(_library().sovs_plan_add_avg_pool2x2(self._handle, self._source, self._target))
-        self._finalize(threads)
+        super().__init__()
+        source, target = self.tensor(in_shape, layout), self.tensor(out_shape, layout)
+        self.avg_pool2x2(source, target)
+        self.finalize([source], [target], threads)

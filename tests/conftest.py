@@ -1,4 +1,5 @@
-"""What every test starts from: the same random numbers, few threads, default settings."""
+"""What every test starts from: random numbers, few threads, default settings; and encoders,
+which cost seconds to make."""
 
 from __future__ import annotations
 
@@ -7,8 +8,12 @@ from collections.abc import Iterator
 import pytest
 import torch
 from hypothesis import settings
+from torch import Tensor
 
 import sparse_ovs
+from sparse_ovs import create_backbone
+from sparse_ovs.backbones import Backbone
+from sparse_ovs.profiling.random_weights import calibrate_random_weights
 
 # Compiling, and a busy machine, make single examples slow.
 settings.register_profile("sparse_ovs", deadline=None)
@@ -27,3 +32,25 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.manual_seed(0)
     yield
     sparse_ovs.set_num_threads(None)
+
+
+@pytest.fixture(scope="session")
+def photo() -> Tensor:
+    """Pixels of no special size: (1, 3, 96, 160)."""
+    return torch.randn(1, 3, 96, 160, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture(scope="session")
+def rn50(photo: Tensor) -> Backbone:
+    """Dense RN50 whose branches all count; not to be changed."""
+    backbone = create_backbone("RN50")
+    calibrate_random_weights(backbone, photo)
+    return backbone
+
+
+@pytest.fixture(scope="session")
+def sparse_rn50(rn50: Backbone) -> Backbone:
+    """RN50 at density 0.1, native; not to be changed."""
+    backbone = create_backbone("RN50", density=0.1, engine="native")
+    backbone.load_state_dict(rn50.state_dict())
+    return backbone

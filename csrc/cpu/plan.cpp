@@ -73,41 +73,61 @@ void Plan::finalize(const std::vector<int>& inputs, const std::vector<int>& outp
         if (std::find(inputs.begin(), inputs.end(), id) == inputs.end() &&
             std::find(outputs.begin(), outputs.end(), id) == outputs.end())
             inner_.push_back(id);
+    place_inner_tensors();
     final_ = true;
 }
 
-std::unique_ptr<Plan::Arena> Plan::take_arena() const {
-    {
-        std::lock_guard<std::mutex> lock(arena_mutex_);
-        if (!idle_arenas_.empty()) {
-            auto arena = std::move(idle_arenas_.back());
-            idle_arenas_.pop_back();
-            return arena;
-        }
+// Tensors that are never needed at the same time share memory: the largest first, each at the lowest place that is
+// free while it lives.
+void Plan::place_inner_tensors() {
+    constexpr std::size_t kLine = kCacheLine / sizeof(float);
+    struct Life {
+        int born = -1, dead = -1;  // steps that write it and that read it last
+        std::size_t floats = 0, place = 0;
+    };
+    std::vector<Life> lives(tensors_.size());
+    for (int i = 0; i < static_cast<int>(steps_.size()); ++i) {
+        const PlanStep& step = steps_[i];
+        lives[step.output].born = lives[step.output].dead = i;
+        lives[step.input].dead = i;
+        if (step.residual >= 0) lives[step.residual].dead = i;
     }
-    auto arena = std::make_unique<Arena>();
-    for (const int id : inner_) arena->emplace_back(static_cast<std::size_t>(tensors_[id].count()));
-    return arena;
+    for (const int id : inner_)
+        lives[id].floats = (static_cast<std::size_t>(tensors_[id].count()) + kLine - 1) / kLine * kLine;
+    std::vector<int> order = inner_;
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return lives[a].floats > lives[b].floats; });
+    std::vector<int> placed;
+    for (const int id : order) {
+        Life& mine = lives[id];
+        if (mine.born < 0) mine.floats = 0;  // declared, never used
+        std::vector<const Life*> rivals;
+        for (const int other : placed)
+            if (lives[other].born <= mine.dead && mine.born <= lives[other].dead) rivals.push_back(&lives[other]);
+        std::sort(rivals.begin(), rivals.end(), [](const Life* a, const Life* b) { return a->place < b->place; });
+        for (const Life* rival : rivals)
+            if (rival->place < mine.place + mine.floats && mine.place < rival->place + rival->floats)
+                mine.place = rival->place + rival->floats;
+        arena_floats_ = std::max(arena_floats_, mine.place + mine.floats);
+        placed.push_back(id);
+    }
+    for (const int id : inner_) places_.push_back(lives[id].place);
 }
 
 void Plan::run(const float* const* inputs, float* const* outputs, int threads) const {
     require(final_, "expected a final plan");
-    // One-step plans have nothing inside, and no lock to wait for.
-    auto arena = inner_.empty() ? nullptr : take_arena();
+    // Concurrent runs take an arena each; the pool hands the memory of finished runs on.
+    const Arena arena(arena_floats_ == 0 ? nullptr : take_buffer(arena_floats_ * sizeof(float)));
     std::vector<float*> place(tensors_.size(), nullptr);
     // Steps never write to inputs: finalize refuses a step whose output is written already.
     for (std::size_t i = 0; i < inputs_.size(); ++i) place[inputs_[i]] = const_cast<float*>(inputs[i]);
     for (std::size_t i = 0; i < outputs_.size(); ++i) place[outputs_[i]] = outputs[i];
-    for (std::size_t i = 0; i < inner_.size(); ++i) place[inner_[i]] = (*arena)[i].data();
+    for (std::size_t i = 0; i < inner_.size(); ++i) place[inner_[i]] = static_cast<float*>(arena.get()) + places_[i];
     for (const PlanStep& step : steps_) {
         const float* residual = step.residual < 0 ? nullptr : place[step.residual];
         parallel_for(step.step->units(), threads, [&](long unit) {
             step.step->run_unit(unit, place[step.input], residual, place[step.output]);
         });
     }
-    if (arena == nullptr) return;
-    std::lock_guard<std::mutex> lock(arena_mutex_);
-    idle_arenas_.push_back(std::move(arena));
 }
 
 const Tiling& Plan::tiling(int step) const {

@@ -2,9 +2,9 @@
 #pragma once
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <vector>
 
+#include "buffer_pool.h"
 #include "conv_step.h"
 
 namespace sovs {
@@ -26,20 +26,22 @@ private:
         std::function<std::unique_ptr<const Step>(int threads)> build;
         std::unique_ptr<const Step> step;
     };
-    using Arena = std::vector<AlignedBuffer<float>>;  // the tensors that live inside the plan
+    // Memory of the tensors that live inside the plan; in huge pages, since steps walk over many channels at once.
+    struct GiveBack {
+        void operator()(void* buffer) const { give_buffer(buffer); }
+    };
+    using Arena = std::unique_ptr<void, GiveBack>;
 
     const TensorDesc& tensor(int id) const;
-    std::unique_ptr<Arena> take_arena() const;
+    void place_inner_tensors();
 
     std::vector<TensorDesc> tensors_;
     std::vector<PlanStep> steps_;
     std::vector<int> inputs_, outputs_;
-    std::vector<int> inner_;  // tensors that the caller does not pass
+    std::vector<int> inner_;           // tensors that the caller does not pass
+    std::vector<std::size_t> places_;  // of the inner tensors in the arena, in floats
+    std::size_t arena_floats_ = 0;
     bool final_ = false;
-
-    // Concurrent runs need an arena each; a finished run leaves its own for the next.
-    mutable std::mutex arena_mutex_;
-    mutable std::vector<std::unique_ptr<Arena>> idle_arenas_;
 };
 
 }  // namespace sovs

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
-import traceback
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 import sparse_ovs
+from forks import in_child
 from problems import ConvProblem, conv_data
 from sparse_ovs.ops import streams
 
 PROBLEM = ConvProblem(2, 24, 32, (15, 17))
-
-
-def in_child(body: Callable[[], bool]) -> bool:
-    """What body says in a forked child; a child that hangs is False."""
-    child = os.fork()
-    if child == 0:
-        signal.alarm(20)  # ends a child that hangs
-        # As DataLoader workers do: torch's own parallel loops hang in a child whose parent ran any.
-        torch.set_num_threads(1)
-        try:
-            os._exit(0 if body() else 1)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(2)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -1,0 +1,182 @@
+"""Lowers a graph for one input size: native segments, with torch nodes between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sparse_ovs import _native
+from sparse_ovs.engine.graph import (
+    Add,
+    BatchNorm,
+    Conv,
+    Graph,
+    Node,
+    Pool,
+    Relu,
+    TorchNode,
+    substitute,
+)
+from sparse_ovs.engine.weights import NativeConvWeights
+from sparse_ovs.ops.layout import empty_output
+
+
+@dataclass
+class Segment:
+    """Native steps that run in one call."""
+
+    steps: list[Node]
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)  # of the outputs
+    plan: _native.Plan | None = None
+
+    def run(self, values: dict[str, Any], threads: int) -> None:
+        """Takes its inputs from `values` and puts its outputs there."""
+        given = [values[name].contiguous() for name in self.inputs]
+        made = [empty_output(shape, torch.contiguous_format) for shape in self.shapes]
+        assert self.plan is not None
+        self.plan.run_many([t.data_ptr() for t in given], [t.data_ptr() for t in made], threads)
+        values.update(zip(self.outputs, made, strict=True))
+
+
+class Plan:
+    """What runs for one input shape, step by step; `str` shows it.
+
+    Args:
+        graph: after its passes.
+        shape: (N, C, H, W) of the input.
+        weights: packed weights by node name, shared by the plans of all sizes.
+        threads: that tilings are chosen for.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        shape: Sequence[int],
+        weights: NativeConvWeights,
+        threads: int,
+    ) -> None:
+        self._graph = graph
+        self._threads = threads
+        self._shapes: dict[str, tuple[int, ...]] = {graph.input: tuple(shape)}
+        self._parts: list[Segment | Node] = []
+        for node in graph.nodes:
+            last = self._parts[-1] if self._parts else None
+            if not is_native(node):
+                self._parts.append(node)
+            elif isinstance(last, Segment):
+                last.steps.append(node)
+            else:
+                self._parts.append(Segment([node]))
+        for part in self._parts:
+            if isinstance(part, Segment):
+                self._lower(part, weights)
+
+    def run(self, x: Tensor) -> list[Tensor]:
+        """The graph's outputs for an input of the plan's shape."""
+        values: dict[str, Any] = {self._graph.input: x}
+        for part in self._parts:
+            if isinstance(part, Segment):
+                part.run(values, self._threads)
+            else:
+                values[part.name] = run_in_torch(part, values)
+        return [values[name] for name in self._graph.outputs]
+
+    def _lower(self, segment: Segment, weights: NativeConvWeights) -> None:
+        inside = {step.name for step in segment.steps}
+        read = [name for step in segment.steps for name in step.sources()]
+        segment.inputs = [name for name in dict.fromkeys(read) if name not in inside]
+        read_outside = set(self._graph.outputs)
+        for node in self._graph.nodes:
+            if node.name not in inside:
+                read_outside |= set(node.sources())
+        segment.outputs = [step.name for step in segment.steps if step.name in read_outside]
+
+        plan = _native.Plan()
+        maps = {name: plan.tensor(self._shape(name), _native.NCHW) for name in segment.inputs}
+        for step in segment.steps:
+            assert isinstance(step, (Conv, Pool))
+            shape = step.out_shape(self._shape(step.source))
+            self._shapes[step.name] = shape
+            target = maps[step.name] = plan.tensor(shape, _native.NCHW)
+            if isinstance(step, Pool):
+                plan.avg_pool2x2(maps[step.source], target)
+                continue
+            residual = None if step.residual is None else maps[step.residual]
+            plan.conv2d(
+                weights[step],
+                maps[step.source],
+                target,
+                step.stride,
+                step.padding,
+                step.dilation,
+                step.relu,
+                residual,
+            )
+        plan.finalize(
+            [maps[name] for name in segment.inputs],
+            [maps[name] for name in segment.outputs],
+            self._threads,
+        )
+        segment.plan = plan
+        segment.shapes = [self._shape(name) for name in segment.outputs]
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        if name not in self._shapes:
+            node = self._graph.node(name)
+            if isinstance(node, TorchNode):
+                self._shapes[name] = node.shape
+            else:
+                assert node is not None
+                self._shapes[name] = self._shape(node.sources()[0])
+        return self._shapes[name]
+
+    def __str__(self) -> str:
+        lines = []
+        for part in self._parts:
+            if isinstance(part, Segment):
+                lines.append(f"native segment of {len(part.steps)} steps")
+                lines += [f"  {self._describe(step)}" for step in part.steps]
+            else:
+                lines.append(f"torch {part.name}")
+        return "\n".join(lines)
+
+    def _describe(self, step: Node) -> str:
+        shape = "x".join(map(str, self._shapes[step.name]))
+        if not isinstance(step, Conv):
+            return f"{step.name}: mean of 2x2 pixels -> {shape}"
+        kernel = "x".join(map(str, step.weight.shape[2:]))
+        density = float((step.weight != 0).float().mean())
+        extras = [
+            word
+            for word, there in (("residual", step.residual is not None), ("relu", step.relu))
+            if there
+        ]
+        fused = f" + {' + '.join(extras)}" if extras else ""
+        return f"{step.name}: conv {kernel}{fused}, density {density:.3f} -> {shape}"
+
+
+def is_native(node: Node) -> bool:
+    """The native library has a step for the node."""
+    return isinstance(node, (Conv, Pool))
+
+
+def run_in_torch(node: Node, values: dict[str, Any]) -> Any:
+    """A node that stays in torch."""
+    if isinstance(node, TorchNode):
+        args = substitute(node.args, lambda ref: values[ref.name])
+        kwargs = substitute(node.kwargs, lambda ref: values[ref.name])
+        return node.target(*args, **kwargs)
+    if isinstance(node, BatchNorm):
+        x, eps = values[node.source], node.eps
+        return F.batch_norm(x, node.mean, node.var, node.gamma, node.beta, False, 0.0, eps)
+    if isinstance(node, Relu):
+        return F.relu(values[node.source])
+    assert isinstance(node, Add)
+    return values[node.left] + values[node.right]
