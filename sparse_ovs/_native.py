@@ -94,6 +94,10 @@ def _declare(lib: ctypes.CDLL) -> None:
             [pointer, ctypes.POINTER(i32), i32, ctypes.POINTER(i32), i32, i32],
         ),
         "sovs_plan_run": (i32, [pointer, ctypes.POINTER(pointer), ctypes.POINTER(pointer), i32]),
+        "sovs_plan_time": (
+            i32,
+            [pointer, *[ctypes.POINTER(pointer)] * 2, i32, ctypes.POINTER(ctypes.c_double)],
+        ),
         "sovs_plan_destroy": (None, [pointer]),
     }
     for name, (result, arguments) in signatures.items():
@@ -257,6 +261,7 @@ class Plan:
         _check(lib.sovs_plan_create(ctypes.byref(self._handle)))
         weakref.finalize(self, lib.sovs_plan_destroy, self._handle)
         self._counts = (0, 0)
+        self._steps = 0
 
     def tensor(self, shape: Sequence[int], layout: int) -> int:
         """Declares a map (N, C, H, W) of layout NCHW or NHWC."""
@@ -276,6 +281,7 @@ class Plan:
         residual: int | None = None,
     ) -> None:
         """Adds target = [relu](conv2d(source) + bias [+ residual])."""
+        self._steps += 1
         params = _Conv2dParams(*stride, *padding, *dilation, int(relu))
         _check(
             _library().sovs_plan_add_conv2d(
@@ -291,6 +297,7 @@ class Plan:
 
     def avg_pool2x2(self, source: int, target: int) -> None:
         """Adds target = mean over 2x2 pixels of source, stride 2."""
+        self._steps += 1
         _check(_library().sovs_plan_add_avg_pool2x2(self._handle, source, target))
 
     def finalize(self, inputs: Sequence[int], outputs: Sequence[int], threads: int) -> None:
@@ -309,6 +316,14 @@ class Plan:
         given = (ctypes.c_void_p * self._counts[0])(*inputs)
         results = (ctypes.c_void_p * self._counts[1])(*outputs)
         _check(_library().sovs_plan_run(self._handle, given, results, threads))
+
+    def time(self, inputs: Sequence[int], outputs: Sequence[int], threads: int) -> list[float]:
+        """run_many; seconds spent in each step, in the order in which they were added."""
+        given = (ctypes.c_void_p * self._counts[0])(*inputs)
+        results = (ctypes.c_void_p * self._counts[1])(*outputs)
+        seconds = (ctypes.c_double * self._steps)()
+        _check(_library().sovs_plan_time(self._handle, given, results, threads, seconds))
+        return list(seconds)
 
     def run(self, inputs: Sequence[int], output: int, threads: int) -> None:
         """run_many for a plan of one output."""

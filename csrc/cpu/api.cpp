@@ -172,7 +172,8 @@ sovs_status sovs_plan_add_tensor(sovs_plan* plan, int64_t n, int64_t c, int64_t 
     return guarded([&] {
         require(plan != nullptr && id != nullptr, "expected plan and id, got NULL");
         require(layout == SOVS_NCHW || layout == SOVS_NHWC, "expected layout SOVS_NCHW or SOVS_NHWC");
-        *id = plan->plan.add_tensor({n, c, h, w, layout == SOVS_NHWC ? sovs::Layout::nhwc : sovs::Layout::nchw});
+        require(n > 0 && c > 0 && h > 0 && w > 0, "expected tensor sizes of at least 1");
+        *id = plan->plan.add_tensor({n, c, h, w, layout == SOVS_NHWC ? sovs::TensorDesc::kNhwc : h * w});
     });
 }
 
@@ -208,6 +209,15 @@ sovs_status sovs_plan_run(const sovs_plan* plan, const float* const* inputs, flo
     return guarded([&] {
         require(plan != nullptr && inputs != nullptr && outputs != nullptr, "expected plan, inputs and outputs, got NULL");
         plan->plan.run(inputs, outputs, threads);
+    });
+}
+
+sovs_status sovs_plan_time(const sovs_plan* plan, const float* const* inputs, float* const* outputs, int32_t threads,
+                           double* seconds) {
+    return guarded([&] {
+        require(plan != nullptr && inputs != nullptr && outputs != nullptr && seconds != nullptr,
+                "expected plan, inputs, outputs and seconds, got NULL");
+        plan->plan.run(inputs, outputs, threads, seconds);
     });
 }
 

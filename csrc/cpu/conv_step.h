@@ -13,30 +13,43 @@ struct ConvParams {
     bool relu;
 };
 
+// The convolution's sizes, found to fit its maps; throws InvalidArgument where they do not.
+ConvShape checked_shape(const Weights& weights, const ConvParams& params, const TensorDesc& input,
+                        const TensorDesc& output);
+
 class ConvStep final : public Step {
 public:
     // Throws InvalidArgument where shapes do not fit. `threads` guides the tiling, never the result.
     ConvStep(std::shared_ptr<const Weights> weights, const ConvParams& params, const TensorDesc& input,
              const TensorDesc& output, const Tuning& tuning, int threads);
 
-    long units() const override { return static_cast<long>(tiling_.grid.tiles() * tiling_.row_parts); }
-    void run_unit(long unit, const float* input, const float* residual, float* output) const override;
+    long units() const override { return static_cast<long>(tiling_.grid.units); }
+    int parts() const override { return static_cast<int>(tiling_.grid.tiles_x) * tiling_.row_parts; }
+    Range writes(long unit) const override;
+    Range reads(long unit) const override;
+    void run(long unit, int part, const StepMaps& maps) const override;
 
     const Tiling& tiling() const { return tiling_; }
 
 private:
-    // A rectangle of output pixels of one image, from lane `lane` of the tile on.
-    struct Segment {
-        std::int64_t image, y, x;
-        std::int32_t rows, cols, lane;
+    // A rectangle of output pixels of one image; of a pointwise convolution, a run of pixels of all images.
+    struct Tile {
+        std::int64_t image, y, x;  // the first pixel
+        std::int32_t rows, cols;
+        std::int32_t lanes;  // with the pitch between rows
+        int vectors;
     };
-    struct Tile;
 
-    Tile tile_at(std::int64_t index) const;
-    void pack(const Tile& tile, const KTile& k_tile, const float* input, float* panel) const;
-    void multiply(const Tile& tile, const KTile& k_tile, int part, const float* panel, float* sums, float* out,
-                  const float* residual) const;
-    void store(const Tile& tile, int part, const float* sums, float* output, const float* residual) const;
+    Tile tile_at(long unit, std::int64_t column) const;
+    std::int64_t first_pixel(const Tile& tile) const;
+    // The output's place of lane 0 if all lanes of the tile are a run there, else null.
+    float* direct(const Tile& tile, const Map& map) const;
+    void pack(const Tile& tile, const KTile& k_tile, const Map& input, float* panel) const;
+    void pack_row(const KTile& k_tile, const Map& input, std::int64_t row_pixel, std::int64_t x, std::int64_t stride,
+                  std::int32_t cols, float* panel) const;
+    void multiply(const Tile& tile, const KTile& k_tile, int part, const float* panel, float* sums,
+                  std::ptrdiff_t channel_stride, float* out, const float* residual) const;
+    void store(const Tile& tile, int part, const float* sums, const StepMaps& maps) const;
 
     std::shared_ptr<const Weights> weights_;
     ConvShape shape_;
@@ -44,6 +57,7 @@ private:
     TensorDesc input_, output_;
     Tiling tiling_;
     PanelLayout panel_;
+    std::ptrdiff_t panel_floats_;
     std::shared_ptr<const Stream> stream_;
 };
 

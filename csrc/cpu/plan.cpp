@@ -1,12 +1,58 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <chrono>
+#include <mutex>
 
+#include "copy_step.h"
+#include "dense_step.h"
 #include "error.h"
 #include "pool_step.h"
 #include "thread_pool.h"
+#include "winograd_step.h"
 
 namespace sovs {
+namespace {
+
+constexpr std::size_t kLine = kCacheLine / sizeof(float);
+
+std::size_t whole_lines(std::size_t floats) { return (floats + kLine - 1) / kLine * kLine; }
+
+// Strips: maps below kNearBytes stay in the caches anyway; a strip's part of the largest map; what the maps of a stage may
+// hold in the last cache, for all threads; the share of outputs that neighbouring bands may compute twice.
+constexpr std::size_t kNearBytes = 4 << 20, kStripBytes = 512 << 10, kRingBytes = 16 << 20;
+constexpr double kMostRepeated = 0.05;
+
+std::size_t map_floats(const TensorDesc& map) { return static_cast<std::size_t>(map.tiles() * map.tile * map.c); }
+
+// Pixels of a tile: whole vectors on every ISA, enough to pay for a row's start, and rows of the map that nest with it.
+std::int64_t tile_for(const TensorDesc& map) {
+    constexpr std::int64_t kVector = 16, kSmallest = 64, kLargest = 128, kUsual = 80;
+    const std::int64_t all = (map.pixels() + kVector - 1) / kVector * kVector;
+    if (all <= kLargest) return all;
+    for (std::int64_t tile = kUsual; tile <= kLargest; tile += kVector)
+        if (map.w % tile == 0 || tile % map.w == 0) return tile;
+    for (std::int64_t tile = kUsual; tile >= kSmallest; tile -= kVector)
+        if (map.w % tile == 0 || tile % map.w == 0) return tile;
+    return kUsual;
+}
+
+class Stopwatch {
+public:
+    explicit Stopwatch(bool on) : on_(on) { restart(); }
+    void restart() {
+        if (on_) start_ = std::chrono::steady_clock::now();
+    }
+    double seconds() const {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    }
+
+private:
+    bool on_;
+    std::chrono::steady_clock::time_point start_;
+};
+
+}  // namespace
 
 int Plan::add_tensor(const TensorDesc& desc) {
     require(!final_, "expected a plan that is not final yet");
@@ -26,15 +72,10 @@ void Plan::add_conv2d(std::shared_ptr<const Weights> weights, const ConvParams& 
     tensor(input);
     const TensorDesc& out = tensor(output);
     require(input != output, "expected an output apart from the input");
-    if (residual != -1) {
-        const TensorDesc& added = tensor(residual);
-        require(added.n == out.n && added.c == out.c && added.h == out.h && added.w == out.w && added.layout == out.layout,
+    if (residual != -1)
+        require(tensor(residual).same_shape(out) && tensor(residual).tile == out.tile,
                 "expected a residual of the output's shape and layout");
-    }
-    const auto build = [this, weights = std::move(weights), params, tuning, input, output](int threads) {
-        return std::make_unique<const ConvStep>(weights, params, tensor(input), tensor(output), tuning, threads);
-    };
-    steps_.push_back({input, residual, output, build, nullptr});
+    steps_.push_back({Kind::conv, input, residual, output, added_++, std::move(weights), params, tuning, nullptr});
 }
 
 void Plan::add_avg_pool2x2(int input, int output) {
@@ -42,64 +83,204 @@ void Plan::add_avg_pool2x2(int input, int output) {
     tensor(input);
     tensor(output);
     require(input != output, "expected an output apart from the input");
-    const auto build = [this, input, output](int) {
-        return std::make_unique<const PoolStep>(tensor(input), tensor(output));
-    };
-    steps_.push_back({input, -1, output, build, nullptr});
+    steps_.push_back({Kind::pool, input, -1, output, added_++, nullptr, {}, {}, nullptr});
 }
 
-void Plan::finalize(const std::vector<int>& inputs, const std::vector<int>& outputs, int threads) {
-    require(!final_, "expected a plan that is not final yet");
+bool Plan::is_outside(int id) const {
+    return std::find(inputs_.begin(), inputs_.end(), id) != inputs_.end() ||
+           std::find(outputs_.begin(), outputs_.end(), id) != outputs_.end();
+}
+
+void Plan::check_order() const {
     std::vector<bool> written(tensors_.size(), false);
-    for (const int id : inputs) {
+    for (const int id : inputs_) {
         tensor(id);
         written[id] = true;
     }
-    for (PlanStep& step : steps_) {
+    for (const PlanStep& step : steps_) {
         require(written[step.input] && (step.residual < 0 || written[step.residual]),
                 "expected every step to read tensors that are inputs or written before");
         require(!written[step.output], "expected every tensor to be written once");
         written[step.output] = true;
-        step.step = step.build(threads);
     }
-    for (const int id : outputs) {
+    for (const int id : outputs_) {
         tensor(id);
-        require(written[id] && std::find(inputs.begin(), inputs.end(), id) == inputs.end(),
+        require(written[id] && std::find(inputs_.begin(), inputs_.end(), id) == inputs_.end(),
                 "expected outputs that a step writes");
     }
+}
+
+// Steps work on tiles of the plan's own: the caller's maps that take part in residual adds, or that are read again, get
+// a twin inside.
+void Plan::copy_outside_maps() {
+    if (steps_.size() < 2) return;
+    std::vector<int> twins;
+    for (const PlanStep& step : steps_) {
+        if (step.residual >= 0) twins.insert(twins.end(), {step.residual, step.output});
+        twins.push_back(std::find(outputs_.begin(), outputs_.end(), step.input) != outputs_.end() ? step.input : -1);
+    }
+    std::erase_if(twins, [&](int id) { return id < 0 || !is_outside(id); });
+    std::sort(twins.begin(), twins.end());
+    twins.erase(std::unique(twins.begin(), twins.end()), twins.end());
+    for (const int outside : twins) {
+        const int twin = add_tensor(tensors_[outside]);
+        const bool given = std::find(inputs_.begin(), inputs_.end(), outside) != inputs_.end();
+        for (PlanStep& step : steps_)
+            for (int* id : {&step.input, &step.residual, &step.output})
+                if (*id == outside) *id = twin;
+        auto place = steps_.begin();
+        if (!given)
+            place = std::find_if(place, steps_.end(), [&](const PlanStep& s) { return s.output == twin; }) + 1;
+        PlanStep copy{Kind::copy, given ? outside : twin, -1, given ? twin : outside, 0, nullptr, {}, {}, nullptr};
+        copy.added = given ? 0 : (place - 1)->added;
+        steps_.insert(place, std::move(copy));
+    }
+}
+
+void Plan::choose_tiles() {
+    if (steps_.size() < 2) return;
+    std::vector<bool> added_to(tensors_.size(), false);
+    for (const PlanStep& step : steps_)
+        if (step.residual >= 0) added_to[step.residual] = added_to[step.output] = true;
+    for (int id = 0; id < static_cast<int>(tensors_.size()); ++id)
+        if (!is_outside(id)) tensors_[id].tile = tile_for(tensors_[id]);
+    for (const PlanStep& step : steps_) {
+        if (step.kind != Kind::conv || is_outside(step.input) || is_outside(step.output)) continue;
+        if (added_to[step.input] || added_to[step.output] || !WinogradStep::fits(*step.weights, step.params)) continue;
+        tensors_[step.input].tile = tensors_[step.output].tile = TensorDesc::kNhwc;
+    }
+}
+
+void Plan::build_steps(int threads) {
+    for (PlanStep& s : steps_) {
+        const TensorDesc &input = tensors_[s.input], &output = tensors_[s.output];
+        if (s.kind == Kind::pool)
+            s.step = std::make_unique<const PoolStep>(input, output);
+        else if (s.kind == Kind::copy)
+            s.step = std::make_unique<const CopyStep>(input, output);
+        else if (s.residual < 0 && steps_.size() > 1 && input.pixel_major() && output.pixel_major() &&
+                 WinogradStep::fits(*s.weights, s.params))
+            s.step = std::make_unique<const WinogradStep>(s.weights, s.params, input, output);
+        else if (s.residual < 0 && steps_.size() > 1 && output.pixel_major() && DenseStep::fits(*s.weights))
+            s.step = std::make_unique<const DenseStep>(s.weights, s.params, input, output);
+        else
+            s.step = std::make_unique<const ConvStep>(s.weights, s.params, input, output, s.tuning, threads);
+    }
+}
+
+// Maps that only the steps [first, last) touch.
+std::vector<bool> Plan::maps_within(int first, int last) const {
+    std::vector<bool> within(tensors_.size(), true);
+    for (std::size_t id = 0; id < tensors_.size(); ++id) within[id] = !is_outside(static_cast<int>(id));
+    for (int s = 0; s < static_cast<int>(steps_.size()); ++s)
+        if (s < first || s >= last)
+            for (const int id : {steps_[s].input, steps_[s].residual, steps_[s].output})
+                if (id >= 0) within[id] = false;
+    return within;
+}
+
+// The steps after which at most one map waits to be read: the ends of blocks.
+std::vector<int> Plan::block_ends() const {
+    std::vector<int> last_read(tensors_.size(), -1);
+    for (int s = 0; s < static_cast<int>(steps_.size()); ++s) {
+        last_read[steps_[s].input] = s;
+        if (steps_[s].residual >= 0) last_read[steps_[s].residual] = s;
+    }
+    std::vector<int> ends;
+    for (int s = 0; s < static_cast<int>(steps_.size()); ++s) {
+        int waiting = 0;
+        for (int written = 0; written <= s; ++written)
+            if (last_read[steps_[written].output] > s) ++waiting;
+        if (waiting <= 1) ends.push_back(s + 1);
+    }
+    return ends;
+}
+
+// Steps [first, last) as strips, or a stage without any where they do not pay.
+Plan::Stage Plan::strip_stage(int first, int last, int threads) const {
+    Stage stage{first, last, {}, {}, 0};
+    std::vector<GroupStep> group;
+    for (int s = first; s < last; ++s)
+        group.push_back({steps_[s].step.get(), steps_[s].input, steps_[s].residual, steps_[s].output});
+    const std::vector<bool> inner = maps_within(first, last);
+    std::size_t largest = 0;
+    for (const GroupStep& g : group)
+        if (inner[g.output]) largest = std::max(largest, map_floats(tensors_[g.output]) * sizeof(float));
+    if (largest < kNearBytes) return stage;
+    const auto strips = static_cast<int>(largest / kStripBytes / static_cast<std::size_t>(threads)) + 1;
+    StripSchedule schedule = schedule_strips(group, tensors_, inner, threads, strips);
+    std::map<int, std::size_t> places;
+    std::size_t floats = 0;
+    for (const auto& [id, slots] : schedule.slots) {
+        places[id] = floats;
+        floats += whole_lines(static_cast<std::size_t>(slots * tensors_[id].c * tensors_[id].tile));
+    }
+    if (floats * sizeof(float) * static_cast<std::size_t>(threads) > kRingBytes || schedule.repeated > kMostRepeated) return stage;
+    stage.strips = std::move(schedule);
+    stage.places = std::move(places);
+    stage.band_floats = floats;
+    return stage;
+}
+
+// Whole blocks run in strips for as long as their maps fit in the cache together; the others step by step.
+void Plan::make_stages(int threads) {
+    const std::vector<int> ends = block_ends();
+    int first = 0;
+    while (first < static_cast<int>(steps_.size())) {
+        Stage best{first, first + 1, {}, {}, 0};
+        for (const int end : ends) {
+            if (end <= first + 1) continue;
+            Stage longer = strip_stage(first, end, threads);
+            if (longer.strips.bands.empty()) break;
+            best = std::move(longer);
+        }
+        first = best.last;
+        stages_.push_back(std::move(best));
+    }
+}
+
+void Plan::finalize(const std::vector<int>& inputs, const std::vector<int>& outputs, int threads) {
+    require(!final_, "expected a plan that is not final yet");
     inputs_ = inputs;
     outputs_ = outputs;
-    for (int id = 0; id < static_cast<int>(tensors_.size()); ++id)
-        if (std::find(inputs.begin(), inputs.end(), id) == inputs.end() &&
-            std::find(outputs.begin(), outputs.end(), id) == outputs.end())
-            inner_.push_back(id);
-    place_inner_tensors();
+    check_order();
+    copy_outside_maps();
+    choose_tiles();
+    build_steps(std::max(1, threads));
+    make_stages(std::max(1, threads));
+    place_maps();
     final_ = true;
 }
 
-// Tensors that are never needed at the same time share memory: the largest first, each at the lowest place that is
-// free while it lives.
-void Plan::place_inner_tensors() {
-    constexpr std::size_t kLine = kCacheLine / sizeof(float);
+// Maps that stages share and that are never needed at the same time share memory: the largest first, each at the lowest
+// place that is free while it lives.
+void Plan::place_maps() {
     struct Life {
-        int born = -1, dead = -1;  // steps that write it and that read it last
+        int born = -1, dead = -1;  // stages that write it and that read it last
         std::size_t floats = 0, place = 0;
     };
     std::vector<Life> lives(tensors_.size());
-    for (int i = 0; i < static_cast<int>(steps_.size()); ++i) {
-        const PlanStep& step = steps_[i];
-        lives[step.output].born = lives[step.output].dead = i;
-        lives[step.input].dead = i;
-        if (step.residual >= 0) lives[step.residual].dead = i;
+    std::vector<int> order;
+    placed_.assign(tensors_.size(), false);
+    for (int i = 0; i < static_cast<int>(stages_.size()); ++i)
+        for (int s = stages_[i].first; s < stages_[i].last; ++s)
+            for (const int id : {steps_[s].input, steps_[s].residual, steps_[s].output}) {
+                if (id < 0 || is_outside(id) || stages_[i].places.contains(id)) continue;
+                if (lives[id].born < 0) {
+                    lives[id].born = i;
+                    order.push_back(id);
+                    placed_[id] = true;
+                }
+                lives[id].dead = i;
+            }
+    for (const int id : order) {
+        const TensorDesc& map = tensors_[id];
+        lives[id].floats = whole_lines(map_floats(map));
     }
-    for (const int id : inner_)
-        lives[id].floats = (static_cast<std::size_t>(tensors_[id].count()) + kLine - 1) / kLine * kLine;
-    std::vector<int> order = inner_;
     std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return lives[a].floats > lives[b].floats; });
     std::vector<int> placed;
     for (const int id : order) {
         Life& mine = lives[id];
-        if (mine.born < 0) mine.floats = 0;  // declared, never used
         std::vector<const Life*> rivals;
         for (const int other : placed)
             if (lives[other].born <= mine.dead && mine.born <= lives[other].dead) rivals.push_back(&lives[other]);
@@ -110,31 +291,76 @@ void Plan::place_inner_tensors() {
         arena_floats_ = std::max(arena_floats_, mine.place + mine.floats);
         placed.push_back(id);
     }
-    for (const int id : inner_) places_.push_back(lives[id].place);
+    places_.assign(tensors_.size(), 0);
+    for (const int id : order) places_[id] = lives[id].place;
 }
 
-void Plan::run(const float* const* inputs, float* const* outputs, int threads) const {
+void Plan::run(const float* const* inputs, float* const* outputs, int threads, double* seconds) const {
     require(final_, "expected a final plan");
-    // Concurrent runs take an arena each; the pool hands the memory of finished runs on.
-    const Arena arena(arena_floats_ == 0 ? nullptr : take_buffer(arena_floats_ * sizeof(float)));
-    std::vector<float*> place(tensors_.size(), nullptr);
+    std::size_t band_floats = 0;
+    for (const Stage& stage : stages_) band_floats = std::max(band_floats, stage.band_floats * stage.strips.bands.size());
+    // Concurrent runs take memory each; the pool hands the memory of finished runs on.
+    const std::size_t floats = arena_floats_ + band_floats;
+    const Arena arena(floats == 0 ? nullptr : take_buffer(floats * sizeof(float)));
+    float* memory = static_cast<float*>(arena.get());
+
+    std::vector<Map> maps(tensors_.size());
+    const auto put = [&](int id, float* data) { maps[id] = Map(tensors_[id], data, tensors_[id].tiles()); };
     // Steps never write to inputs: finalize refuses a step whose output is written already.
-    for (std::size_t i = 0; i < inputs_.size(); ++i) place[inputs_[i]] = const_cast<float*>(inputs[i]);
-    for (std::size_t i = 0; i < outputs_.size(); ++i) place[outputs_[i]] = outputs[i];
-    for (std::size_t i = 0; i < inner_.size(); ++i) place[inner_[i]] = static_cast<float*>(arena.get()) + places_[i];
-    for (const PlanStep& step : steps_) {
-        const float* residual = step.residual < 0 ? nullptr : place[step.residual];
-        parallel_for(step.step->units(), threads, [&](long unit) {
-            step.step->run_unit(unit, place[step.input], residual, place[step.output]);
-        });
+    for (std::size_t i = 0; i < inputs_.size(); ++i) put(inputs_[i], const_cast<float*>(inputs[i]));
+    for (std::size_t i = 0; i < outputs_.size(); ++i) put(outputs_[i], outputs[i]);
+    for (std::size_t id = 0; id < tensors_.size(); ++id)
+        if (placed_[id]) put(static_cast<int>(id), memory + places_[id]);
+    if (seconds != nullptr) std::fill(seconds, seconds + added_, 0.0);
+    for (const Stage& stage : stages_) {
+        if (stage.strips.bands.empty())
+            run_alone(stage, maps, threads, seconds);
+        else
+            run_strips(stage, maps, memory + arena_floats_, threads, seconds);
     }
 }
 
+void Plan::run_alone(const Stage& stage, const std::vector<Map>& maps, int threads, double* seconds) const {
+    const PlanStep& s = steps_[stage.first];
+    const StepMaps mine{maps[s.input], s.residual < 0 ? Map() : maps[s.residual], maps[s.output]};
+    const int parts = s.step->parts();
+    const Stopwatch watch(seconds != nullptr);
+    parallel_for(s.step->units() * parts, threads, [&](long i) { s.step->run(i / parts, static_cast<int>(i % parts), mine); });
+    if (seconds != nullptr) seconds[s.added] += watch.seconds();
+}
+
+void Plan::run_strips(const Stage& stage, const std::vector<Map>& maps, float* memory, int threads, double* seconds) const {
+    std::mutex adding;
+    parallel_for(static_cast<long>(stage.strips.bands.size()), threads, [&](long band) {
+        std::vector<Map> mine = maps;
+        for (const auto& [id, slots] : stage.strips.slots)
+            mine[id] = Map(tensors_[id], memory + static_cast<std::size_t>(band) * stage.band_floats + stage.places.at(id), slots);
+        std::vector<double> spent(added_, 0.0);
+        Stopwatch watch(seconds != nullptr);
+        for (const StripRun& run : stage.strips.bands[band]) {
+            const PlanStep& s = steps_[stage.first + run.step];
+            const StepMaps step_maps{mine[s.input], s.residual < 0 ? Map() : mine[s.residual], mine[s.output]};
+            const int parts = s.step->parts();
+            watch.restart();
+            for (long unit = run.begin; unit < run.end; ++unit)
+                for (int part = 0; part < parts; ++part) s.step->run(unit, part, step_maps);
+            if (seconds != nullptr) spent[s.added] += watch.seconds();
+        }
+        if (seconds == nullptr) return;
+        const std::lock_guard<std::mutex> lock(adding);
+        for (int i = 0; i < added_; ++i) seconds[i] += spent[i];
+    });
+}
+
 const Tiling& Plan::tiling(int step) const {
-    require(final_ && step >= 0 && step < static_cast<int>(steps_.size()), "expected a step of a final plan");
-    const auto* conv = dynamic_cast<const ConvStep*>(steps_[step].step.get());
-    require(conv != nullptr, "expected a convolution");
-    return conv->tiling();
+    require(final_ && step >= 0 && step < added_, "expected a step of a final plan");
+    for (const PlanStep& s : steps_)
+        if (s.added == step && s.kind != Kind::copy) {
+            const auto* conv = dynamic_cast<const ConvStep*>(s.step.get());
+            require(conv != nullptr, "expected a convolution that runs in tiles");
+            return conv->tiling();
+        }
+    throw InvalidArgument("expected a step of a final plan");
 }
 
 }  // namespace sovs

@@ -1,11 +1,11 @@
 // A list of steps over declared tensors, run as one call.
 #pragma once
-#include <functional>
 #include <memory>
 #include <vector>
 
 #include "buffer_pool.h"
 #include "conv_step.h"
+#include "strips.h"
 
 namespace sovs {
 
@@ -16,15 +16,29 @@ public:
                     int residual, int output);
     void add_avg_pool2x2(int input, int output);
     void finalize(const std::vector<int>& inputs, const std::vector<int>& outputs, int threads);
-    void run(const float* const* inputs, float* const* outputs, int threads) const;
-    // Of a convolution.
+    // seconds: null, or for each step that was added the time spent in it, summed over threads.
+    void run(const float* const* inputs, float* const* outputs, int threads, double* seconds = nullptr) const;
+    // Of a convolution that runs in tiles, by the order in which steps were added.
     const Tiling& tiling(int step) const;
+    int steps() const { return added_; }
 
 private:
+    enum class Kind { conv, pool, copy };
     struct PlanStep {
+        Kind kind;
         int input, residual, output;  // residual: -1 for none
-        std::function<std::unique_ptr<const Step>(int threads)> build;
+        int added;                    // number of the step that the caller added; of a copy, of the step it serves
+        std::shared_ptr<const Weights> weights;
+        ConvParams params;
+        Tuning tuning;
         std::unique_ptr<const Step> step;
+    };
+    // Steps [first, last): one step whose units run in parallel, or several that run strip by strip.
+    struct Stage {
+        int first, last;
+        StripSchedule strips;
+        std::map<int, std::size_t> places;  // of its inner maps in a band's memory, in floats
+        std::size_t band_floats = 0;
     };
     // Memory of the tensors that live inside the plan; in huge pages, since steps walk over many channels at once.
     struct GiveBack {
@@ -33,13 +47,26 @@ private:
     using Arena = std::unique_ptr<void, GiveBack>;
 
     const TensorDesc& tensor(int id) const;
-    void place_inner_tensors();
+    bool is_outside(int id) const;
+    void check_order() const;
+    void copy_outside_maps();
+    void choose_tiles();
+    void build_steps(int threads);
+    std::vector<int> block_ends() const;
+    Stage strip_stage(int first, int last, int threads) const;
+    void make_stages(int threads);
+    std::vector<bool> maps_within(int first, int last) const;
+    void place_maps();
+    void run_alone(const Stage& stage, const std::vector<Map>& maps, int threads, double* seconds) const;
+    void run_strips(const Stage& stage, const std::vector<Map>& maps, float* memory, int threads, double* seconds) const;
 
     std::vector<TensorDesc> tensors_;
     std::vector<PlanStep> steps_;
+    std::vector<Stage> stages_;
+    int added_ = 0;
     std::vector<int> inputs_, outputs_;
-    std::vector<int> inner_;           // tensors that the caller does not pass
-    std::vector<std::size_t> places_;  // of the inner tensors in the arena, in floats
+    std::vector<std::size_t> places_;  // of each inner map that stages share, in floats
+    std::vector<bool> placed_;
     std::size_t arena_floats_ = 0;
     bool final_ = false;
 };

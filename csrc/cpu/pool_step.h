@@ -1,7 +1,6 @@
 // Average pooling over 2x2 pixels with stride 2, the only pooling inside CLIP's ResNets.
 #pragma once
 #include "step.h"
-#include "tiling.h"
 
 namespace sovs {
 
@@ -10,12 +9,15 @@ public:
     // Throws InvalidArgument where the output is not the input's size halved and rounded down.
     PoolStep(const TensorDesc& input, const TensorDesc& output);
 
-    long units() const override;
-    void run_unit(long unit, const float* input, const float* residual, float* output) const override;
+    long units() const override { return static_cast<long>(output_.n * output_.h); }
+    int parts() const override { return parts_; }
+    Range writes(long unit) const override;
+    Range reads(long unit) const override;
+    void run(long unit, int part, const StepMaps& maps) const override;
 
 private:
     TensorDesc input_, output_;
-    long rows_a_unit_;  // output rows of all images and, in NCHW, channels
+    int parts_;  // of the channels
 };
 
 }  // namespace sovs

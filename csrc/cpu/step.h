@@ -1,15 +1,35 @@
-// What a plan is made of: an operation whose units of work are independent of each other.
+// What a plan is made of: an operation that is done in units along the pixels of its output.
 #pragma once
+#include "tensor.h"
 
 namespace sovs {
+
+// Of pixels, numbered through all images.
+struct Range {
+    std::int64_t begin, end;
+};
+
+struct StepMaps {
+    Map input, residual, output;  // residual.data is null for none
+};
 
 class Step {
 public:
     virtual ~Step() = default;
-    // Together the units write the whole output; any thread may run any of them.
+
+    // Units come in the order of the pixels that they write; together they write the whole output.
     virtual long units() const = 0;
-    // residual: null for none.
-    virtual void run_unit(long unit, const float* input, const float* residual, float* output) const = 0;
+    virtual Range writes(long unit) const = 0;
+    // Of the input; the residual is read where the unit writes.
+    virtual Range reads(long unit) const = 0;
+    // A unit falls into parts. Any thread may run any part of any unit.
+    virtual int parts() const = 0;
+    virtual void run(long unit, int part, const StepMaps& maps) const = 0;
 };
+
+// Rows [begin, end) of image `image` as pixels.
+inline Range rows_of(const TensorDesc& map, std::int64_t image, std::int64_t begin, std::int64_t end) {
+    return {(image * map.h + begin) * map.w, (image * map.h + end) * map.w};
+}
 
 }  // namespace sovs

@@ -28,23 +28,63 @@ inline void cpu_relax() {
 #endif
 }
 
-// Units that any number of threads take from until none is left.
-struct Work {
-    const std::function<void(long)>* body = nullptr;
-    long units = 0;
-    std::atomic<long> next{0};
-    std::mutex error_mutex;
-    std::exception_ptr error;
+// Which share of the units a thread takes first: the same one in every region, so that it finds in its own cache what it
+// wrote there before. Callers take the first share, helpers one of the others.
+thread_local int home = 0;
 
-    void run() {
-        try {
-            for (long unit; (unit = next.fetch_add(1, std::memory_order_relaxed)) < units;) (*body)(unit);
-        } catch (...) {
-            std::lock_guard<std::mutex> lock(error_mutex);
-            if (!error) error = std::current_exception();
-            next.store(units, std::memory_order_relaxed);
+// Units in as many contiguous shares as threads. A thread that is done with its own helps with the others'.
+class Work {
+public:
+    void start(const std::function<void(long)>& body, long units, int threads) {
+        body_ = &body;
+        error_ = nullptr;
+        if (static_cast<int>(shares_.size()) < threads) shares_ = std::vector<Share>(threads);
+        count_ = threads;
+        for (int i = 0; i < threads; ++i) {
+            shares_[i].next.store(units * i / threads, std::memory_order_relaxed);
+            shares_[i].end = units * (i + 1) / threads;
         }
     }
+    void run() {
+        try {
+            for (int i = 0; i < count_; ++i) {
+                Share& share = shares_[(home + i) % count_];
+                for (long unit; (unit = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) (*body_)(unit);
+            }
+        } catch (...) {
+            std::lock_guard<std::mutex> lock(error_mutex_);
+            if (!error_) error_ = std::current_exception();
+            for (int i = 0; i < count_; ++i) shares_[i].next.store(shares_[i].end, std::memory_order_relaxed);
+        }
+    }
+    void rethrow() {
+        if (error_) std::rethrow_exception(error_);
+    }
+
+private:
+    struct alignas(64) Share {
+        std::atomic<long> next{0};
+        long end = 0;
+    };
+
+    const std::function<void(long)>* body_ = nullptr;
+    std::vector<Share> shares_;
+    int count_ = 0;
+    std::mutex error_mutex_;
+    std::exception_ptr error_;
+};
+
+// The threads of an OpenMP team keep their homes from region to region.
+class OpenMPWork : public Work {
+public:
+    void join() {
+        if (std::this_thread::get_id() != caller_ && home == 0) home = ++helpers_seen;
+        run();
+    }
+
+private:
+    static inline std::atomic<int> helpers_seen{0};
+    const std::thread::id caller_ = std::this_thread::get_id();
 };
 
 struct Region : Work {
@@ -62,10 +102,7 @@ public:
         const int helpers = static_cast<int>(std::min<long>(threads, units)) - 1;
         grow(helpers);
         Region& region = region_;
-        region.body = &body;
-        region.units = units;
-        region.error = nullptr;
-        region.next.store(0, std::memory_order_relaxed);
+        region.start(body, units, helpers + 1);
         region.seats.store(helpers, std::memory_order_release);  // last: a late worker may take a seat from here on
         {
             std::lock_guard<std::mutex> lock(mutex_);
@@ -77,15 +114,18 @@ public:
         // promise that `running` was raised first, so both reading zero means that nobody is inside.
         region.seats.exchange(0, std::memory_order_acq_rel);
         while (region.running.load(std::memory_order_acquire) != 0) cpu_relax();
-        if (region.error) std::rethrow_exception(region.error);
+        region.rethrow();
         return true;
     }
 
 private:
     void grow(int helpers) {
         while (workers_ < helpers) {
-            std::thread([this] { serve(); }).detach();
             ++workers_;
+            std::thread([this, id = workers_] {
+                home = id;
+                serve();
+            }).detach();
         }
     }
 
@@ -158,12 +198,11 @@ void use_openmp(OpenMPParallel parallel) {
 void parallel_for(long units, int threads, const std::function<void(long)>& body) {
     const OpenMPParallel openmp = g_openmp.load(std::memory_order_relaxed);
     if (units > 1 && threads > 1 && openmp != nullptr) {
-        Work work;
-        work.body = &body;
-        work.units = units;
         const auto team = static_cast<unsigned>(std::min<long>(threads, units));
-        openmp([](void* data) { static_cast<Work*>(data)->run(); }, &work, team, 0);
-        if (work.error) std::rethrow_exception(work.error);
+        OpenMPWork work;
+        work.start(body, units, static_cast<int>(team));
+        openmp([](void* data) { static_cast<OpenMPWork*>(data)->join(); }, &work, team, 0);
+        work.rethrow();
         return;
     }
     if (units > 1 && threads > 1 && pool().try_run(units, threads, body)) return;

@@ -9,20 +9,21 @@
 namespace sovs {
 namespace {
 
+// Pixels of the largest map tile that is multiplied in place: past it, too few input channels fit in the L1.
+constexpr std::int64_t kMaxTile = 256;
+
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-Grid make_grid(const ConvShape& shape, const TensorDesc& input) {
-    Grid grid{input.n, input.h, input.w, shape.out_h(input.h), shape.out_w(input.w), shape.pointwise(), 0, 0};
-    if (grid.flat) {
-        grid.in_w = grid.out_w = input.h * input.w;
-        grid.in_h = grid.out_h = 1;
-        if (input.layout == Layout::nhwc) {
-            grid.in_w = grid.out_w = input.n * grid.out_w;
-            grid.images = 1;
-        }
-    }
-    return grid;
-}
+// What the tiles cut up: output rows and columns of `images` images, or one row of all pixels.
+struct Area {
+    bool flat;
+    std::int64_t images, rows, cols;
+    Area(const ConvShape& shape, const TensorDesc& input)
+        : flat(shape.pointwise()),
+          images(flat ? 1 : input.n),
+          rows(flat ? 1 : shape.out_h(input.h)),
+          cols(flat ? input.pixels() : shape.out_w(input.w)) {}
+};
 
 struct Candidate {
     PanelKind panel;
@@ -34,18 +35,16 @@ struct Candidate {
 // were fitted to timings of all of CLIP RN50's layers at several sizes (docs/performance-log.md).
 class CostModel {
 public:
-    CostModel(const ConvShape& shape, const Grid& grid, double density, std::int64_t block_rows, const KernelTable& table,
-              int threads)
-        : shape_(shape), grid_(grid), density_(density), fours_(block_rows == 4), table_(table), threads_(threads) {}
+    CostModel(const ConvShape& shape, const Area& area, double density, std::int64_t block_rows, const KernelTable& table,
+              int threads, bool in_place)
+        : shape_(shape), area_(area), density_(density), fours_(block_rows == 4), table_(table), threads_(threads), in_place_(in_place) {}
 
     double cycles(const Candidate& c) const {
         const PanelLayout layout(shape_, c.panel, c.rows, c.cols, table_.width);
         const double vectors = layout.lanes / table_.width;
         const double k_tiles = static_cast<double>(ceil_div(shape_.in_channels, c.k_tile)) * static_cast<double>(shape_.groups);
-        const double tile = multiply(layout, c, vectors) + rows(vectors, k_tiles) + pack(layout) + kTileCycles;
-        const std::int64_t tiles =
-            ceil_div(grid_.flat ? 1 : grid_.out_h, c.rows) *
-            ceil_div(grid_.flat ? grid_.images * grid_.out_w : grid_.out_w, c.cols) * (grid_.flat ? 1 : grid_.images);
+        const double tile = multiply(layout, c, vectors) + rows(vectors, k_tiles) + (in_place_ ? 0.0 : pack(layout)) + kTileCycles;
+        const std::int64_t tiles = area_.images * ceil_div(area_.rows, c.rows) * ceil_div(area_.cols, c.cols);
         return tile * static_cast<double>(ceil_div(tiles, threads_) * threads_);
     }
 
@@ -88,18 +87,19 @@ private:
     }
 
     const ConvShape& shape_;
-    const Grid& grid_;
+    const Area& area_;
     double density_;
     bool fours_;
     const KernelTable& table_;
     int threads_;
+    bool in_place_;
 };
 
 // Tile widths that cut a row evenly, whole vectors where the map is wider than a tile.
-std::vector<std::int32_t> column_choices(const Grid& grid, int max_lanes, int width) {
+std::vector<std::int32_t> column_choices(const Area& area, int max_lanes, int width) {
     std::vector<std::int32_t> choices;
-    const std::int64_t map_w = grid.flat ? grid.images * grid.out_w : grid.out_w;
-    if (grid.flat && map_w > max_lanes) {
+    const std::int64_t map_w = area.cols;
+    if (area.flat && map_w > max_lanes) {
         for (int cols = width; cols <= max_lanes; cols += width) choices.push_back(cols);
         return choices;
     }
@@ -121,22 +121,31 @@ std::vector<std::int64_t> k_tile_choices(std::int64_t channels) {
     return choices;
 }
 
-Candidate choose(const ConvShape& shape, const Grid& grid, double density, std::int64_t block_rows, const Tuning& wanted,
-                 const KernelTable& table, int threads) {
+// Channels that are multiplied in place at a time. Fewer would store and load the sums of all rows more often, and those
+// do not fit in the L1; what is a little too large for the L1 streams from the L2 without harm.
+std::int64_t in_place_k_tile(std::int64_t channels, std::int64_t map_tile) {
+    constexpr std::int64_t kMostFloats = 10 * 1024;
+    const std::int64_t most = std::max<std::int64_t>(1, kMostFloats / map_tile);
+    return ceil_div(channels, ceil_div(channels, most));
+}
+
+Candidate choose(const ConvShape& shape, const Area& area, double density, std::int64_t block_rows, const Tuning& wanted,
+                 const KernelTable& table, int threads, std::int64_t map_tile) {
     // A quarter of a megabyte leaves room in any L2 for the weights that stream past.
     constexpr std::int64_t kMaxPanelFloats = 64 * 1024;
     const int max_lanes = table.width == 4 ? 64 : 192;
     std::vector<PanelKind> panels{PanelKind::halo};
     if (shape.taps() > 1) panels = {PanelKind::shifted, PanelKind::halo, PanelKind::taps};
     if (wanted.panel > 0) panels = {static_cast<PanelKind>(wanted.panel - 1)};
-    std::vector<std::int32_t> columns = column_choices(grid, max_lanes, table.width);
-    const std::int64_t map_w = grid.flat ? grid.images * grid.out_w : grid.out_w;
-    if (wanted.tile_cols > 0) columns = {static_cast<std::int32_t>(std::min(wanted.tile_cols, map_w))};
+    std::vector<std::int32_t> columns = column_choices(area, max_lanes, table.width);
+    if (wanted.tile_cols > 0) columns = {static_cast<std::int32_t>(std::min(wanted.tile_cols, area.cols))};
+    if (map_tile > 0) columns = {static_cast<std::int32_t>(map_tile)};
     std::vector<std::int64_t> k_tiles = k_tile_choices(shape.in_channels);
+    if (map_tile > 0) k_tiles = {in_place_k_tile(shape.in_channels, map_tile)};
     if (wanted.k_tile > 0) k_tiles = {std::min(wanted.k_tile, shape.in_channels)};
-    const std::int64_t map_h = grid.flat ? 1 : grid.out_h;
+    const std::int64_t map_h = area.rows;
 
-    const CostModel model(shape, grid, density, block_rows, table, threads);
+    const CostModel model(shape, area, density, block_rows, table, threads, map_tile > 0);
     Candidate best{};
     double best_cycles = -1.0;
     for (const PanelKind panel : panels)
@@ -167,21 +176,27 @@ Tiling choose_tiling(const ConvShape& shape, const TensorDesc& input, double den
     require(wanted.panel >= 0 && wanted.panel <= 3, "expected a panel kind from 0 to 3");
     require(wanted.tile_rows >= 0 && wanted.tile_cols >= 0 && wanted.k_tile >= 0 && wanted.row_parts >= 0,
             "expected tuning fields of at least 0");
+    const Area area(shape, input);
+    // Tiles of whole vectors can be multiplied where they lie.
+    const bool in_place = area.flat && !input.pixel_major() && input.tile % table.width == 0 && input.tile <= kMaxTile;
+    const Candidate best = choose(shape, area, density, block_rows, wanted, table, threads, in_place ? input.tile : 0);
     Tiling tiling{};
-    tiling.grid = make_grid(shape, input);
-    Grid& grid = tiling.grid;
-    const Candidate best = choose(shape, grid, density, block_rows, wanted, table, threads);
     tiling.panel = best.panel;
     tiling.tile_rows = best.rows;
     tiling.tile_cols = best.cols;
     tiling.k_tile = best.k_tile;
-    grid.tiles_y = grid.flat ? 1 : ceil_div(grid.out_h, best.rows);
-    grid.tiles_x = ceil_div(grid.flat ? grid.images * grid.out_w : grid.out_w, best.cols);
+    tiling.in_place = in_place;
+    Grid& grid = tiling.grid;
+    grid.flat = area.flat;
+    grid.tiles_y = ceil_div(area.rows, best.rows);
+    grid.units = area.flat ? ceil_div(area.cols, best.cols) : area.images * grid.tiles_y;
+    grid.tiles_x = area.flat ? 1 : ceil_div(area.cols, best.cols);
+    const std::int64_t tiles = grid.units * grid.tiles_x;
 
     const std::int64_t block_rows_in_all = ceil_div(shape.out_channels, block_rows);
     std::int64_t parts = 1;
-    if (grid.tiles() < 4 * threads && threads > 1) parts = ceil_div(4 * threads, grid.tiles());
-    if (grid.tiles() >= 2 * threads && grid.tiles() % threads == 0) parts = 1;
+    if (tiles < 4 * threads && threads > 1) parts = ceil_div(4 * threads, tiles);
+    if (tiles >= 2 * threads && tiles % threads == 0) parts = 1;
     if (wanted.row_parts > 0) parts = wanted.row_parts;
     tiling.row_parts = static_cast<int>(std::clamp<std::int64_t>(parts, 1, std::max<std::int64_t>(1, block_rows_in_all)));
     return tiling;

@@ -4,29 +4,21 @@
 
 #include "kernels/kernel_table.h"
 #include "panel_layout.h"
+#include "tensor.h"
 
 namespace sovs {
-
-enum class Layout { nchw, nhwc };
-
-struct TensorDesc {
-    std::int64_t n, c, h, w;
-    Layout layout;
-    std::int64_t count() const { return n * c * h * w; }
-};
 
 // Zero in a field means: choose.
 struct Tuning {
     std::int64_t tile_rows = 0, tile_cols = 0, k_tile = 0, row_parts = 0, panel = 0;
 };
 
-// The map as the tiles see it. A pointwise conv sees one flat run of pixels per image, and a single run where the
-// images follow each other pixel by pixel (channels_last).
+// Tiles of output pixels: rectangles in an image, units of whole rows; where a convolution is pointwise (`flat`), runs
+// of pixels that may span images.
 struct Grid {
-    std::int64_t images, in_h, in_w, out_h, out_w;
-    bool flat;         // tiles are runs of images * out_w pixels and may span images
-    std::int64_t tiles_y, tiles_x;
-    std::int64_t tiles() const { return flat ? tiles_x : images * tiles_y * tiles_x; }
+    bool flat;
+    std::int64_t units;             // tile rows of all images, or runs
+    std::int64_t tiles_y, tiles_x;  // of an image; tiles_x is 1 for runs
 };
 
 struct Tiling {
@@ -34,6 +26,7 @@ struct Tiling {
     std::int32_t tile_rows, tile_cols;
     std::int64_t k_tile;
     int row_parts;
+    bool in_place;  // tiles are those of the input map, which needs no panel
     Grid grid;
 };
 

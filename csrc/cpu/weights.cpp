@@ -30,7 +30,9 @@ std::size_t Stream::bytes() const {
 }
 
 Weights::Weights(Packed packed, const float* bias) : packed_(std::move(packed)) {
-    bias_.reserve(static_cast<std::size_t>(block_row_count() * packed_.block_rows));
+    // Kernels read it in whole block rows and whole pairs of vectors.
+    constexpr std::int64_t kPair = 2 * 16;
+    bias_.reserve(static_cast<std::size_t>((packed_.out_channels + kPair - 1) / kPair * kPair));
     if (bias != nullptr) std::copy_n(bias, packed_.out_channels, bias_.data());
 }
 
@@ -146,12 +148,45 @@ std::shared_ptr<const Stream> Weights::expand(const PanelLayout& layout, std::in
     return stream;
 }
 
+std::shared_ptr<const AlignedBuffer<float>> Weights::dense(std::int64_t padded) const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (auto known = dense_.lock()) return known;
+    const std::int64_t depth = packed_.in_channels * packed_.kernel_h * packed_.kernel_w, rows = packed_.block_rows;
+    auto made = std::make_shared<AlignedBuffer<float>>(static_cast<std::size_t>(depth * padded));
+    for (std::int64_t row = 0; row < block_row_count(); ++row)
+        for (std::int64_t block = packed_.row_ptr[row]; block < packed_.row_ptr[row + 1]; ++block)
+            for (std::int64_t r = 0; r < rows && row * rows + r < packed_.out_channels; ++r)
+                made->data()[packed_.keys[block] * padded + row * rows + r] = packed_.values[block * rows + r];
+    dense_ = made;
+    return made;
+}
+
+std::shared_ptr<const AlignedBuffer<float>> Weights::winograd(std::int64_t padded) const {
+    const auto plain = dense(padded);
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (auto known = winograd_.lock()) return known;
+    constexpr double kG[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
+    auto made = std::make_shared<AlignedBuffer<float>>(static_cast<std::size_t>(16 * packed_.in_channels * padded));
+    for (std::int64_t c = 0; c < packed_.in_channels; ++c)
+        for (std::int64_t o = 0; o < packed_.out_channels; ++o)
+            for (int point = 0; point < 16; ++point) {
+                double sum = 0.0;
+                for (int tap = 0; tap < 9; ++tap)
+                    sum += kG[point / 4][tap / 3] * kG[point % 4][tap % 3] * plain->data()[(c * 9 + tap) * padded + o];
+                made->data()[(point * packed_.in_channels + c) * padded + o] = static_cast<float>(sum);
+            }
+    winograd_ = made;
+    return made;
+}
+
 std::size_t Weights::bytes() const {
     std::size_t total = packed_.row_ptr.size() * sizeof(std::int64_t) + packed_.keys.size() * sizeof(std::uint32_t) +
                         packed_.values.size() * sizeof(float) + bias_.bytes();
     std::lock_guard<std::mutex> lock(mutex_);
     for (const auto& [key, weak] : streams_)
         if (const auto stream = weak.lock()) total += stream->bytes();
+    for (const auto& weak : {dense_, winograd_})
+        if (const auto matrix = weak.lock()) total += matrix->bytes();
     return total;
 }
 

@@ -52,6 +52,11 @@ public:
     // The stream for K-tiles of k_tile channels over this layout, with the rows in `parts` parts of about equal work.
     std::shared_ptr<const Stream> stream(const PanelLayout& layout, std::int64_t k_tile, int parts) const;
 
+    // The weights as the dense kernels read them, (in_channels * taps, out_channels padded to `padded`).
+    std::shared_ptr<const AlignedBuffer<float>> dense(std::int64_t padded) const;
+    // The same in the 16 points of Winograd's F(2x2, 3x3): (16, in_channels, padded). Of 3x3 kernels.
+    std::shared_ptr<const AlignedBuffer<float>> winograd(std::int64_t padded) const;
+
     std::size_t bytes() const;
 
 private:
@@ -63,6 +68,7 @@ private:
     mutable std::mutex mutex_;
     // Streams live as long as a plan uses them.
     mutable std::map<StreamKey, std::weak_ptr<const Stream>> streams_;
+    mutable std::weak_ptr<const AlignedBuffer<float>> dense_, winograd_;
 };
 
 }  // namespace sovs

@@ -122,7 +122,8 @@ typedef struct {
 } sovs_conv2d_params;
 
 SOVS_API sovs_status sovs_plan_create(sovs_plan** out);
-/* Declares an activation map; *id names it in the calls below. */
+/* Declares an activation map; *id names it in the calls below. The layout is that of the caller's memory; maps that
+ * live inside the plan lie as the library likes. */
 SOVS_API sovs_status sovs_plan_add_tensor(sovs_plan* plan, int64_t n, int64_t c, int64_t h, int64_t w,
                                           sovs_layout layout, int32_t* id);
 /* output = [relu](conv2d(input) + bias [+ residual]); residual is -1 for none. tuning may be NULL. */
@@ -139,6 +140,10 @@ SOVS_API sovs_status sovs_plan_finalize(sovs_plan* plan, const int32_t* inputs, 
  * threads, the caller's among them. */
 SOVS_API sovs_status sovs_plan_run(const sovs_plan* plan, const float* const* inputs, float* const* outputs,
                                    int32_t threads);
+/* sovs_plan_run, and the time spent in each step in the order in which they were added: `seconds` has room for as many.
+ * Time of several threads is summed where they run different strips at once. */
+SOVS_API sovs_status sovs_plan_time(const sovs_plan* plan, const float* const* inputs, float* const* outputs,
+                                    int32_t threads, double* seconds);
 /* The tuning that finalize chose for step `step`, a convolution. */
 SOVS_API sovs_status sovs_plan_tuning(const sovs_plan* plan, int32_t step, sovs_tuning* out);
 SOVS_API void sovs_plan_destroy(sovs_plan* plan);

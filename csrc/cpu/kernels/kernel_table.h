@@ -30,7 +30,7 @@ struct RowsTask {
     const Entry* entries;         // blocks of 1
     const std::int32_t* offsets;  // blocks of 4: bytes
     const float* weights;         // blocks of 4: (entries, 4)
-    const float* panel;           // aligned to a cache line; readable for the offsets plus `vectors` vectors
+    const float* panel;           // fastest on a cache line; readable for the offsets plus `vectors` vectors
     const float* bias;            // padded with zeros to whole block rows
     bool first;                   // sums start from the bias, else from `sums`
     bool last;                    // sums are final
@@ -47,26 +47,59 @@ struct RowsTask {
 
 using RowsKernel = void (*)(const RowsTask&);
 
-// A rectangle of a sub-panel: pixel (r, c) of channel k is read from source position (y0 + r*stride_h,
-// x0 + c*stride_w), zero outside the image.
+// A run of pixels of some channels: panel[k * panel_channel_stride + p] = pixel p of channel k.
 struct PackTask {
-    const float* source;  // pixel (0, 0) of the first channel
-    std::int64_t height, width;
-    std::ptrdiff_t channel_stride, row_stride, pixel_stride;  // floats
-    std::int64_t y0, x0, stride_h, stride_w;
-    std::int32_t channels, rows, cols;
-    float* panel;                   // pixel (0, 0) of the first channel
-    std::ptrdiff_t panel_channel_stride, panel_row_stride;  // floats
+    const float* source;  // pixel 0 of the first channel
+    std::ptrdiff_t channel_stride, pixel_stride;  // floats
+    std::int32_t channels, pixels;
+    float* panel;
+    std::ptrdiff_t panel_channel_stride;  // floats
 };
 
-// Final sums (channels, rows * pitch) to an output rectangle, adding the residual and applying ReLU.
+// Final sums (channels, pixels) to a run of output pixels, adding the residual and applying ReLU.
 struct StoreTask {
     const float* sums;
     std::ptrdiff_t sums_stride;  // floats between channels
-    std::int32_t channels, rows, cols, pitch;
-    float* out;             // pixel (0, 0) of the first channel
+    std::int32_t channels, pixels;
+    float* out;             // pixel 0 of the first channel
     const float* residual;  // as `out`, or null
-    std::ptrdiff_t channel_stride, row_stride, pixel_stride;  // floats
+    std::ptrdiff_t channel_stride, pixel_stride;  // floats
+    bool relu;
+};
+
+// Dense sums for a run of pixels, output channels side by side: out[p][m] = bias[m] + sum over k of
+// input[k][p] * weights[k][m], where input[k][p] lies offsets[k] + p * pixel_stride floats from `panel`.
+struct DenseTask {
+    const float* panel;
+    const std::int32_t* offsets;  // (depth,)
+    std::int32_t depth, pixels;
+    std::ptrdiff_t pixel_stride;  // floats
+    const float* weights;         // (depth, channels padded to whole pairs of vectors)
+    const float* bias;            // padded as the weights' rows, or null for zeros
+    float* out;                   // pixel 0
+    std::ptrdiff_t out_stride;    // floats between pixels of `out`
+    std::int32_t channels;
+    bool relu;
+};
+
+// The input transform of Winograd's F(2x2, 3x3) for one patch of 4x4 pixels, written to 16 points `point_stride` apart.
+struct PatchTask {
+    const float* rows[4];         // pixel 0 of the patch, channel 0, in each of its rows; null outside the image
+    std::ptrdiff_t pixel_stride;  // floats
+    std::int32_t x0, x1;          // columns of the patch inside the image
+    std::int32_t channels;
+    float* points;
+    std::ptrdiff_t point_stride;
+};
+
+// Its output transform: 16 points to 2x2 pixels, of which `cols` columns exist.
+struct QuadTask {
+    const float* points;
+    std::ptrdiff_t point_stride;
+    const float* bias;
+    float* rows[2];               // pixel 0 of each output row; null outside the image
+    std::ptrdiff_t pixel_stride;  // floats
+    std::int32_t cols, channels;
     bool relu;
 };
 
@@ -80,7 +113,11 @@ struct KernelTable {
     RowsKernel rows1[kMaxVectors + 1];  // by vectors
     RowsKernel rows4[kMaxVectors + 1];
     void (*pack)(const PackTask&);
+    void (*clear)(float* panel, std::ptrdiff_t channel_stride, std::int32_t channels, std::int32_t pixels);
     void (*store)(const StoreTask&);
+    void (*dense)(const DenseTask&);
+    void (*patch)(const PatchTask&);
+    void (*quad)(const QuadTask&);
     // One output row of a 2x2 average: pixels of `channels` floats, from two input rows of 2 * pixels pixels.
     void (*pool_row)(float* out, const float* upper, const float* lower, std::int64_t pixels, std::int64_t channels);
 };

@@ -1,7 +1,9 @@
 // Compiled once for each ISA: instantiates every kernel width and lists them in the table.
+#include "dense.h"
 #include "panel.h"
 #include "pool.h"
 #include "rows.h"
+#include "winograd.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
 
@@ -33,7 +35,11 @@ constexpr KernelTable make_table() {
     t.max_vectors4 = kMax4;
     fill<1>(t);
     t.pack = pack;
+    t.clear = clear;
     t.store = store;
+    t.dense = dense;
+    t.patch = patch;
+    t.quad = quad;
     t.pool_row = pool_row;
     return t;
 }

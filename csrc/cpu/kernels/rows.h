@@ -5,10 +5,6 @@
 #include "kernel_table.h"
 #include "vec.h"
 
-// Loops over the sums of a row must vanish: an array that is indexed at run time lives in memory, not in registers, and
-// is spilled and reloaded around every row.
-#define SOVS_UNROLL _Pragma("GCC unroll 16")
-
 namespace sovs::SOVS_ISA_NAMESPACE {
 
 inline const float* at(const float* panel, std::int32_t byte_offset) {
@@ -19,7 +15,6 @@ inline const float* at(const float* panel, std::int32_t byte_offset) {
 template <int kVectors>
 inline void check_contract(const RowsTask& task) {
     constexpr int W = Vec::kWidth;
-    assert(reinterpret_cast<std::uintptr_t>(task.panel) % (W * sizeof(float)) == 0);
     assert(task.pixels > (kVectors - 1) * W && task.pixels <= kVectors * W);
     assert(task.first || task.sums != nullptr);
     assert((task.last && task.out != nullptr) || (task.sums != nullptr && task.sums_stride >= kVectors * W));

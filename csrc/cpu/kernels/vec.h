@@ -8,6 +8,10 @@
 #include <arm_neon.h>
 #endif
 
+// Loops over vectors that shall stay in registers must vanish: an array that is indexed at run time lives in memory, and
+// is spilled and reloaded around every use.
+#define SOVS_UNROLL _Pragma("GCC unroll 16")
+
 namespace sovs::SOVS_ISA_NAMESPACE {
 
 #if defined(SOVS_ISA_AVX512)
@@ -22,6 +26,7 @@ struct Vec {
     void store(float* p) const { _mm512_storeu_ps(p, v); }
     void store_first(float* p, int n) const { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v); }
     friend Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
+    friend Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
     friend Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
     // p[0] + p[1], p[2] + p[3], ...: sums of the 2 * kWidth floats at p.
     static Vec pair_sums(const float* p) {
@@ -47,6 +52,7 @@ struct Vec {
     void store(float* p) const { _mm256_storeu_ps(p, v); }
     void store_first(float* p, int n) const { _mm256_maskstore_ps(p, first(n), v); }
     friend Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
+    friend Vec operator-(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
     friend Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
     static Vec pair_sums(const float* p) {
         const __m256 sums = _mm256_hadd_ps(_mm256_loadu_ps(p), _mm256_loadu_ps(p + kWidth));
@@ -83,6 +89,7 @@ struct Vec {
         std::memcpy(p, lanes, sizeof(float) * static_cast<unsigned>(n));
     }
     friend Vec operator+(Vec a, Vec b) { return {vaddq_f32(a.v, b.v)}; }
+    friend Vec operator-(Vec a, Vec b) { return {vsubq_f32(a.v, b.v)}; }
     friend Vec operator*(Vec a, Vec b) { return {vmulq_f32(a.v, b.v)}; }
     static Vec pair_sums(const float* p) { return {vpaddq_f32(vld1q_f32(p), vld1q_f32(p + kWidth))}; }
     static Vec fma(Vec a, Vec b, Vec c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
@@ -107,6 +114,10 @@ struct Vec {
     void store_first(float* p, int n) const { std::memcpy(p, v, sizeof(float) * static_cast<unsigned>(n)); }
     friend Vec operator+(Vec a, Vec b) {
         for (int i = 0; i < 4; ++i) a.v[i] += b.v[i];
+        return a;
+    }
+    friend Vec operator-(Vec a, Vec b) {
+        for (int i = 0; i < 4; ++i) a.v[i] -= b.v[i];
         return a;
     }
     friend Vec operator*(Vec a, Vec b) {

@@ -1,0 +1,50 @@
+// Activation maps: their sizes, and where in memory each number lies.
+//
+// The pixels of all images are numbered in a row, (n, y, x). A map stores them in tiles: the `tile` pixels of one
+// channel side by side, then the next channel, then the next tile. One tile an image is NCHW, one pixel a tile is NHWC;
+// tiles in between keep what a convolution reads and writes together, and need no copy to be multiplied.
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+namespace sovs {
+
+struct TensorDesc {
+    std::int64_t n, c, h, w;
+    std::int64_t tile;
+
+    static std::int64_t nchw(std::int64_t h, std::int64_t w) { return h * w; }
+    static constexpr std::int64_t kNhwc = 1;
+
+    std::int64_t pixels() const { return n * h * w; }
+    std::int64_t tiles() const { return (pixels() + tile - 1) / tile; }
+    bool pixel_major() const { return tile == kNhwc; }
+    bool same_shape(const TensorDesc& other) const {
+        return n == other.n && c == other.c && h == other.h && w == other.w;
+    }
+};
+
+// A map in memory. Where only its last tiles are kept, they lie in a ring of `slots` tiles.
+struct Map {
+    float* data = nullptr;
+    std::int64_t channels = 0, tile = 1, slots = 1;
+
+    Map() = default;
+    Map(const TensorDesc& desc, float* data, std::int64_t slots)
+        : data(data), channels(desc.c), tile(desc.tile), slots(slots) {}
+
+    // Channel 0 of a pixel.
+    float* at(std::int64_t pixel) const {
+        return data + pixel / tile % slots * (channels * tile) + pixel % tile;
+    }
+    std::ptrdiff_t channel_stride() const { return tile; }
+    std::ptrdiff_t pixel_stride() const { return tile == TensorDesc::kNhwc ? channels : 1; }
+    // Pixels from this one on that lie pixel_stride apart.
+    std::int64_t run(std::int64_t pixel) const {
+        return tile == TensorDesc::kNhwc ? slots - pixel % slots : tile - pixel % tile;
+    }
+};
+
+}  // namespace sovs
