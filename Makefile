@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel bench lint wheel clean
+.PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel bench peers lint wheel clean
 
 demo: $(VENV)/.native  ## Prune CLIP RN50, run a photo through it, write demo-out/
 	$(BIN)/sparse-ovs demo
@@ -76,8 +76,15 @@ test-wheel: wheel $(VENV)/.native  ## The tests against the unpacked wheel, not 
 	    build/wheel-venv/bin/python -P -m pytest $(WHEEL_TESTS)
 
 bench: $(VENV)/.native  ## Kernels of RN50's layers against dense torch, one thread
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-group-by=param:layer \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest benchmarks/kernels --benchmark-only --benchmark-group-by=param:layer \
 	    --benchmark-columns=median,iqr,rounds
+
+$(VENV)/.peers: $(VENV)/.packages
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[peers]'
+	touch $@
+
+peers: $(VENV)/.native $(VENV)/.peers  ## The encoder against ONNX Runtime, OpenVINO, DeepSparse and torch (PEERS="--full", ...)
+	$(BIN)/python benchmarks/peers.py $(PEERS)
 
 lint: $(VENV)/.packages
 	$(BIN)/ruff format --check .

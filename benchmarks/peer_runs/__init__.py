@@ -1,0 +1,1 @@
+"""sparse_ovs against the runtimes people use: the parts behind benchmarks/peers.py."""
