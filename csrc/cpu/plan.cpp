@@ -18,9 +18,9 @@ constexpr std::size_t kLine = kCacheLine / sizeof(float);
 
 std::size_t whole_lines(std::size_t floats) { return (floats + kLine - 1) / kLine * kLine; }
 
-// Strips: maps below kNearBytes stay in the caches anyway; a strip's part of the largest map; what the maps of a stage may
-// hold in the last cache, for all threads; the share of outputs that neighbouring bands may compute twice.
-constexpr std::size_t kNearBytes = 4 << 20, kStripBytes = 512 << 10, kRingBytes = 16 << 20;
+// Strips: maps below kNearBytes stay in the caches anyway; a strip's part of the largest map; what a band may hold of all
+// the maps of a stage; the share of outputs that neighbouring bands may compute twice.
+constexpr std::size_t kNearBytes = 1 << 20, kStripBytes = 64 << 10, kRingBytes = 4 << 20;
 constexpr double kMostRepeated = 0.05;
 
 std::size_t map_floats(const TensorDesc& map) { return static_cast<std::size_t>(map.tiles() * map.tile * map.c); }
@@ -215,7 +215,7 @@ Plan::Stage Plan::strip_stage(int first, int last, int threads) const {
         places[id] = floats;
         floats += whole_lines(static_cast<std::size_t>(slots * tensors_[id].c * tensors_[id].tile));
     }
-    if (floats * sizeof(float) * static_cast<std::size_t>(threads) > kRingBytes || schedule.repeated > kMostRepeated) return stage;
+    if (floats * sizeof(float) > kRingBytes || schedule.repeated > kMostRepeated) return stage;
     stage.strips = std::move(schedule);
     stage.places = std::move(places);
     stage.band_floats = floats;

@@ -96,11 +96,11 @@ private:
 };
 
 // Tile widths that cut a row evenly, whole vectors where the map is wider than a tile.
-std::vector<std::int32_t> column_choices(const Area& area, int max_lanes, int width) {
+std::vector<std::int32_t> column_choices(const Area& area, std::int64_t max_lanes, int width) {
     std::vector<std::int32_t> choices;
     const std::int64_t map_w = area.cols;
     if (area.flat && map_w > max_lanes) {
-        for (int cols = width; cols <= max_lanes; cols += width) choices.push_back(cols);
+        for (std::int32_t cols = width; cols <= max_lanes; cols += width) choices.push_back(cols);
         return choices;
     }
     for (std::int64_t split = 1; split <= map_w; ++split) {
@@ -133,7 +133,8 @@ Candidate choose(const ConvShape& shape, const Area& area, double density, std::
                  const KernelTable& table, int threads, std::int64_t map_tile) {
     // A quarter of a megabyte leaves room in any L2 for the weights that stream past.
     constexpr std::int64_t kMaxPanelFloats = 64 * 1024;
-    const int max_lanes = table.width == 4 ? 64 : 192;
+    constexpr std::int64_t kUnitPixels = 160;
+    const std::int64_t max_lanes = table.width == 4 ? 64 : 192;
     std::vector<PanelKind> panels{PanelKind::halo};
     if (shape.taps() > 1) panels = {PanelKind::shifted, PanelKind::halo, PanelKind::taps};
     if (wanted.panel > 0) panels = {static_cast<PanelKind>(wanted.panel - 1)};
@@ -150,7 +151,8 @@ Candidate choose(const ConvShape& shape, const Area& area, double density, std::
     double best_cycles = -1.0;
     for (const PanelKind panel : panels)
         for (const std::int32_t cols : columns) {
-            const std::int64_t most_rows = std::max<std::int64_t>(1, std::min<std::int64_t>(map_h, max_lanes / cols));
+            // Whole rows are the units of strips: tall tiles would keep more rows of each map in the cache.
+            const std::int64_t most_rows = std::clamp<std::int64_t>(std::min(max_lanes / cols, kUnitPixels / area.cols), 1, map_h);
             for (std::int64_t step = 1; step <= most_rows; ++step) {
                 const std::int64_t rows = wanted.tile_rows > 0 ? std::min(wanted.tile_rows, map_h) : step;
                 for (const std::int64_t k_tile : k_tiles) {

@@ -1,6 +1,7 @@
 // The inner loops: sparse rows times a panel of pixels, in blocks of 1 and of 4 output channels.
 #pragma once
 #include <cassert>
+#include <cstring>
 
 #include "kernel_table.h"
 #include "vec.h"
@@ -10,6 +11,22 @@ namespace sovs::SOVS_ISA_NAMESPACE {
 inline const float* at(const float* panel, std::int32_t byte_offset) {
     return reinterpret_cast<const float*>(reinterpret_cast<const char*>(panel) + byte_offset);
 }
+
+#if defined(SOVS_ISA_AVX512)
+// One load for both halves of an entry: loads bind the loop, the port that broadcasts from a register is idle.
+inline Vec weight_of(const Entry* entry, const float*& pixels) {
+    std::uint64_t both;
+    std::memcpy(&both, entry, sizeof both);
+    asm("" : "+r"(both));  // else the compiler makes two loads of it again
+    pixels = reinterpret_cast<const float*>(reinterpret_cast<const char*>(pixels) + (both >> 32));
+    return {_mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(both)))};
+}
+#else
+inline Vec weight_of(const Entry* entry, const float*& pixels) {
+    pixels = at(pixels, entry->offset);
+    return Vec::broadcast(&entry->weight);
+}
+#endif
 
 // What every call must keep to; checked once a call, far from the inner loops.
 template <int kVectors>
@@ -81,8 +98,8 @@ void rows1(const RowsTask& task) {
             Vec sum[kVectors];
             start(task, channel, sum);
             for (int k = 0; k < count; ++k, ++entry) {
-                const Vec weight = Vec::broadcast(&entry->weight);
-                const float* pixels = at(task.panel, entry->offset);
+                const float* pixels = task.panel;
+                const Vec weight = weight_of(entry, pixels);
                 SOVS_UNROLL
                 for (int j = 0; j < kVectors; ++j) sum[j] = Vec::fma(weight, Vec::load(pixels + j * W), sum[j]);
             }
