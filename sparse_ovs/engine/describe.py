@@ -21,8 +21,8 @@ class StepRow:
         op: what it computes, fused parts included.
         shape: of its output; () where that is no tensor.
         backend: what computes it: "sparse rows1", "dense", "torch", ...
-        seconds: that it takes, summed over threads; None where they were not measured. Those of a
-            copy are in the step that it serves.
+        seconds: that it takes; None where they were not measured. Those of a copy are in the step
+            that it serves. Where threads run different strips at once, their mean.
         density: of its weights; None without any.
         layout: of its output.
         tile: output pixels of a tile (rows x columns), channels and kind of its panel.
@@ -44,6 +44,7 @@ def native_rows(
     infos: Sequence[StepInfo],
     records: Sequence[dict[str, Any]],
     seconds: Sequence[float | None],
+    threads: int,
     first_group: int = 0,
 ) -> list[StepRow]:
     """Rows of a native plan.
@@ -51,20 +52,24 @@ def native_rows(
     Args:
         infos: of the plan.
         records: of the steps that were added (see planfile.step_record).
-        seconds: of the same steps.
+        seconds: of the same steps, those of all threads summed where they run strips.
+        threads: that the plan was made for.
         first_group: number of the plan's first group of strips.
     """
     rows = []
     for info in infos:
         record = records[info.step]
         copied = info.backend == "copy"
+        spent = seconds[info.step]
+        if spent is not None and info.strip_group is not None:
+            spent /= threads
         rows.append(
             StepRow(
                 record["name"],
                 "copy" if copied else _op(record),
                 info.shape,
                 info.backend,
-                None if copied else seconds[info.step],
+                None if copied else spent,
                 info.density if "weight" in record and not copied else None,
                 _layout(info),
                 _tile(info),

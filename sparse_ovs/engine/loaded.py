@@ -57,7 +57,7 @@ class LoadedPlan:
 
     def rows(self) -> list[StepRow]:
         """What runs, in order."""
-        return native_rows(self._plan.step_infos(), self._records, self._seconds)
+        return native_rows(self._plan.step_infos(), self._records, self._seconds, self._threads)
 
     def __str__(self) -> str:
         return as_table(self.rows())

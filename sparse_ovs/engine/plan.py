@@ -133,7 +133,7 @@ class Plan:
                 assert part.plan is not None
                 records = [step_record(step, labels) for step in part.steps]
                 seconds = [self._seconds.get(step.name) for step in part.steps]
-                rows += native_rows(part.plan.step_infos(), records, seconds, groups)
+                rows += native_rows(part.plan.step_infos(), records, seconds, self._threads, groups)
                 groups = max([groups, *(row.group + 1 for row in rows if row.group is not None)])
             else:
                 shape = part.shape if isinstance(part, TorchNode) else self._shape(part.name)

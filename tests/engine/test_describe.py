@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,9 +103,10 @@ def test_steps_that_run_in_strips_together_carry_one_number() -> None:
         for i in range(3)
     ]  # fmt: skip
     infos = [info(0, None, "dense"), info(1, 0, "sparse rows1"), info(2, 0, "sparse rows4")]
-    rows = native_rows(infos, records, [None] * 3, first_group=2)
+    rows = native_rows(infos, records, [1.0] * 3, threads=4, first_group=2)
+    assert [row.seconds for row in rows] == [1.0, 0.25, 0.25]
     assert [row.group for row in rows] == [None, 2, 2]
-    shown = columns(as_table(rows))
+    shown = columns(as_table([replace(row, seconds=None) for row in rows]))
     assert shown["strips"] == ["", "2", "2"]
     assert shown["layout"] == ["tiles of 12"] * 3
     assert shown["op"] == ["conv 3x3 2 groups"] * 3
