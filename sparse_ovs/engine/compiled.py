@@ -121,15 +121,18 @@ class CompiledEncoder(nn.Module):
 
     def memory(self) -> EncoderMemory:
         """Bytes held now."""
-        with self._lock:
-            plans = list(self._plans.items())
         packed = self._weights.packed_nbytes()
         return EncoderMemory(
             packed_bytes=packed,
             stream_bytes=self._weights.nbytes() - packed,
             dense_bytes=bytes_of(self.__dict__["_model"], self._graph),
-            arena_bytes={shape: plan.arena_nbytes() for (shape, _), plan in plans},
+            arena_bytes={shape: plan.arena_nbytes() for (shape, _), plan in self._live_plans()},
         )
+
+    def _live_plans(self) -> list[tuple[tuple[Any, ...], Plan]]:
+        """((shape, threads), plan), the last used last."""
+        with self._lock:
+            return list(self._plans.items())
 
     def _renew_lock(self) -> None:
         self._lock = threading.Lock()
@@ -141,7 +144,7 @@ class CompiledEncoder(nn.Module):
     def __str__(self) -> str:
         return "\n\n".join(
             f"input {'x'.join(map(str, shape))}, threads: {threads}\n{plan}"
-            for (shape, threads), plan in self._plans.items()
+            for (shape, threads), plan in self._live_plans()
         )
 
 
