@@ -2,7 +2,7 @@
 
 from sparse_ovs.backbones import create_backbone, timm_models  # timm_models registers its models
 from sparse_ovs.checkpoint import load, save
-from sparse_ovs.compilation import compile
+from sparse_ovs.compilation import compile, load_plan
 from sparse_ovs.nn import densify, sparsify
 from sparse_ovs.patterns import make_global_masks, make_mask
 from sparse_ovs.threads import get_num_threads, set_num_threads
@@ -15,6 +15,7 @@ __all__ = [
     "densify",
     "get_num_threads",
     "load",
+    "load_plan",
     "make_global_masks",
     "make_mask",
     "save",

@@ -9,10 +9,11 @@ import platform
 import sys
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 NCHW, NHWC = 0, 1
 
 _STATUS_INVALID_ARGUMENT = 1
@@ -37,6 +38,57 @@ class _WeightsDesc(ctypes.Structure):
         ("values", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
     ]
+
+
+class _Shape(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in "nchw"]
+
+
+class _StepInfo(ctypes.Structure):
+    _fields_ = [
+        ("step", ctypes.c_int32),
+        ("strip_group", ctypes.c_int32),
+        ("backend", ctypes.c_char_p),
+        *[(name, ctypes.c_int64) for name in ("n", "c", "h", "w", "tile")],
+        ("density", ctypes.c_double),
+        *[
+            (name, ctypes.c_int64)
+            for name in ("tile_rows", "tile_cols", "k_tile", "row_parts", "panel")
+        ],
+    ]
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """What runs as one step of a final plan.
+
+    Attributes:
+        step: number of the step that was added; of a copy, of the step that it serves.
+        strip_group: steps with the same number run together, strip by strip; None runs alone.
+        backend: what computes it, in a word or two.
+        shape: (N, C, H, W) of its output.
+        tile: pixels of a tile in which the output lies: H * W is NCHW, 1 is NHWC.
+        density: of its weights; 1 without any.
+        tile_rows, tile_cols: output pixels of a tile; 0 for a step without tiles.
+        k_tile: input channels of a panel.
+        row_parts: parts that the output channels are split in.
+        panel: how a panel holds the pixels; "" for a step without tiles.
+    """
+
+    step: int
+    strip_group: int | None
+    backend: str
+    shape: tuple[int, int, int, int]
+    tile: int
+    density: float
+    tile_rows: int
+    tile_cols: int
+    k_tile: int
+    row_parts: int
+    panel: str
+
+
+_PANELS = ("", "halo", "shifted", "taps")  # by sovs_panel, after AUTO
 
 
 class _Conv2dParams(ctypes.Structure):
@@ -81,6 +133,8 @@ def _declare(lib: ctypes.CDLL) -> None:
         "sovs_weights_create": (i32, [ctypes.POINTER(_WeightsDesc), ctypes.POINTER(pointer)]),
         "sovs_weights_create_dense": (i32, [i64] * 5 + [pointer, pointer, ctypes.POINTER(pointer)]),
         "sovs_weights_bytes": (ctypes.c_size_t, [pointer]),
+        "sovs_weights_packed_bytes": (ctypes.c_size_t, [pointer]),
+        "sovs_weights_unpack": (i32, [pointer, pointer]),
         "sovs_weights_destroy": (None, [pointer]),
         "sovs_plan_create": (i32, [ctypes.POINTER(pointer)]),
         "sovs_plan_add_tensor": (i32, [pointer, i64, i64, i64, i64, i32, ctypes.POINTER(i32)]),
@@ -98,7 +152,21 @@ def _declare(lib: ctypes.CDLL) -> None:
             i32,
             [pointer, *[ctypes.POINTER(pointer)] * 2, i32, ctypes.POINTER(ctypes.c_double)],
         ),
+        "sovs_plan_step_count": (i32, [pointer]),
+        "sovs_plan_step_info": (i32, [pointer, i32, ctypes.POINTER(_StepInfo)]),
+        "sovs_plan_arena_bytes": (ctypes.c_size_t, [pointer]),
         "sovs_plan_destroy": (None, [pointer]),
+        "sovs_encoder_load": (i32, [ctypes.c_char_p, ctypes.POINTER(pointer)]),
+        "sovs_encoder_input_channels": (i64, [pointer]),
+        "sovs_encoder_output_count": (i32, [pointer]),
+        "sovs_encoder_header": (ctypes.c_char_p, [pointer]),
+        "sovs_encoder_outputs": (i32, [pointer, i64, i64, i64, ctypes.POINTER(_Shape)]),
+        "sovs_encoder_run": (
+            i32,
+            [pointer, pointer, i64, i64, i64, ctypes.POINTER(pointer), i32],
+        ),
+        "sovs_encoder_plan": (i32, [pointer, i64, i64, i64, i32, ctypes.POINTER(pointer)]),
+        "sovs_encoder_destroy": (None, [pointer]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(lib, name)
@@ -248,6 +316,14 @@ class NativeWeights:
         """Bytes held by the library: the compact copy and the streams of all live plans."""
         return int(_library().sovs_weights_bytes(self._handle))
 
+    def packed_nbytes(self) -> int:
+        """Bytes of the compact copy alone."""
+        return int(_library().sovs_weights_packed_bytes(self._handle))
+
+    def unpack(self, dense: int) -> None:
+        """Writes the dense weight (O, I / groups, kh, kw), fp32, to that address."""
+        _check(_library().sovs_weights_unpack(self._handle, dense))
+
 
 class Plan:
     """Steps over declared maps, run as one call; built step by step, then finalized.
@@ -256,12 +332,15 @@ class Plan:
     """
 
     def __init__(self) -> None:
-        lib = _library()
-        self._handle = ctypes.c_void_p()
-        _check(lib.sovs_plan_create(ctypes.byref(self._handle)))
-        weakref.finalize(self, lib.sovs_plan_destroy, self._handle)
+        handle = ctypes.c_void_p()
+        _check(_library().sovs_plan_create(ctypes.byref(handle)))
+        self._adopt(handle)
         self._counts = (0, 0)
         self._steps = 0
+
+    def _adopt(self, handle: ctypes.c_void_p) -> None:
+        self._handle = handle
+        weakref.finalize(self, _library().sovs_plan_destroy, handle)
 
     def tensor(self, shape: Sequence[int], layout: int) -> int:
         """Declares a map (N, C, H, W) of layout NCHW or NHWC."""
@@ -325,6 +404,33 @@ class Plan:
         _check(_library().sovs_plan_time(self._handle, given, results, threads, seconds))
         return list(seconds)
 
+    def step_infos(self) -> list[StepInfo]:
+        """What a final plan runs, in order: the steps that were added, and copies at its edge."""
+        lib, found = _library(), []
+        for i in range(lib.sovs_plan_step_count(self._handle)):
+            info = _StepInfo()
+            _check(lib.sovs_plan_step_info(self._handle, i, ctypes.byref(info)))
+            found.append(
+                StepInfo(
+                    info.step,
+                    None if info.strip_group < 0 else info.strip_group,
+                    info.backend.decode(),
+                    (info.n, info.c, info.h, info.w),
+                    info.tile,
+                    info.density,
+                    info.tile_rows,
+                    info.tile_cols,
+                    info.k_tile,
+                    info.row_parts,
+                    _PANELS[info.panel],
+                )
+            )
+        return found
+
+    def arena_nbytes(self) -> int:
+        """Bytes of activations that one run holds inside."""
+        return int(_library().sovs_plan_arena_bytes(self._handle))
+
     def run(self, inputs: Sequence[int], output: int, threads: int) -> None:
         """run_many for a plan of one output."""
         self.run_many(inputs, [output], threads)
@@ -363,3 +469,41 @@ class AvgPoolPlan(Plan):
         source, target = self.tensor(in_shape, layout), self.tensor(out_shape, layout)
         self.avg_pool2x2(source, target)
         self.finalize([source], [target], threads)
+
+
+class EncoderFile:
+    """A whole encoder, read from a plan file; runs inputs of any size. Safe under concurrent calls.
+
+    Raises ValueError where the file is damaged, foreign or newer than the library.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        lib = _library()
+        self._handle = ctypes.c_void_p()
+        _check(lib.sovs_encoder_load(os.fsencode(path), ctypes.byref(self._handle)))
+        weakref.finalize(self, lib.sovs_encoder_destroy, self._handle)
+        self.channels = int(lib.sovs_encoder_input_channels(self._handle))
+        self.outputs = int(lib.sovs_encoder_output_count(self._handle))
+        self.header: str = lib.sovs_encoder_header(self._handle).decode()
+
+    def output_shapes(self, n: int, h: int, w: int) -> list[tuple[int, int, int, int]]:
+        """Shapes (N, C, H, W) of the outputs for n images of h x w pixels."""
+        shapes = (_Shape * self.outputs)()
+        _check(_library().sovs_encoder_outputs(self._handle, n, h, w, shapes))
+        return [(s.n, s.c, s.h, s.w) for s in shapes]
+
+    def run(
+        self, source: int, n: int, h: int, w: int, outputs: Sequence[int], threads: int
+    ) -> None:
+        """Runs on the addresses of NCHW maps; the GIL is released."""
+        results = (ctypes.c_void_p * self.outputs)(*outputs)
+        _check(_library().sovs_encoder_run(self._handle, source, n, h, w, results, threads))
+
+    def plan(self, n: int, h: int, w: int, threads: int, steps: int) -> Plan:
+        """The plan that runs such an input, of `steps` steps."""
+        handle = ctypes.c_void_p()
+        _check(_library().sovs_encoder_plan(self._handle, n, h, w, threads, ctypes.byref(handle)))
+        plan = Plan.__new__(Plan)
+        plan._adopt(handle)
+        plan._counts, plan._steps = (1, self.outputs), steps
+        return plan

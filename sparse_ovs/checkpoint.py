@@ -87,6 +87,8 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
 def read(path: str | os.PathLike[str]) -> Checkpoint:
     """Reads and unpacks a file; see `load` for errors."""
     tensors, header = read_file(path)
+    if header.get("kind") == "plan":
+        raise FileFormatError(f"expected a saved model, got a plan, which load_plan reads: {path}")
     masks, patterns = {}, {}
     try:
         for key, info in header["layers"].items():

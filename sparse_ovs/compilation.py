@@ -1,22 +1,30 @@
-"""compile: a pruned encoder, dense or sparsified, as one fused plan."""
+"""compile: a pruned encoder, dense or sparsified, as one fused plan; load_plan: one from a file."""
 
 from __future__ import annotations
 
 import copy
+import os
 
 from torch import Tensor, nn
 
-from sparse_ovs.engine import CompiledEncoder
+from sparse_ovs.engine import CompiledEncoder, LoadedEncoder
 from sparse_ovs.nn import densify
 
 
-def compile(model: nn.Module, example_input: Tensor, threads: int | None = None) -> CompiledEncoder:
+def compile(
+    model: nn.Module,
+    example_input: Tensor,
+    threads: int | None = None,
+    release_dense: bool = False,
+) -> CompiledEncoder:
     """Exports an encoder's graph, folds and fuses it, packs its weights once.
 
     Args:
         model: of one tensor, dense or sparsified; weights with zeros run sparse. Not changed.
         example_input: (N, C, H, W) float32 on the CPU.
         threads: to run on; None follows get_num_threads at each call.
+        release_dense: keep no dense weights beside the packed ones. Where parts of the encoder run
+            in torch, inputs must then have the example's shape.
 
     Returns:
         A module with the model's eval-mode outputs, for inputs of any size that the model takes.
@@ -25,4 +33,23 @@ def compile(model: nn.Module, example_input: Tensor, threads: int | None = None)
         RuntimeError: the native library cannot be used here.
         ValueError: an example or a thread count that is no such thing.
     """
-    return CompiledEncoder(densify(copy.deepcopy(model)).eval(), example_input, threads)
+    plain = densify(copy.deepcopy(model)).eval()
+    return CompiledEncoder(plain, example_input, threads, release_dense)
+
+
+def load_plan(path: str | os.PathLike[str], threads: int | None = None) -> LoadedEncoder:
+    """Reads an encoder that CompiledEncoder.save wrote.
+
+    Args:
+        threads: to run on; None follows get_num_threads at each call.
+
+    Returns:
+        A module with the outputs of the encoder that was saved, to the bit, for inputs of any size.
+
+    Raises:
+        RuntimeError: the native library cannot be used here.
+        FileNotFoundError: no such file.
+        FileFormatError: a damaged, foreign or newer file.
+        ValueError: a thread count that is no such thing.
+    """
+    return LoadedEncoder(path, threads)

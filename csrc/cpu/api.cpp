@@ -1,14 +1,13 @@
 // The C face of the library: checks what callers pass, and turns exceptions into statuses and messages.
-#include <algorithm>
-#include <limits>
 #include <memory>
-#include <numeric>
 #include <string>
 #include <vector>
 
 #include "buffer_pool.h"
+#include "encoder.h"
 #include "error.h"
 #include "isa.h"
+#include "pack.h"
 #include "plan.h"
 #include "sparse_ovs.h"
 #include "thread_pool.h"
@@ -17,7 +16,11 @@ struct sovs_weights {
     std::shared_ptr<const sovs::Weights> shared;
 };
 struct sovs_plan {
-    sovs::Plan plan;
+    std::shared_ptr<sovs::Plan> shared = std::make_shared<sovs::Plan>();
+    sovs::Plan& plan = *shared;
+};
+struct sovs_encoder {
+    sovs::Encoder encoder;
 };
 
 namespace {
@@ -43,73 +46,8 @@ sovs_status guarded(Body&& body) {
     }
 }
 
-void check_sizes(const sovs::Weights::Packed& p) {
-    require(p.out_channels > 0 && p.in_channels > 0 && p.kernel_h > 0 && p.kernel_w > 0 && p.groups > 0,
-            "expected weight sizes of at least 1");
-    require(p.block_rows == 1 || p.block_rows == 4, "expected block_rows of 1 or 4");
-    require(p.out_channels % p.groups == 0, "expected out_channels to be a multiple of groups");
-    require(p.groups == 1 || p.out_channels / p.groups % p.block_rows == 0,
-            "expected the output channels of a group to be a multiple of block_rows");
-    const double columns = static_cast<double>(p.in_channels) * p.kernel_h * p.kernel_w;
-    require(columns < std::numeric_limits<std::int32_t>::max() && p.out_channels < std::numeric_limits<std::int32_t>::max(),
-            "expected fewer than 2**31 rows and columns");
-}
-
-// Blocks come tap-major and leave channel-major, the order of the sums: see sparse_ovs.h.
-sovs::Weights::Packed repack(const sovs_weights_desc& d) {
-    sovs::Weights::Packed p{d.out_channels, d.in_channels, d.kernel_h, d.kernel_w, d.groups, d.block_rows, {}, {}, {}};
-    check_sizes(p);
-    require(d.index_bits == 16 || d.index_bits == 32, "expected index_bits of 16 or 32");
-    require(d.row_ptr != nullptr, "expected row_ptr, got NULL");
-    const std::int64_t rows = (p.out_channels + p.block_rows - 1) / p.block_rows;
-    p.row_ptr.assign(d.row_ptr, d.row_ptr + rows + 1);
-    require(p.row_ptr.front() == 0 && std::is_sorted(p.row_ptr.begin(), p.row_ptr.end()),
-            "expected row_ptr to start at 0 and never to fall");
-    const std::int64_t blocks = p.row_ptr.back();
-    require(blocks == 0 || (d.indices != nullptr && d.values != nullptr), "expected indices and values, got NULL");
-
-    const std::int64_t columns = p.in_channels * p.kernel_h * p.kernel_w, taps = p.kernel_h * p.kernel_w;
-    const auto column = [&](std::int64_t block) -> std::int64_t {
-        return d.index_bits == 16 ? static_cast<const std::uint16_t*>(d.indices)[block]
-                                  : static_cast<const std::int32_t*>(d.indices)[block];
-    };
-    p.keys.resize(blocks);
-    p.values.resize(blocks * p.block_rows);
-    std::vector<std::pair<std::uint32_t, std::int64_t>> row;  // key, block
-    for (std::int64_t r = 0; r < rows; ++r) {
-        row.clear();
-        for (std::int64_t block = p.row_ptr[r]; block < p.row_ptr[r + 1]; ++block) {
-            const std::int64_t k = column(block);
-            require(k >= 0 && k < columns, "expected indices inside the flattened weight");
-            row.emplace_back(static_cast<std::uint32_t>(k % p.in_channels * taps + k / p.in_channels), block);
-        }
-        if (taps > 1) std::sort(row.begin(), row.end());
-        for (std::size_t i = 0; i < row.size(); ++i) {
-            require(i == 0 || row[i - 1].first < row[i].first, "expected ascending indices, each once in a row");
-            const std::int64_t to = p.row_ptr[r] + static_cast<std::int64_t>(i);
-            p.keys[to] = row[i].first;
-            std::copy_n(d.values + row[i].second * p.block_rows, p.block_rows, &p.values[to * p.block_rows]);
-        }
-    }
-    return p;
-}
-
-// Every weight stored, in blocks of 4 where the groups allow it.
-sovs::Weights::Packed pack_dense(sovs::Weights::Packed p, const float* weight) {
-    check_sizes(p);
-    const std::int64_t rows = (p.out_channels + p.block_rows - 1) / p.block_rows;
-    const std::int64_t columns = p.in_channels * p.kernel_h * p.kernel_w;
-    p.row_ptr.resize(rows + 1);
-    for (std::int64_t r = 0; r <= rows; ++r) p.row_ptr[r] = r * columns;
-    p.keys.resize(rows * columns);
-    p.values.assign(rows * columns * p.block_rows, 0.0f);
-    for (std::int64_t r = 0; r < rows; ++r) {
-        std::iota(p.keys.begin() + r * columns, p.keys.begin() + (r + 1) * columns, 0u);
-        for (std::int64_t b = 0; b < p.block_rows && r * p.block_rows + b < p.out_channels; ++b)
-            for (std::int64_t k = 0; k < columns; ++k)
-                p.values[(r * columns + k) * p.block_rows + b] = weight[(r * p.block_rows + b) * columns + k];
-    }
-    return p;
+sovs_tuning to_tuning(const sovs::Tiling& t) {
+    return {t.tile_rows, t.tile_cols, t.k_tile, t.row_parts, static_cast<int64_t>(t.panel) + 1};
 }
 
 }  // namespace
@@ -142,7 +80,7 @@ size_t sovs_buffer_idle_bytes(void) { return sovs::idle_buffer_bytes(); }
 sovs_status sovs_weights_create(const sovs_weights_desc* desc, sovs_weights** out) {
     return guarded([&] {
         require(desc != nullptr && out != nullptr, "expected desc and out, got NULL");
-        *out = new sovs_weights{std::make_shared<sovs::Weights>(repack(*desc), desc->bias)};
+        *out = new sovs_weights{std::make_shared<sovs::Weights>(sovs::pack_sparse(*desc), desc->bias)};
     });
 }
 
@@ -150,14 +88,21 @@ sovs_status sovs_weights_create_dense(int64_t out_channels, int64_t in_channels,
                                       int64_t groups, const float* weight, const float* bias, sovs_weights** out) {
     return guarded([&] {
         require(weight != nullptr && out != nullptr, "expected weight and out, got NULL");
-        require(groups > 0, "expected groups of at least 1");
-        const bool fours = groups == 1 || (out_channels / groups) % 4 == 0;
-        sovs::Weights::Packed sizes{out_channels, in_channels, kernel_h, kernel_w, groups, fours ? 4 : 1, {}, {}, {}};
-        *out = new sovs_weights{std::make_shared<sovs::Weights>(pack_dense(std::move(sizes), weight), bias)};
+        sovs::Weights::Packed sizes{out_channels, in_channels, kernel_h, kernel_w, groups, 0, {}, {}, {}};
+        *out = new sovs_weights{std::make_shared<sovs::Weights>(sovs::pack_dense(std::move(sizes), weight), bias)};
     });
 }
 
 size_t sovs_weights_bytes(const sovs_weights* weights) { return weights == nullptr ? 0 : weights->shared->bytes(); }
+size_t sovs_weights_packed_bytes(const sovs_weights* weights) {
+    return weights == nullptr ? 0 : weights->shared->packed_bytes();
+}
+sovs_status sovs_weights_unpack(const sovs_weights* weights, float* dense) {
+    return guarded([&] {
+        require(weights != nullptr && dense != nullptr, "expected weights and dense, got NULL");
+        weights->shared->unpack(dense);
+    });
+}
 void sovs_weights_destroy(sovs_weights* weights) { delete weights; }
 
 sovs_status sovs_plan_create(sovs_plan** out) {
@@ -224,11 +169,69 @@ sovs_status sovs_plan_time(const sovs_plan* plan, const float* const* inputs, fl
 sovs_status sovs_plan_tuning(const sovs_plan* plan, int32_t step, sovs_tuning* out) {
     return guarded([&] {
         require(plan != nullptr && out != nullptr, "expected plan and out, got NULL");
-        const sovs::Tiling& t = plan->plan.tiling(step);
-        *out = {t.tile_rows, t.tile_cols, t.k_tile, t.row_parts, static_cast<int64_t>(t.panel) + 1};
+        *out = to_tuning(plan->plan.tiling(step));
     });
 }
 
+int32_t sovs_plan_step_count(const sovs_plan* plan) { return plan == nullptr ? 0 : plan->plan.run_steps(); }
+
+sovs_status sovs_plan_step_info(const sovs_plan* plan, int32_t i, sovs_step_info* out) {
+    return guarded([&] {
+        require(plan != nullptr && out != nullptr, "expected plan and out, got NULL");
+        const sovs::PlanStepInfo step = plan->plan.info(i);
+        const sovs::TensorDesc& map = step.output;
+        *out = {step.added, step.strip_group, step.backend, map.n, map.c, map.h, map.w, map.tile, step.density,
+                step.tiling == nullptr ? sovs_tuning{} : to_tuning(*step.tiling)};
+    });
+}
+
+size_t sovs_plan_arena_bytes(const sovs_plan* plan) { return plan == nullptr ? 0 : plan->plan.arena_bytes(); }
+
 void sovs_plan_destroy(sovs_plan* plan) { delete plan; }
+
+sovs_status sovs_encoder_load(const char* path, sovs_encoder** out) {
+    return guarded([&] {
+        require(path != nullptr && out != nullptr, "expected path and out, got NULL");
+        *out = new sovs_encoder{sovs::Encoder(path)};
+    });
+}
+
+int64_t sovs_encoder_input_channels(const sovs_encoder* encoder) {
+    return encoder == nullptr ? 0 : encoder->encoder.program().in_channels;
+}
+int32_t sovs_encoder_output_count(const sovs_encoder* encoder) {
+    return encoder == nullptr ? 0 : static_cast<int32_t>(encoder->encoder.program().outputs.size());
+}
+const char* sovs_encoder_header(const sovs_encoder* encoder) {
+    return encoder == nullptr ? "" : encoder->encoder.header().c_str();
+}
+
+sovs_status sovs_encoder_outputs(const sovs_encoder* encoder, int64_t n, int64_t h, int64_t w, sovs_shape* shapes) {
+    return guarded([&] {
+        require(encoder != nullptr && shapes != nullptr, "expected encoder and shapes, got NULL");
+        for (const sovs::TensorDesc& map : encoder->encoder.outputs(n, h, w)) *shapes++ = {map.n, map.c, map.h, map.w};
+    });
+}
+
+sovs_status sovs_encoder_run(const sovs_encoder* encoder, const float* input, int64_t n, int64_t h, int64_t w,
+                             float* const* outputs, int32_t threads) {
+    return guarded([&] {
+        require(encoder != nullptr && input != nullptr && outputs != nullptr,
+                "expected encoder, input and outputs, got NULL");
+        require(threads > 0, "expected at least 1 thread");
+        encoder->encoder.plan(n, h, w, threads)->run(&input, outputs, threads);
+    });
+}
+
+sovs_status sovs_encoder_plan(const sovs_encoder* encoder, int64_t n, int64_t h, int64_t w, int32_t threads,
+                              sovs_plan** out) {
+    return guarded([&] {
+        require(encoder != nullptr && out != nullptr, "expected encoder and out, got NULL");
+        require(threads > 0, "expected at least 1 thread");
+        *out = new sovs_plan{encoder->encoder.plan(n, h, w, threads)};
+    });
+}
+
+void sovs_encoder_destroy(sovs_encoder* encoder) { delete encoder; }
 
 }  // extern "C"

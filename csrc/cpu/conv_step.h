@@ -28,6 +28,7 @@ public:
     Range writes(long unit) const override;
     Range reads(long unit) const override;
     void run(long unit, int part, const StepMaps& maps) const override;
+    const char* backend() const override { return weights_->packed().block_rows == 4 ? "sparse rows4" : "sparse rows1"; }
 
     const Tiling& tiling() const { return tiling_; }
 

@@ -13,6 +13,7 @@ public:
     Range writes(long unit) const override;
     Range reads(long unit) const override { return writes(unit); }
     void run(long unit, int part, const StepMaps& maps) const override;
+    const char* backend() const override { return "copy"; }
 
 private:
     TensorDesc output_;

@@ -295,12 +295,19 @@ void Plan::place_maps() {
     for (const int id : order) places_[id] = lives[id].place;
 }
 
+// Of the stage that needs most, for all its bands.
+std::size_t Plan::band_floats() const {
+    std::size_t most = 0;
+    for (const Stage& stage : stages_) most = std::max(most, stage.band_floats * stage.strips.bands.size());
+    return most;
+}
+
+std::size_t Plan::arena_bytes() const { return (arena_floats_ + band_floats()) * sizeof(float); }
+
 void Plan::run(const float* const* inputs, float* const* outputs, int threads, double* seconds) const {
     require(final_, "expected a final plan");
-    std::size_t band_floats = 0;
-    for (const Stage& stage : stages_) band_floats = std::max(band_floats, stage.band_floats * stage.strips.bands.size());
     // Concurrent runs take memory each; the pool hands the memory of finished runs on.
-    const std::size_t floats = arena_floats_ + band_floats;
+    const std::size_t floats = arena_floats_ + band_floats();
     const Arena arena(floats == 0 ? nullptr : take_buffer(floats * sizeof(float)));
     float* memory = static_cast<float*>(arena.get());
 
@@ -350,6 +357,20 @@ void Plan::run_strips(const Stage& stage, const std::vector<Map>& maps, float* m
         const std::lock_guard<std::mutex> lock(adding);
         for (int i = 0; i < added_; ++i) seconds[i] += spent[i];
     });
+}
+
+PlanStepInfo Plan::info(int run_step) const {
+    require(final_ && run_step >= 0 && run_step < run_steps(), "expected a step of a final plan");
+    const PlanStep& s = steps_[run_step];
+    PlanStepInfo info{s.added, -1, s.step->backend(), tensors_[s.output], s.weights ? s.weights->density() : 1.0, nullptr};
+    int groups = 0;
+    for (const Stage& stage : stages_) {
+        if (stage.strips.bands.empty()) continue;
+        if (run_step >= stage.first && run_step < stage.last) info.strip_group = groups;
+        ++groups;
+    }
+    if (const auto* conv = dynamic_cast<const ConvStep*>(s.step.get())) info.tiling = &conv->tiling();
+    return info;
 }
 
 const Tiling& Plan::tiling(int step) const {

@@ -9,6 +9,16 @@
 
 namespace sovs {
 
+// What runs as one step of a final plan.
+struct PlanStepInfo {
+    int added;        // number of the step that the caller added; of a copy, of the step it serves
+    int strip_group;  // number of the group of steps that runs strip by strip; -1 for a step that runs alone
+    const char* backend;
+    TensorDesc output;
+    double density;        // of its weights; 1 for none
+    const Tiling* tiling;  // null where the step has none
+};
+
 class Plan {
 public:
     int add_tensor(const TensorDesc& desc);
@@ -21,6 +31,11 @@ public:
     // Of a convolution that runs in tiles, by the order in which steps were added.
     const Tiling& tiling(int step) const;
     int steps() const { return added_; }
+    // Steps in the order in which they run, copies at the plan's edge among them.
+    int run_steps() const { return static_cast<int>(steps_.size()); }
+    PlanStepInfo info(int run_step) const;
+    // Activations inside the plan during one run.
+    std::size_t arena_bytes() const;
 
 private:
     enum class Kind { conv, pool, copy };
@@ -57,6 +72,7 @@ private:
     void make_stages(int threads);
     std::vector<bool> maps_within(int first, int last) const;
     void place_maps();
+    std::size_t band_floats() const;
     void run_alone(const Stage& stage, const std::vector<Map>& maps, int threads, double* seconds) const;
     void run_strips(const Stage& stage, const std::vector<Map>& maps, float* memory, int threads, double* seconds) const;
 

@@ -25,6 +25,8 @@ public:
     // A unit falls into parts. Any thread may run any part of any unit.
     virtual int parts() const = 0;
     virtual void run(long unit, int part, const StepMaps& maps) const = 0;
+    // What computes it, in a word or two.
+    virtual const char* backend() const = 0;
 };
 
 // Rows [begin, end) of image `image` as pixels.

@@ -179,9 +179,22 @@ std::shared_ptr<const AlignedBuffer<float>> Weights::winograd(std::int64_t padde
     return made;
 }
 
+void Weights::unpack(float* dense) const {
+    const std::int64_t columns = packed_.in_channels * packed_.kernel_h * packed_.kernel_w, rows = packed_.block_rows;
+    std::fill_n(dense, packed_.out_channels * columns, 0.0f);
+    for (std::int64_t row = 0; row < block_row_count(); ++row)
+        for (std::int64_t block = packed_.row_ptr[row]; block < packed_.row_ptr[row + 1]; ++block)
+            for (std::int64_t r = 0; r < rows && row * rows + r < packed_.out_channels; ++r)
+                dense[(row * rows + r) * columns + packed_.keys[block]] = packed_.values[block * rows + r];
+}
+
+std::size_t Weights::packed_bytes() const {
+    return packed_.row_ptr.size() * sizeof(std::int64_t) + packed_.keys.size() * sizeof(std::uint32_t) +
+           packed_.values.size() * sizeof(float) + bias_.bytes();
+}
+
 std::size_t Weights::bytes() const {
-    std::size_t total = packed_.row_ptr.size() * sizeof(std::int64_t) + packed_.keys.size() * sizeof(std::uint32_t) +
-                        packed_.values.size() * sizeof(float) + bias_.bytes();
+    std::size_t total = packed_bytes();
     std::lock_guard<std::mutex> lock(mutex_);
     for (const auto& [key, weak] : streams_)
         if (const auto stream = weak.lock()) total += stream->bytes();

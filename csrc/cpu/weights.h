@@ -58,6 +58,10 @@ public:
     std::shared_ptr<const AlignedBuffer<float>> winograd(std::int64_t padded) const;
 
     std::size_t bytes() const;
+    // Of these, the compact copy that streams are expanded from.
+    std::size_t packed_bytes() const;
+    // Writes the dense weight (out_channels, in_channels, kernel_h, kernel_w).
+    void unpack(float* dense) const;
 
 private:
     using StreamKey = std::tuple<std::vector<std::ptrdiff_t>, std::ptrdiff_t, std::int64_t, int>;

@@ -19,6 +19,7 @@ public:
     Range writes(long unit) const override;
     Range reads(long unit) const override;
     void run(long unit, int part, const StepMaps& maps) const override;
+    const char* backend() const override { return "winograd"; }
 
 private:
     std::shared_ptr<const Weights> weights_;

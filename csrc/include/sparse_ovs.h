@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a signature or a struct below changes. */
-#define SOVS_ABI_VERSION 1
+#define SOVS_ABI_VERSION 2
 
 typedef enum {
     SOVS_OK = 0,
@@ -99,6 +99,10 @@ SOVS_API sovs_status sovs_weights_create_dense(int64_t out_channels, int64_t in_
                                                const float* bias, sovs_weights** out);
 /* Bytes held: the compact copy and every stream expanded from it so far. */
 SOVS_API size_t sovs_weights_bytes(const sovs_weights* weights);
+/* Of these, the compact copy. */
+SOVS_API size_t sovs_weights_packed_bytes(const sovs_weights* weights);
+/* Writes the dense weight, (out_channels, in_channels, kernel_h, kernel_w). */
+SOVS_API sovs_status sovs_weights_unpack(const sovs_weights* weights, float* dense);
 SOVS_API void sovs_weights_destroy(sovs_weights* weights); /* plans that use it keep it alive */
 
 /* ---- plans ------------------------------------------------------------------------------------------ */
@@ -146,7 +150,53 @@ SOVS_API sovs_status sovs_plan_time(const sovs_plan* plan, const float* const* i
                                     int32_t threads, double* seconds);
 /* The tuning that finalize chose for step `step`, a convolution. */
 SOVS_API sovs_status sovs_plan_tuning(const sovs_plan* plan, int32_t step, sovs_tuning* out);
+
+typedef struct {
+    int32_t step;        /* number of the step that was added; of a copy, of the step that it serves */
+    int32_t strip_group; /* steps with the same number run together, strip of rows by strip; -1: runs alone */
+    const char* backend; /* "sparse rows1", "dense", "winograd", "pool", "copy", ...: static */
+    int64_t n, c, h, w;  /* of the output */
+    int64_t tile;        /* pixels of a tile in which the output lies: h * w is NCHW, 1 is NHWC */
+    double density;      /* of the weights; 1 for a step without any */
+    sovs_tuning tuning;  /* zeros for a step that has none */
+} sovs_step_info;
+
+/* Steps that a final plan runs: those that were added, and copies of the caller's maps that the library put in. */
+SOVS_API int32_t sovs_plan_step_count(const sovs_plan* plan);
+/* The i-th of them, in the order in which they run. */
+SOVS_API sovs_status sovs_plan_step_info(const sovs_plan* plan, int32_t i, sovs_step_info* out);
+/* Bytes of activations that one run of a final plan holds inside. */
+SOVS_API size_t sovs_plan_arena_bytes(const sovs_plan* plan);
 SOVS_API void sovs_plan_destroy(sovs_plan* plan);
+
+/* ---- encoders --------------------------------------------------------------------------------------- */
+
+/* A whole encoder, read from a file that Python's CompiledEncoder.save wrote: runs inputs of any size, and keeps the
+ * plans of the sizes that it met last. */
+typedef struct sovs_encoder sovs_encoder;
+
+typedef struct {
+    int64_t n, c, h, w;
+} sovs_shape;
+
+/* SOVS_INVALID_ARGUMENT where the file is missing, damaged, foreign or newer than this library. */
+SOVS_API sovs_status sovs_encoder_load(const char* path, sovs_encoder** out);
+/* Channels of the input, and number of outputs. */
+SOVS_API int64_t sovs_encoder_input_channels(const sovs_encoder* encoder);
+SOVS_API int32_t sovs_encoder_output_count(const sovs_encoder* encoder);
+/* The JSON text in the file: its steps with their names, and how the outputs are nested. Lives as long as the encoder. */
+SOVS_API const char* sovs_encoder_header(const sovs_encoder* encoder);
+/* Shapes of the outputs for n images of h x w pixels; `shapes` has room for sovs_encoder_output_count of them. */
+SOVS_API sovs_status sovs_encoder_outputs(const sovs_encoder* encoder, int64_t n, int64_t h, int64_t w,
+                                          sovs_shape* shapes);
+/* input: (n, channels, h, w); outputs: of the shapes above. All of them NCHW. The first run of a size makes its plan,
+ * which takes milliseconds. Any number of threads may run one encoder at the same time. */
+SOVS_API sovs_status sovs_encoder_run(const sovs_encoder* encoder, const float* input, int64_t n, int64_t h, int64_t w,
+                                      float* const* outputs, int32_t threads);
+/* The plan that runs such an input, to be destroyed by the caller: one input, the encoder's outputs, and its steps. */
+SOVS_API sovs_status sovs_encoder_plan(const sovs_encoder* encoder, int64_t n, int64_t h, int64_t w, int32_t threads,
+                                       sovs_plan** out);
+SOVS_API void sovs_encoder_destroy(sovs_encoder* encoder); /* plans that were taken from it live on */
 
 #ifdef __cplusplus
 }

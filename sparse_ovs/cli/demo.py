@@ -14,9 +14,11 @@ from torch import Tensor
 
 from sparse_ovs.backbones import PretrainedUnavailable
 from sparse_ovs.cli.console import err, out, progress, wide
+from sparse_ovs.compilation import compile
 from sparse_ovs.profiling import make_pair, profile_pair, profile_tables, write_html
 from sparse_ovs.profiling.pair import EncoderPair
 from sparse_ovs.profiling.pictures import draw_features, draw_layer_times
+from sparse_ovs.profiling.tables import layer_times_line
 
 _MODEL = "RN50"
 _MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])  # OpenAI CLIP's preprocessing
@@ -46,7 +48,7 @@ def demo(
         profile = profile_pair(pair, x, threads, on_step=say)
         say("draw")
         with torch.no_grad():
-            dense, sparse = pair.dense(x), pair.sparse(x)
+            dense, sparse = pair.dense(x), compile(pair.sparse, x)(x)
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(photo).save(folder / "input.png")
         names = pair.sparse.feature_info.module_name()
@@ -54,7 +56,7 @@ def demo(
         draw_layer_times(profile, folder / "layers.png")
         pictures = [
             ("features.png", "feature maps as PCA colours: dense above, sparse below"),
-            ("layers.png", "milliseconds by layer, eager modules one by one"),
+            ("layers.png", f"milliseconds by layer; {layer_times_line(profile)}"),
         ]
         write_html(profile, folder / "report.html", [note], pictures)
     console = wide(out)

@@ -55,8 +55,11 @@ def profile(
         int | None, typer.Option(help="of torch and of ours; default: torch's own choice")
     ] = None,
     mode: Annotated[
-        str, typer.Option(help="modules: swapped modules with BatchNorm folded")
-    ] = "modules",
+        str,
+        typer.Option(
+            help="plan: the whole encoder compiled; modules: swapped modules with BatchNorm folded"
+        ),
+    ] = "plan",
     pretrained: Annotated[
         str | None, typer.Option(help="tag (openai) or path; default: random weights")
     ] = None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import OrderedDict
 from typing import Any
 
@@ -11,10 +13,13 @@ import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from sparse_ovs import _native
-from sparse_ovs.engine.graph import Graph
+from sparse_ovs.engine.contract import check_input, check_threads
+from sparse_ovs.engine.graph import Conv, Graph
 from sparse_ovs.engine.importer import import_program
+from sparse_ovs.engine.memory import EncoderMemory, bytes_of
 from sparse_ovs.engine.passes import optimise
 from sparse_ovs.engine.plan import Plan, is_native
+from sparse_ovs.engine.planfile import write_plan
 from sparse_ovs.engine.weights import NativeConvWeights
 from sparse_ovs.threads import get_num_threads
 
@@ -32,6 +37,8 @@ class CompiledEncoder(nn.Module):
         model: of plain torch modules, in eval mode; not changed, and kept to export other sizes.
         example_input: (N, C, H, W) float32 on the CPU.
         threads: to run on; None follows get_num_threads at each call.
+        release_dense: keep neither the model nor the dense weights of native steps. An encoder with
+            torch nodes then runs inputs of the example's shape alone.
 
     Raises:
         RuntimeError: the native library cannot be used here.
@@ -39,7 +46,13 @@ class CompiledEncoder(nn.Module):
         TypeError, ValueError: at the call, for other input.
     """
 
-    def __init__(self, model: nn.Module, example_input: Tensor, threads: int | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        example_input: Tensor,
+        threads: int | None,
+        release_dense: bool = False,
+    ) -> None:
         super().__init__()
         if reason := _native.unavailable_reason():
             raise RuntimeError(reason)
@@ -48,17 +61,22 @@ class CompiledEncoder(nn.Module):
                 f"expected a float32 example (N, C, H, W), got {example_input.dtype} "
                 f"{tuple(example_input.shape)}"
             )
-        if threads is not None and threads < 1:
-            raise ValueError(f"expected at least 1 thread, got {threads}")
+        check_threads(threads)
         # Outside _modules: the dense weights are only kept to export other sizes from.
-        self.__dict__["_model"] = model
+        self.__dict__["_model"] = None if release_dense else model
         self._threads = threads
         self._channels = example_input.shape[1]
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
-        self._lock = threading.Lock()
+        self._renew_lock()
         self._weights = NativeConvWeights()
         self._graph, self._out_spec = _export(model, example_input)
+        self._shape = tuple(example_input.shape)
         self.plan_for(example_input)
+        if release_dense:
+            for node in self._graph.nodes:
+                if isinstance(node, Conv):
+                    node.weight = node.weight.to("meta")  # its shape is all that plans need
+        _alive.add(self)
 
     def plan_for(self, x: Tensor) -> Plan:
         """The plan that runs an input of this shape; made at its first use."""
@@ -74,31 +92,72 @@ class CompiledEncoder(nn.Module):
             return plan
 
     def _make_plan(self, x: Tensor, threads: int) -> Plan:
-        graph = self._graph
+        graph, model = self._graph, self.__dict__["_model"]
         # Torch nodes hold sizes of the exported input; a fully native graph holds none.
-        if self._plans and not all(map(is_native, graph.nodes)):
-            graph, _ = _export(self.__dict__["_model"], torch.empty(x.shape))
+        if tuple(x.shape) != self._shape and not all(map(is_native, graph.nodes)):
+            if model is None:
+                raise ValueError(
+                    f"expected an input {self._shape} after release_dense, since parts of the "
+                    f"encoder run in torch, got {tuple(x.shape)}"
+                )
+            graph, _ = _export(model, torch.empty(x.shape))
         return Plan(graph, x.shape, self._weights, threads)
 
     def forward(self, x: Tensor) -> Any:
-        if x.dtype != torch.float32 or x.device.type != "cpu":
-            raise TypeError(f"expected a float32 input on the CPU, got {x.dtype} on {x.device}")
-        if x.dim() != 4 or x.shape[1] != self._channels:
-            raise ValueError(f"expected an input (N, {self._channels}, H, W), got {tuple(x.shape)}")
+        check_input(x, self._channels)
         with torch.no_grad():
             outputs = self.plan_for(x).run(x)
         return pytree.tree_unflatten(outputs, self._out_spec)
 
-    def native_bytes(self) -> int:
-        """Bytes of weights that the library holds: compact copies and streams of live plans."""
-        return self._weights.nbytes()
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes a file that load_plan and C programs (sparse_ovs.h) run; atomic.
+
+        Raises:
+            ValueError: parts of the encoder run in torch, or its outputs are nested in anything but
+                lists, tuples and dicts.
+        """
+        tree = pytree.tree_unflatten(self._graph.outputs, self._out_spec)
+        write_plan(path, self._graph, self._channels, tree, self._weights.dense)
+
+    def memory(self) -> EncoderMemory:
+        """Bytes held now."""
+        packed = self._weights.packed_nbytes()
+        return EncoderMemory(
+            packed_bytes=packed,
+            stream_bytes=self._weights.nbytes() - packed,
+            dense_bytes=bytes_of(self.__dict__["_model"], self._graph),
+            arena_bytes={shape: plan.arena_nbytes() for (shape, _), plan in self._live_plans()},
+        )
+
+    def _live_plans(self) -> list[tuple[tuple[Any, ...], Plan]]:
+        """((shape, threads), plan), the last used last."""
+        with self._lock:
+            return list(self._plans.items())
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledEncoder:
         # Nothing in here ever changes but the cache of plans, which may be shared.
         return self
 
     def __str__(self) -> str:
-        return "\n".join(f"{key[0]}: {plan}" for key, plan in self._plans.items())
+        return "\n\n".join(
+            f"input {'x'.join(map(str, shape))}, threads: {threads}\n{plan}"
+            for (shape, threads), plan in self._live_plans()
+        )
+
+
+# A child forked while another thread makes a plan would find the lock held for ever.
+_alive: weakref.WeakSet[CompiledEncoder] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    for encoder in list(_alive):
+        encoder._renew_lock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _export(model: nn.Module, example: Tensor) -> tuple[Graph, Any]:

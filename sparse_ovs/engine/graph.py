@@ -12,9 +12,14 @@ from torch import Tensor
 
 @dataclass
 class Node:
-    """One operation; `name` is also the name of the value that it makes."""
+    """One operation; `name` is also the name of the value that it makes.
+
+    Attributes:
+        layer: qualified name of the module that it comes from; "" for the encoder itself.
+    """
 
     name: str
+    layer: str = field(default="", kw_only=True)
 
     def sources(self) -> list[str]:
         """Names of the values that it reads."""

@@ -40,6 +40,7 @@ def import_program(program: ExportedProgram) -> Graph:
                 known[node] = arguments[0]
                 continue
             graph.nodes.append(_node(node, arguments, keywords))
+            graph.nodes[-1].layer = _layer(node)
             known[node] = Ref(node.name)
             if _writes_in_place(node.target):
                 # From here on the argument is the result.
@@ -78,6 +79,12 @@ def _node(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Node:
     if target is aten.avg_pool2d.default and _pools(args[1:], 2):
         return Pool(node.name, args[0].name)
     return TorchNode(node.name, target, args, kwargs, tuple(_shape(node) or ()))
+
+
+def _layer(node: fx.Node) -> str:
+    """The qualified name of the innermost module that the operation was traced in."""
+    modules = list(node.meta.get("nn_module_stack", {}).values())
+    return str(modules[-1][0]) if modules else ""
 
 
 def _conv(

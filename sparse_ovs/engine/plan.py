@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import median
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparse_ovs import _native
+from sparse_ovs.engine.describe import StepRow, as_table, native_rows
 from sparse_ovs.engine.graph import (
     Add,
     BatchNorm,
@@ -22,6 +25,7 @@ from sparse_ovs.engine.graph import (
     TorchNode,
     substitute,
 )
+from sparse_ovs.engine.planfile import step_labels, step_record
 from sparse_ovs.engine.weights import NativeConvWeights
 from sparse_ovs.ops.layout import empty_output
 
@@ -36,17 +40,25 @@ class Segment:
     shapes: list[tuple[int, ...]] = field(default_factory=list)  # of the outputs
     plan: _native.Plan | None = None
 
-    def run(self, values: dict[str, Any], threads: int) -> None:
-        """Takes its inputs from `values` and puts its outputs there."""
+    def run(
+        self, values: dict[str, Any], threads: int, seconds: dict[str, float] | None = None
+    ) -> None:
+        """Takes its inputs from `values` and puts its outputs there; if wanted, the seconds spent
+        in each step."""
         given = [values[name].contiguous() for name in self.inputs]
         made = [empty_output(shape, torch.contiguous_format) for shape in self.shapes]
         assert self.plan is not None
-        self.plan.run_many([t.data_ptr() for t in given], [t.data_ptr() for t in made], threads)
+        maps = [t.data_ptr() for t in given], [t.data_ptr() for t in made]
+        if seconds is None:
+            self.plan.run_many(*maps, threads)
+        else:
+            spent = self.plan.time(*maps, threads)
+            seconds.update(zip((step.name for step in self.steps), spent, strict=True))
         values.update(zip(self.outputs, made, strict=True))
 
 
 class Plan:
-    """What runs for one input shape, step by step; `str` shows it.
+    """What runs for one input shape, step by step; `str` shows it, with times once measured.
 
     Args:
         graph: after its passes.
@@ -66,6 +78,7 @@ class Plan:
         self._threads = threads
         self._shapes: dict[str, tuple[int, ...]] = {graph.input: tuple(shape)}
         self._parts: list[Segment | Node] = []
+        self._seconds: dict[str, float] = {}  # by node, once measured
         for node in graph.nodes:
             last = self._parts[-1] if self._parts else None
             if not is_native(node):
@@ -78,15 +91,61 @@ class Plan:
             if isinstance(part, Segment):
                 self._lower(part, weights)
 
-    def run(self, x: Tensor) -> list[Tensor]:
-        """The graph's outputs for an input of the plan's shape."""
+    def run(self, x: Tensor, seconds: dict[str, float] | None = None) -> list[Tensor]:
+        """The graph's outputs for an input of the plan's shape; if wanted, the seconds spent in
+        each node."""
         values: dict[str, Any] = {self._graph.input: x}
         for part in self._parts:
             if isinstance(part, Segment):
-                part.run(values, self._threads)
+                part.run(values, self._threads, seconds)
             else:
+                start = perf_counter()
                 values[part.name] = run_in_torch(part, values)
+                if seconds is not None:
+                    seconds[part.name] = perf_counter() - start
         return [values[name] for name in self._graph.outputs]
+
+    def measure(self, rounds: int = 5) -> Plan:
+        """Times every step on random input, and keeps the medians for `rows` and `str`.
+
+        Args:
+            rounds: runs to take the median of, after one that is not counted.
+
+        Raises:
+            ValueError: rounds below 1.
+        """
+        if rounds < 1:
+            raise ValueError(f"expected at least 1 round, got {rounds}")
+        x = torch.randn(self._shapes[self._graph.input])
+        samples: list[dict[str, float]] = []
+        with torch.no_grad():
+            for _ in range(rounds + 1):
+                samples.append({})
+                self.run(x, samples[-1])
+        self._seconds = {name: median(one[name] for one in samples[1:]) for name in samples[0]}
+        return self
+
+    def rows(self) -> list[StepRow]:
+        """What runs, in order."""
+        labels, rows, groups = step_labels(self._graph), [], 0
+        for part in self._parts:
+            if isinstance(part, Segment):
+                assert part.plan is not None
+                records = [step_record(step, labels) for step in part.steps]
+                seconds = [self._seconds.get(step.name) for step in part.steps]
+                rows += native_rows(part.plan.step_infos(), records, seconds, self._threads, groups)
+                groups = max([groups, *(row.group + 1 for row in rows if row.group is not None)])
+            else:
+                shape = part.shape if isinstance(part, TorchNode) else self._shape(part.name)
+                op = str(part.target) if isinstance(part, TorchNode) else type(part).__name__
+                spent = self._seconds.get(part.name)
+                rows.append(StepRow(labels[part.name], op, shape, "torch", spent))
+        return rows
+
+    def arena_nbytes(self) -> int:
+        """Bytes of activations that the native segments hold inside during a run."""
+        plans = [part.plan for part in self._parts if isinstance(part, Segment)]
+        return sum(plan.arena_nbytes() for plan in plans if plan is not None)
 
     def _lower(self, segment: Segment, weights: NativeConvWeights) -> None:
         inside = {step.name for step in segment.steps}
@@ -138,28 +197,7 @@ class Plan:
         return self._shapes[name]
 
     def __str__(self) -> str:
-        lines = []
-        for part in self._parts:
-            if isinstance(part, Segment):
-                lines.append(f"native segment of {len(part.steps)} steps")
-                lines += [f"  {self._describe(step)}" for step in part.steps]
-            else:
-                lines.append(f"torch {part.name}")
-        return "\n".join(lines)
-
-    def _describe(self, step: Node) -> str:
-        shape = "x".join(map(str, self._shapes[step.name]))
-        if not isinstance(step, Conv):
-            return f"{step.name}: mean of 2x2 pixels -> {shape}"
-        kernel = "x".join(map(str, step.weight.shape[2:]))
-        density = float((step.weight != 0).float().mean())
-        extras = [
-            word
-            for word, there in (("residual", step.residual is not None), ("relu", step.relu))
-            if there
-        ]
-        fused = f" + {' + '.join(extras)}" if extras else ""
-        return f"{step.name}: conv {kernel}{fused}, density {density:.3f} -> {shape}"
+        return as_table(self.rows())
 
 
 def is_native(node: Node) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from sparse_ovs import _native
 from sparse_ovs.engine.graph import Conv
-from sparse_ovs.formats import pack
+from sparse_ovs.formats import PackedWeight, pack
 
 
 class NativeConvWeights:
@@ -20,22 +21,40 @@ class NativeConvWeights:
             self._made[conv.name] = _pack(conv)
         return self._made[conv.name]
 
+    def dense(self, conv: Conv) -> Tensor:
+        """The dense weight, unpacked where the graph has released it."""
+        if not conv.weight.is_meta:
+            return conv.weight
+        weight = torch.empty(conv.weight.shape)
+        self[conv].unpack(weight.data_ptr())
+        return weight
+
+    def packed_nbytes(self) -> int:
+        """Bytes of the compact copies alone."""
+        return sum(weights.packed_nbytes() for weights in self._made.values())
+
     def nbytes(self) -> int:
         """Bytes that the library holds: compact copies, and the streams of all live plans."""
         return sum(weights.nbytes() for weights in self._made.values())
+
+
+def pack_weight(weight: Tensor, groups: int) -> PackedWeight | None:
+    """The non-zero weights (O, I / groups, kh, kw) of a convolution; None where all of them are."""
+    if bool((weight != 0).all()):
+        return None
+    # Rows of a block must not straddle two groups.
+    single = groups > 1 and weight.shape[0] // groups % 4 != 0
+    return pack(weight, None, 1 if single else None)
 
 
 def _pack(conv: Conv) -> _native.NativeWeights:
     weight = conv.weight.contiguous()
     bias = None if conv.bias is None else conv.bias.contiguous()
     bias_at = None if bias is None else bias.data_ptr()
-    rows_of_a_group = weight.shape[0] // conv.groups
-    if bool((weight != 0).all()):
+    packed = pack_weight(weight, conv.groups)
+    if packed is None:
         shape = (weight.shape[0], weight.shape[1], weight.shape[2], weight.shape[3])
         return _native.NativeWeights.dense(shape, conv.groups, weight.data_ptr(), bias_at)
-    # Rows of a block must not straddle two groups.
-    single = conv.groups > 1 and rows_of_a_group % 4 != 0
-    packed = pack(weight, None, 1 if single else None)
     indices = packed.indices
     if indices.dtype == torch.uint16:
         indices = indices.view(torch.int16)

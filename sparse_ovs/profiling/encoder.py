@@ -10,17 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from sparse_ovs import _native
-from sparse_ovs.nn import LayerReport, SparsifyReport, sparsify
+from sparse_ovs.nn import LayerReport, SparsifyReport
 from sparse_ovs.profiling.baselines import BASELINES, build_baselines
+from sparse_ovs.profiling.contestants import LAYER_ROUNDS, swapped_modules, whole_plan
 from sparse_ovs.profiling.layer_times import stage_of, time_layers
 from sparse_ovs.profiling.macs import LayerMacs, count_macs, layer_density, weighted_layers
 from sparse_ovs.profiling.pair import EncoderPair, make_pair
 from sparse_ovs.profiling.record import Extras, LayerRow, Profile, StageTimes
 from sparse_ovs.profiling.timing import time_interleaved
 
-MODES = ("modules",)
-# Passes under hooks behind each layer's time.
-_LAYER_ROUNDS = 3
+MODES = ("plan", "modules")
 
 
 def profile_encoder(
@@ -30,7 +29,7 @@ def profile_encoder(
     size: tuple[int, int] = (224, 224),
     batch: int = 1,
     threads: int | None = None,
-    mode: str = "modules",
+    mode: str = "plan",
     pretrained: str | os.PathLike[str] | None = None,
     profile: str | os.PathLike[str] = "uniform",
     baselines: Sequence[str] = BASELINES,
@@ -64,19 +63,19 @@ def profile_pair(
     pair: EncoderPair,
     x: Tensor,
     threads: int | None = None,
-    mode: str = "modules",
+    mode: str = "plan",
     baselines: Sequence[str] = BASELINES,
     rounds: int = 7,
     on_step: Callable[[str], None] = lambda text: None,
 ) -> Profile:
-    """Times a sparse encoder and its dense twin in alternation; layers that are faster dense become
-    so, and BatchNorms are folded.
+    """Times a sparse encoder and its dense twin in alternation.
 
     Args:
         pair: see make_pair.
         x: (N, 3, H, W), the input.
         threads: of torch and of ours; None takes torch's setting.
-        mode: "modules", the swapped modules with BatchNorm folded.
+        mode: "plan", the compiled encoder; or "modules", the swapped modules with BatchNorm folded,
+            those that are faster dense made dense: that changes pair.sparse.
         baselines: dense contestants, some of BASELINES.
         rounds: samples of each contestant.
         on_step: called with a line of text when a step begins.
@@ -87,40 +86,36 @@ def profile_pair(
     """
     _check(threads, mode, rounds)
     isa = _native.isa()
-    sparse, dense = pair.sparse, pair.dense
+    dense = pair.dense
     with _threads(threads):
-        on_step("time layers to choose their backends")
-        report = sparsify(sparse, pair.pattern, None, fold_bn="eval", example_input=x)
+        on_step("compile" if mode == "plan" else "time layers to choose their backends")
+        ours = whole_plan(pair, x) if mode == "plan" else swapped_modules(pair, x)
         built = build_baselines(dense, x, baselines, lambda name: on_step(f"build dense {name}"))
         if not built.runs:
             name, reason = next(iter(built.failures.items()))
             raise RuntimeError(f"no dense baseline could be built: {name}: {reason}")
 
-        def run_sparse() -> list[Tensor]:
-            with torch.no_grad():
-                return sparse(x)
-
         with torch.no_grad():
-            error = max_relative_error(sparse(x), dense(x))
+            error = max_relative_error(ours.run(), dense(x))
         timings = time_interleaved(
-            {**built.runs, "sparse": run_sparse},
+            {**built.runs, "sparse": ours.run},
             rounds,
             lambda done: on_step(f"time {rounds} rounds: {done} done"),
         )
         on_step("time layers")
-        dense_layers = time_layers(dense, x, _LAYER_ROUNDS)
-        sparse_layers = time_layers(sparse, x, _LAYER_ROUNDS)
+        dense_layers = time_layers(dense, x, LAYER_ROUNDS)
+        sparse_layers = ours.time_layers()
         used_threads = torch.get_num_threads()
-    layers = _layer_rows(dense, x, report, dense_layers[0], sparse_layers[0])
+    layers = _layer_rows(dense, x, ours.report, dense_layers[0], sparse_layers[0])
     best = timings.fastest(list(built.runs))
     ratio = timings.ratio(best, "sparse")
     stages, between = _stage_times(dense_layers, sparse_layers)
     params = sum(p.numel() for p in dense.parameters())
-    zeros = sum(p.numel() - int(torch.count_nonzero(p)) for p in _pruned(dense, report))
+    zeros = sum(p.numel() - int(torch.count_nonzero(p)) for p in _pruned(dense, ours.report))
     bytes_dense = sum(t.numel() * t.element_size() for t in dense.state_dict().values())
     saved = sum(row.bytes_dense - row.bytes_sparse for row in layers)
     return Profile(
-        model=sparse.clip.name,
+        model=pair.sparse.clip.name,
         pattern=pair.pattern,
         density=pair.density,
         profile=pair.profile,

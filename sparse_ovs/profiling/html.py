@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from sparse_ovs.profiling.record import Profile, stage_rows
-from sparse_ovs.profiling.tables import headline, machine_line
+from sparse_ovs.profiling.tables import headline, layer_times_line, machine_line
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -101,7 +101,8 @@ def _stages(profile: Profile) -> str:
     blank = [""] * 5
     rows.append(_row([rest.stage, *blank, f"{rest.ms_dense:.2f}", f"{rest.ms_sparse:.2f}"], ""))
     names = ("stage", "density", "GMAC dense", "sparse", "MB dense", "sparse", "ms dense", "sparse")
-    return "<h2>By stage, eager modules one by one</h2>" + _table((*names, ""), rows)
+    how = escape(layer_times_line(profile))
+    return f"<h2>By stage ({how})</h2>" + _table((*names, ""), rows)
 
 
 def _layers(profile: Profile) -> str:

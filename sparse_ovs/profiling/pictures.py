@@ -80,7 +80,7 @@ def draw_layer_times(profile: Profile, path: str | os.PathLike[str]) -> None:
     dense = [row.ms_dense for row in rows]
     sparse = [row.ms_sparse for row in rows]
     axis.barh(place - 0.2, dense, 0.4, label="dense torch, eager", color=_DENSE_COLOUR)
-    axis.barh(place + 0.2, sparse, 0.4, label="sparse_ovs modules", color=_SPARSE_COLOUR)
+    axis.barh(place + 0.2, sparse, 0.4, label=f"sparse_ovs, {profile.mode}", color=_SPARSE_COLOUR)
     axis.set_yticks(place, [row.name for row in rows], fontsize=7)
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.set_xlabel("milliseconds")

@@ -13,9 +13,9 @@ class LayerRow:
     """One conv, linear or attention. MACs over the whole batch; bytes of its weights and bias;
     times in ms.
 
-    `ms_dense` and `ms_sparse` are of eager modules under hooks: they show where time goes and are
-    not part of the speedup. `bytes_sparse` is the packed size where the layer runs sparse. `reason`
-    says why it runs dense.
+    `ms_dense` is of eager modules under hooks; `ms_sparse` too, or of the plan's steps: they show
+    where time goes and are not part of the speedup. `bytes_sparse` is the packed size where
+    the layer runs sparse. `reason` says why it runs dense.
     """
 
     name: str
@@ -36,7 +36,7 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Eager milliseconds of every leaf module of one stage, norms and activations included."""
+    """Milliseconds of everything in one stage, norms and activations included; as in LayerRow."""
 
     stage: str
     ms_dense: float

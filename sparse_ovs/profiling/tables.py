@@ -35,6 +35,13 @@ def machine_line(profile: Profile) -> str:
     )
 
 
+def layer_times_line(profile: Profile) -> str:
+    """In words, how times by layer were taken."""
+    if profile.mode == "plan":
+        return "dense: eager modules one by one; sparse: steps of the plan"
+    return "eager modules one by one"
+
+
 def profile_tables(profile: Profile, layers: bool = True) -> list[Table]:
     """Tables to print: contestants, stages, and with `layers` every layer."""
     tables = [_contestants(profile), _stages(profile)]
@@ -66,7 +73,7 @@ def _contestants(profile: Profile) -> Table:
 
 def _stages(profile: Profile) -> Table:
     table = Table(
-        title="By stage (eager modules one by one; GMAC over the batch)", title_justify="left"
+        title=f"By stage ({layer_times_line(profile)}; GMAC over the batch)", title_justify="left"
     )
     table.add_column("stage")
     for name in ("layers", "density", "GMAC dense", "sparse", "MB dense", "sparse", "ms dense"):

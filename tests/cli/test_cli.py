@@ -94,7 +94,7 @@ def test_help_teaches_each_command_with_an_example() -> None:
         (["RN50", "--density", "1.5"], "expected a density with 0 < density <= 1, got 1.5"),
         (["RN50", "--pattern", "dense"], "expected pattern 'unstructured'"),
         (["RN50", "--size", "big"], "expected a size such as 640 or 800x1216"),
-        (["RN50", "--mode", "plan"], "expected mode 'modules', got 'plan'"),
+        (["RN50", "--mode", "fast"], "expected mode 'plan' or 'modules', got 'fast'"),
         (["RN50", "--threads", "0"], "expected at least 1 thread, got 0"),
         (["RN50", "--batch", "0"], "expected a batch of at least 1, got 0"),
         (["RN50", "--rounds", "0"], "expected at least 1 round, got 0"),

@@ -55,6 +55,29 @@ TEST(damaged_weights_are_refused_with_a_reason) {
     CHECK(refused(v.desc(), "never to fall"));
 }
 
+TEST(weights_give_back_what_was_packed) {
+    for (const std::int64_t block_rows : {1, 4}) {
+        Problem p;
+        p.kernel_h = 3;
+        p.kernel_w = 2;
+        p.out_channels = 10;  // the last block is cut
+        p.block_rows = block_rows;
+        const Data data(p);
+        sovs_weights* weights = data.weights(p);
+        CHECK(sovs_weights_packed_bytes(weights) > 0 && sovs_weights_packed_bytes(weights) == sovs_weights_bytes(weights));
+        std::vector<float> dense(data.dense.size());
+        CHECK(sovs_weights_unpack(weights, dense.data()) == SOVS_OK);
+        const std::int64_t taps = p.kernel_h * p.kernel_w;
+        bool same = true;
+        for (std::int64_t o = 0; o < p.out_channels; ++o)
+            for (std::int64_t k = 0; k < p.columns(); ++k)  // tap-major in the problem
+                same = same && dense[o * p.columns() + k % p.in_channels * taps + k / p.in_channels] == data.dense[o * p.columns() + k];
+        CHECK(same);
+        CHECK(sovs_weights_unpack(weights, nullptr) == SOVS_INVALID_ARGUMENT);
+        sovs_weights_destroy(weights);
+    }
+}
+
 TEST(plans_refuse_shapes_that_do_not_fit) {
     const Valid v;
     const auto desc = v.desc();

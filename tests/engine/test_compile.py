@@ -11,35 +11,15 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_encoders import Host, Small
 from torch import Tensor, nn
 
 import sparse_ovs
 from forks import in_child
 from models import maps_of, masked_dense
-from oracles import assert_as_exact_as_torch, random_sparse_weight
+from oracles import assert_as_exact_as_torch
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.engine.graph import Conv
-
-
-class Small(nn.Module):
-    """A bottleneck encoder in miniature: stem, pooling, downsampled residual, two maps out."""
-
-    def __init__(self, density: float = 0.3, pattern: str = "unstructured", width: int = 8) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(width)
-        self.conv1 = nn.Conv2d(width, width // 2, 1)
-        self.conv2 = nn.Conv2d(width // 2, width // 2, 3, padding=1)
-        self.conv3 = nn.Conv2d(width // 2, 2 * width, 1)
-        self.down = nn.Conv2d(width, 2 * width, 1)
-        for seed, conv in enumerate((self.conv1, self.conv2, self.conv3, self.down)):
-            conv.weight.data = random_sparse_weight(conv.weight.shape, density, pattern, seed)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        x = F.relu(self.norm(self.stem(x)))
-        y = F.relu(self.conv2(F.relu(self.conv1(x))))
-        y = self.conv3(F.avg_pool2d(y, 2))
-        return [x, F.relu(y + self.down(F.avg_pool2d(x, 2)))]
 
 
 def assert_right(compiled: nn.Module, model: nn.Module, x: Tensor) -> list[Tensor]:
@@ -118,19 +98,6 @@ def test_channels_last_and_strided_inputs() -> None:
         assert all(torch.equal(a, b) for a, b in zip(compiled(same), expected, strict=True))
 
 
-class Host(nn.Module):
-    """A convolution among operations that the engine has no step for."""
-
-    def __init__(self, forward: Callable[[nn.Conv2d, Tensor], object]) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 3, 3, padding=1)
-        self.conv.weight.data = random_sparse_weight((3, 3, 3, 3), 0.5)
-        self._forward = forward
-
-    def forward(self, x: Tensor) -> object:
-        return self._forward(self.conv, x)
-
-
 @pytest.mark.parametrize(
     "forward",
     [
@@ -205,7 +172,7 @@ def test_many_sizes_do_not_grow_the_library_s_memory() -> None:
     held = []
     for size in range(60):
         compiled(torch.randn(1, 3, 16 + size % 40, 16 + size // 2))
-        held.append(compiled.native_bytes())
+        held.append(compiled.memory().packed_bytes + compiled.memory().stream_bytes)
     assert max(held[30:]) <= 2 * max(held[:10])
 
 

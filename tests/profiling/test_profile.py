@@ -23,11 +23,20 @@ from sparse_ovs.profiling import (
 from sparse_ovs.profiling.pictures import draw_features, draw_layer_times, pca_colours
 
 
+def small_profile(mode: str) -> Profile:
+    return profile_encoder(
+        "RN50", 0.1, "block4x1", (64, 96), 1, threads=1, mode=mode, baselines=["eager"], rounds=2
+    )
+
+
 @pytest.fixture(scope="module")
 def profile() -> Profile:
-    return profile_encoder(
-        "RN50", 0.1, "block4x1", (64, 96), threads=1, baselines=["eager"], rounds=2
-    )
+    return small_profile("plan")
+
+
+@pytest.fixture(scope="module")
+def profile_of_modules() -> Profile:
+    return small_profile("modules")
 
 
 def test_the_record_is_plain_json_with_what_was_measured(profile: Profile) -> None:
@@ -61,9 +70,30 @@ def test_parameters_and_bytes_add_up(profile: Profile) -> None:
     assert profile.bytes_dense - profile.bytes_sparse == saved
 
 
-def test_every_dense_layer_has_a_reason(profile: Profile) -> None:
+def test_every_dense_layer_has_a_reason(profile: Profile, profile_of_modules: Profile) -> None:
     for row in profile.layers:
+        assert row.backend.startswith("sparse") == (not row.reason)
+    for row in profile_of_modules.layers:
         assert (row.backend == "dense") == bool(row.reason)
+
+
+def test_the_plan_s_steps_are_the_layers_times_and_backends(profile: Profile) -> None:
+    assert profile.mode == "plan"
+    rows = {row.name: row for row in profile.layers}
+    assert rows["layer1.0.conv2"].backend == "sparse rows4"
+    assert all(row.ms_sparse > 0 for row in profile.layers)
+    stages = sum(stage.ms_sparse for stage in profile.extras.stages)
+    assert stages > sum(row.ms_sparse for row in profile.layers)  # pooling too
+    assert profile.extras.between.ms_sparse == pytest.approx(0, abs=1e-6)
+
+
+def test_the_modules_of_both_modes_have_the_same_work(
+    profile: Profile, profile_of_modules: Profile
+) -> None:
+    assert profile.macs_sparse == profile_of_modules.macs_sparse
+    assert profile.params_kept == profile_of_modules.params_kept
+    for a, b in zip(profile.layers, profile_of_modules.layers, strict=True):
+        assert (a.name, a.kind, a.shape, a.density) == (b.name, b.kind, b.shape, b.density)
 
 
 def test_stages_sum_their_layers_in_order(profile: Profile) -> None:
@@ -80,8 +110,9 @@ def test_tables_show_contestants_stages_and_layers(profile: Profile) -> None:
     for table in profile_tables(profile):
         console.print(table)
     text = console.export_text()
-    for word in ("torch eager", "sparse_ovs, modules", "layer3.5.conv2", "between modules"):
+    for word in ("torch eager", "sparse_ovs, plan", "layer3.5.conv2", "between modules"):
         assert word in text
+    assert "sparse: steps of the plan" in text
     assert "random weights" in text
     assert "1 thread," in text
 

@@ -1,0 +1,256 @@
+"""Plan files: what was compiled runs again from a file, to the bit, in Python and from C."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, safe_open, save_file
+from small_encoders import Host, Small
+from torch import Tensor, nn
+
+import sparse_ovs
+from forks import in_child
+from oracles import random_sparse_weight
+from sparse_ovs import _native
+from sparse_ovs.backbones import Backbone
+from sparse_ovs.formats import FileFormatError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
+    """A small compiled encoder, and its file."""
+    torch.manual_seed(0)
+    compiled = sparse_ovs.compile(Small().eval(), torch.randn(1, 3, 20, 24))
+    path = tmp_path_factory.mktemp("plan") / "small.plan"
+    compiled.save(path)
+    return compiled, path
+
+
+def assert_equal(a: list[Tensor], b: list[Tensor]) -> None:
+    assert len(a) == len(b)
+    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_a_loaded_rn50_gives_the_compiled_one_s_bits(
+    sparse_rn50: Backbone, photo: Tensor, tmp_path: Path
+) -> None:
+    compiled = sparse_ovs.compile(sparse_rn50, photo)
+    compiled.save(tmp_path / "rn50")
+    loaded = sparse_ovs.load_plan(tmp_path / "rn50")
+    for x in (photo, torch.randn(2, 3, 65, 47)):
+        assert_equal(loaded(x), compiled(x))
+    assert (tmp_path / "rn50").stat().st_size < 0.17 * 4 * 23_527_264
+
+
+@pytest.mark.parametrize("size", [(20, 24), (9, 40), (4, 4)])
+def test_a_loaded_encoder_takes_any_size(
+    saved: tuple[nn.Module, Path], size: tuple[int, int]
+) -> None:
+    compiled, path = saved
+    x = torch.randn(2, 3, *size)
+    assert_equal(sparse_ovs.load_plan(path)(x), compiled(x))
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "block4x1"])
+@pytest.mark.parametrize("density", [0.0, 1.0])
+def test_empty_full_and_block_weights_are_saved(
+    pattern: str, density: float, tmp_path: Path
+) -> None:
+    x = torch.randn(1, 3, 12, 14)
+    compiled = sparse_ovs.compile(Small(density, pattern).eval(), x)
+    compiled.save(tmp_path / "plan")
+    assert_equal(sparse_ovs.load_plan(tmp_path / "plan", threads=1)(x), compiled(x))
+
+
+def test_groups_strides_and_dilations_are_saved(tmp_path: Path) -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Conv2d(4, 12, (3, 1), (2, 1), (2, 0), groups=2)
+            self.b = nn.Conv2d(12, 6, 3, padding=2, dilation=2, groups=3, bias=False)
+            for conv in (self.a, self.b):
+                conv.weight.data = random_sparse_weight(conv.weight.shape, 0.4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(self.a(x))
+
+    x = torch.randn(1, 4, 17, 11)
+    compiled = sparse_ovs.compile(Odd().eval(), x)
+    compiled.save(tmp_path / "plan")
+    assert torch.equal(sparse_ovs.load_plan(tmp_path / "plan")(x), compiled(x))
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda conv, x: conv(x),
+        lambda conv, x: (conv(x), x),
+        lambda conv, x: {"a": [conv(x), conv(conv(x))], "b": (F.avg_pool2d(conv(x), 2),)},
+        lambda conv, x: [(conv(conv(x)) + x).relu()],
+    ],
+)
+def test_the_nesting_of_the_outputs_is_kept(forward: Callable[..., object], tmp_path: Path) -> None:
+    x = torch.randn(1, 3, 8, 8)
+    compiled = sparse_ovs.compile(Host(forward).eval(), x)
+    compiled.save(tmp_path / "plan")
+    torch.testing.assert_close(
+        sparse_ovs.load_plan(tmp_path / "plan")(x), compiled(x), rtol=0, atol=0
+    )
+
+
+def test_a_plan_with_torch_nodes_is_not_saved_and_says_which(tmp_path: Path) -> None:
+    model = Host(lambda conv, x: torch.sigmoid(conv(F.max_pool2d(x, 2)))).eval()
+    compiled = sparse_ovs.compile(model, torch.randn(1, 3, 8, 8))
+    with pytest.raises(ValueError, match=r"got torch nodes: aten\.max_pool2d.*aten\.sigmoid"):
+        compiled.save(tmp_path / "plan")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_file_names_its_layers(saved: tuple[nn.Module, Path]) -> None:
+    with safe_open(saved[1], "pt") as file:
+        header = json.loads(file.metadata()["sparse_ovs"])
+        names = set(file.keys())
+    assert header["kind"] == "plan"
+    steps = {step["name"]: step for step in header["steps"]}
+    assert list(steps)[:3] == ["stem", "conv1", "conv2"]
+    assert steps["conv1"]["input"] == "stem"
+    assert {"stem.weight", "conv2.values", "conv2.indices", "conv2.row_ptr"} <= names
+
+
+def test_a_loaded_encoder_follows_the_forward_contract(saved: tuple[nn.Module, Path]) -> None:
+    loaded = sparse_ovs.load_plan(saved[1])
+    x = torch.randn(1, 3, 16, 16)
+    with pytest.raises(TypeError, match=r"expected a float32 input on the CPU, got torch\.float64"):
+        loaded(x.double())
+    with pytest.raises(ValueError, match=r"expected an input \(N, 3, H, W\), got \(1, 4, 16, 16\)"):
+        loaded(torch.randn(1, 4, 16, 16))
+    with pytest.raises(ValueError, match="expected a larger input than 2x2"):
+        loaded(torch.randn(1, 3, 2, 2))
+    with pytest.raises(ValueError, match="expected at least 1 thread, got 0"):
+        sparse_ovs.load_plan(saved[1], threads=0)
+    last = x.contiguous(memory_format=torch.channels_last)
+    assert_equal(loaded(last), loaded(x))
+    assert_equal(copy.deepcopy(loaded)(x), loaded(x))
+
+
+def test_sixteen_callers_of_a_loaded_encoder_get_their_own_results(
+    saved: tuple[nn.Module, Path],
+) -> None:
+    inputs = [torch.randn(1, 3, 16 + i % 10, 24) for i in range(16)]
+    expected = [saved[0](x) for x in inputs]
+    loaded = sparse_ovs.load_plan(saved[1], threads=2)
+    with ThreadPoolExecutor(16) as pool:
+        for _ in range(5):
+            for ours, theirs in zip(pool.map(loaded, inputs), expected, strict=True):
+                assert_equal(ours, theirs)
+
+
+def test_a_loaded_encoder_runs_in_a_forked_child(saved: tuple[nn.Module, Path]) -> None:
+    loaded = sparse_ovs.load_plan(saved[1], threads=2)
+    x = torch.randn(1, 3, 40, 40)
+    expected = loaded(x)
+
+    def same_and_new_size() -> bool:
+        again = all(torch.equal(a, b) for a, b in zip(loaded(x), expected, strict=True))
+        return again and len(loaded(torch.randn(1, 3, 24, 56))) == 2
+
+    assert in_child(same_and_new_size)
+
+
+def test_damaged_foreign_and_newer_files_are_refused(
+    saved: tuple[nn.Module, Path], tmp_path: Path
+) -> None:
+    whole = saved[1].read_bytes()
+    with pytest.raises(FileNotFoundError, match="expected a file, got none at"):
+        sparse_ovs.load_plan(tmp_path / "none")
+    path = tmp_path / "plan"
+    for size in range(0, len(whole), len(whole) // 20):
+        path.write_bytes(whole[:size])
+        with pytest.raises(FileFormatError, match="expected a plan file, got"):
+            sparse_ovs.load_plan(path)
+    save_file({"a": torch.zeros(2)}, path)
+    with pytest.raises(FileFormatError, match="expected a file written by sparse_ovs"):
+        sparse_ovs.load_plan(path)
+    _rewrite(saved[1], path, lambda header: header | {"format_version": 99})
+    with pytest.raises(FileFormatError, match="expected format version 1 or older, got 99"):
+        sparse_ovs.load_plan(path)
+    _rewrite(saved[1], path, lambda header: header | {"tree": {"set": ["stem"]}})
+    with pytest.raises(FileFormatError, match="expected a plan file, got"):
+        sparse_ovs.load_plan(path)
+
+
+def test_saved_models_and_plans_are_not_mistaken_for_each_other(
+    saved: tuple[nn.Module, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(FileFormatError, match="got a plan, which load_plan reads"):
+        sparse_ovs.load(saved[1])
+    sparse_ovs.save(nn.Conv2d(1, 1, 1), tmp_path / "model")
+    with pytest.raises(FileFormatError, match="expected a plan, got another file of sparse_ovs"):
+        sparse_ovs.load_plan(tmp_path / "model")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The C example, built against the library under test."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    header = ROOT / "csrc" / "include"
+    if compiler is None or not header.is_dir() or sys.platform != "linux":
+        pytest.skip("needs a C compiler and the sources")
+    library = Path(_native._library()._name)
+    made = tmp_path_factory.mktemp("c") / "run_plan"
+    source = ROOT / "examples" / "c" / "run_plan.c"
+    warnings = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
+    link = [f"-L{library.parent}", "-lsparse_ovs", f"-Wl,-rpath,{library.parent}"]
+    subprocess.run(
+        [compiler, *warnings, f"-I{header}", str(source), "-o", str(made), *link], check=True
+    )
+    return made
+
+
+def test_a_c_program_computes_the_bits_that_python_computes(
+    saved: tuple[nn.Module, Path], program: Path, tmp_path: Path
+) -> None:
+    compiled, path = saved
+    x = torch.randn(1, 3, 31, 26)
+    x.numpy().tofile(tmp_path / "x")
+    places = [str(tmp_path / "x"), str(tmp_path / "y")]
+    done = subprocess.run(
+        [str(program), str(path), "31", "26", "2", *places],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    maps = compiled(x)
+    expected = np.concatenate([m.numpy().ravel() for m in maps])
+    assert np.array_equal(np.fromfile(tmp_path / "y", np.float32), expected)
+    for i, m in enumerate(maps):
+        assert f"output {i}: {' x '.join(map(str, m.shape))}\n" in done.stdout
+    assert "best of 5 runs: " in done.stdout
+
+
+def test_a_c_program_is_told_why_a_file_is_refused(program: Path, tmp_path: Path) -> None:
+    (tmp_path / "plan").write_bytes(b"no plan at all")
+    done = subprocess.run(
+        [str(program), str(tmp_path / "plan")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: load: expected a whole safetensors file, got one ")
+
+
+def _rewrite(source: Path, path: Path, change: Callable[[dict], dict]) -> None:  # type: ignore[type-arg]
+    with safe_open(source, "pt") as file:
+        header = json.loads(file.metadata()["sparse_ovs"])
+    save_file(load_file(source), path, metadata={"sparse_ovs": json.dumps(change(header))})
