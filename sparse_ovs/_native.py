@@ -44,6 +44,15 @@ class _Shape(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int64) for name in "nchw"]
 
 
+_TUNING = [
+    (name, ctypes.c_int64) for name in ("tile_rows", "tile_cols", "k_tile", "row_parts", "panel")
+]
+
+
+class _Tuning(ctypes.Structure):
+    _fields_ = _TUNING
+
+
 class _StepInfo(ctypes.Structure):
     _fields_ = [
         ("step", ctypes.c_int32),
@@ -51,11 +60,35 @@ class _StepInfo(ctypes.Structure):
         ("backend", ctypes.c_char_p),
         *[(name, ctypes.c_int64) for name in ("n", "c", "h", "w", "tile")],
         ("density", ctypes.c_double),
-        *[
-            (name, ctypes.c_int64)
-            for name in ("tile_rows", "tile_cols", "k_tile", "row_parts", "panel")
-        ],
+        *_TUNING,
     ]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Sizes that a convolution runs with; 0 lets the library choose. Never changes a result.
+
+    Attributes:
+        tile_rows, tile_cols: output pixels of a tile.
+        k_tile: input channels of a panel.
+        row_parts: parts that the output channels are split in.
+        panel: how a panel holds the pixels: 1 halo, 2 shifted, 3 taps.
+
+    Raises:
+        ValueError: a field that is no such number.
+    """
+
+    tile_rows: int = 0
+    tile_cols: int = 0
+    k_tile: int = 0
+    row_parts: int = 0
+    panel: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            most = len(_PANELS) - 1 if name == "panel" else 2**31 - 1
+            if type(value) is not int or not 0 <= value <= most:
+                raise ValueError(f"expected {name} from 0 to {most}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -141,6 +174,27 @@ def _declare(lib: ctypes.CDLL) -> None:
         "sovs_plan_add_conv2d": (
             i32,
             [pointer, pointer, ctypes.POINTER(_Conv2dParams), pointer, i32, i32, i32],
+        ),
+        "sovs_conv2d_candidates": (
+            i32,
+            [
+                pointer,
+                ctypes.POINTER(_Conv2dParams),
+                *[i64] * 3,
+                ctypes.POINTER(_Tuning),
+                ctypes.POINTER(i32),
+            ],
+        ),
+        "sovs_conv2d_time": (
+            i32,
+            [
+                pointer,
+                ctypes.POINTER(_Conv2dParams),
+                *[i64] * 3,
+                ctypes.POINTER(_Tuning),
+                *[i32] * 2,
+                ctypes.POINTER(ctypes.c_double),
+            ],
         ),
         "sovs_plan_add_avg_pool2x2": (i32, [pointer, i32, i32]),
         "sovs_plan_finalize": (
@@ -275,8 +329,11 @@ def idle_buffer_bytes() -> int:
 class NativeWeights:
     """Packed weights of one layer, copied into the library. Addresses are of contiguous CPU memory.
 
-    Raises ValueError where the library finds the structure damaged.
+    `block_rows` is None where they are dense. Raises ValueError where the library finds the
+    structure damaged.
     """
+
+    block_rows: int | None
 
     def __init__(
         self,
@@ -293,10 +350,11 @@ class NativeWeights:
         desc = _WeightsDesc(*shape, groups, block_rows, row_ptr, indices, index_bits, values, bias)
         handle = ctypes.c_void_p()
         _check(lib.sovs_weights_create(ctypes.byref(desc), ctypes.byref(handle)))
-        self._adopt(handle)
+        self._adopt(handle, block_rows)
 
-    def _adopt(self, handle: ctypes.c_void_p) -> None:
+    def _adopt(self, handle: ctypes.c_void_p, block_rows: int | None) -> None:
         self._handle = handle
+        self.block_rows = block_rows
         weakref.finalize(self, _library().sovs_weights_destroy, handle)
 
     @classmethod
@@ -309,7 +367,7 @@ class NativeWeights:
         _check(
             _library().sovs_weights_create_dense(*shape, groups, weight, bias, ctypes.byref(handle))
         )
-        made._adopt(handle)
+        made._adopt(handle, None)
         return made
 
     def nbytes(self) -> int:
@@ -323,6 +381,49 @@ class NativeWeights:
     def unpack(self, dense: int) -> None:
         """Writes the dense weight (O, I / groups, kh, kw), fp32, to that address."""
         _check(_library().sovs_weights_unpack(self._handle, dense))
+
+    def candidates(
+        self,
+        size: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        most: int,
+    ) -> list[Tuning]:
+        """Tunings worth timing for a convolution inside a plan, whose input is N x H x W: what the
+        library would choose itself, then others."""
+        params = _Conv2dParams(*stride, *padding, *dilation, 0)
+        found, count = (_Tuning * most)(), ctypes.c_int32(most)
+        _check(
+            _library().sovs_conv2d_candidates(
+                self._handle, ctypes.byref(params), *size, found, ctypes.byref(count)
+            )
+        )
+        return [Tuning(*(getattr(t, name) for name, _ in _TUNING)) for t in found[: count.value]]
+
+    def time(
+        self,
+        size: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        tunings: Sequence[Tuning],
+        rounds: int,
+    ) -> list[float]:
+        """Seconds that one thread takes for that convolution with each tuning: best of `rounds`."""
+        params = _Conv2dParams(*stride, *padding, *dilation, 0)
+        wanted = (_Tuning * len(tunings))(*map(_tuning_of, tunings))
+        seconds = (ctypes.c_double * len(tunings))()
+        _check(
+            _library().sovs_conv2d_time(
+                self._handle, ctypes.byref(params), *size, wanted, len(tunings), rounds, seconds
+            )
+        )
+        return list(seconds)
+
+
+def _tuning_of(tuning: Tuning) -> _Tuning:
+    return _Tuning(*(getattr(tuning, name) for name, _ in _TUNING))
 
 
 class Plan:
@@ -358,6 +459,7 @@ class Plan:
         dilation: Sequence[int],
         relu: bool,
         residual: int | None = None,
+        tuning: Tuning | None = None,
     ) -> None:
         """Adds target = [relu](conv2d(source) + bias [+ residual])."""
         self._steps += 1
@@ -367,7 +469,7 @@ class Plan:
                 self._handle,
                 weights._handle,
                 ctypes.byref(params),
-                None,
+                None if tuning is None else ctypes.byref(_tuning_of(tuning)),
                 source,
                 -1 if residual is None else residual,
                 target,

@@ -15,6 +15,7 @@ def compile(
     model: nn.Module,
     example_input: Tensor,
     threads: int | None = None,
+    autotune: bool = True,
     release_dense: bool = False,
 ) -> CompiledEncoder:
     """Exports an encoder's graph, folds and fuses it, packs its weights once.
@@ -23,6 +24,10 @@ def compile(
         model: of one tensor, dense or sparsified; weights with zeros run sparse. Not changed.
         example_input: (N, C, H, W) float32 on the CPU.
         threads: to run on; None follows get_num_threads at each call.
+        autotune: time how each sparse layer runs fastest at the example's size, dense kernels
+            among the candidates, and keep what was found under SPARSE_OVS_CACHE
+            (~/.cache/sparse_ovs) for this CPU. Other sizes take the nearest tuning, untimed. Off,
+            or with SPARSE_OVS_AUTOTUNE=0, a cost model chooses.
         release_dense: keep no dense weights beside the packed ones. Where parts of the encoder run
             in torch, inputs must then have the example's shape.
 
@@ -31,10 +36,11 @@ def compile(
 
     Raises:
         RuntimeError: the native library cannot be used here.
-        ValueError: an example or a thread count that is no such thing.
+        ValueError: an example or a thread count that is no such thing, or SPARSE_OVS_AUTOTUNE is
+            neither 0 nor 1.
     """
     plain = densify(copy.deepcopy(model)).eval()
-    return CompiledEncoder(plain, example_input, threads, release_dense)
+    return CompiledEncoder(plain, example_input, threads, autotune, release_dense)
 
 
 def load_plan(path: str | os.PathLike[str], threads: int | None = None) -> LoadedEncoder:

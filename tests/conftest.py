@@ -26,9 +26,14 @@ def _few_torch_threads() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Seeds torch; the thread count follows torch's again after a test that set it."""
+def _same_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Seeds torch; the thread count follows torch's again after a test that set it; layers are not
+    tuned, and the user's cache is left alone."""
     monkeypatch.delenv("SPARSE_OVS_NUM_THREADS", raising=False)
+    monkeypatch.setenv("SPARSE_OVS_AUTOTUNE", "0")
+    monkeypatch.setenv("SPARSE_OVS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     torch.manual_seed(0)
     yield
     sparse_ovs.set_num_threads(None)

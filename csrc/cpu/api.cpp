@@ -1,4 +1,6 @@
 // The C face of the library: checks what callers pass, and turns exceptions into statuses and messages.
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "plan.h"
 #include "sparse_ovs.h"
 #include "thread_pool.h"
+#include "tune.h"
 
 struct sovs_weights {
     std::shared_ptr<const sovs::Weights> shared;
@@ -49,6 +52,12 @@ sovs_status guarded(Body&& body) {
 sovs_tuning to_tuning(const sovs::Tiling& t) {
     return {t.tile_rows, t.tile_cols, t.k_tile, t.row_parts, static_cast<int64_t>(t.panel) + 1};
 }
+
+sovs::ConvParams conv_params(const sovs_conv2d_params& p) {
+    return {p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, p.relu != 0};
+}
+
+sovs::Tuning from_tuning(const sovs_tuning& t) { return {t.tile_rows, t.tile_cols, t.k_tile, t.row_parts, t.panel}; }
 
 }  // namespace
 
@@ -126,12 +135,8 @@ sovs_status sovs_plan_add_conv2d(sovs_plan* plan, const sovs_weights* weights, c
                                  const sovs_tuning* tuning, int32_t input, int32_t residual, int32_t output) {
     return guarded([&] {
         require(plan != nullptr && weights != nullptr && params != nullptr, "expected plan, weights and params, got NULL");
-        const sovs::ConvParams conv{params->stride_h, params->stride_w, params->pad_h, params->pad_w,
-                                    params->dilation_h, params->dilation_w, params->relu != 0};
-        sovs::Tuning wanted;
-        if (tuning != nullptr)
-            wanted = {tuning->tile_rows, tuning->tile_cols, tuning->k_tile, tuning->row_parts, tuning->panel};
-        plan->plan.add_conv2d(weights->shared, conv, wanted, input, residual, output);
+        const sovs::Tuning wanted = tuning == nullptr ? sovs::Tuning{} : from_tuning(*tuning);
+        plan->plan.add_conv2d(weights->shared, conv_params(*params), wanted, input, residual, output);
     });
 }
 
@@ -188,6 +193,32 @@ sovs_status sovs_plan_step_info(const sovs_plan* plan, int32_t i, sovs_step_info
 size_t sovs_plan_arena_bytes(const sovs_plan* plan) { return plan == nullptr ? 0 : plan->plan.arena_bytes(); }
 
 void sovs_plan_destroy(sovs_plan* plan) { delete plan; }
+
+sovs_status sovs_conv2d_candidates(const sovs_weights* weights, const sovs_conv2d_params* params, int64_t n, int64_t h,
+                                   int64_t w, sovs_tuning* out, int32_t* count) {
+    return guarded([&] {
+        require(weights != nullptr && params != nullptr && out != nullptr && count != nullptr,
+                "expected weights, params, out and count, got NULL");
+        require(*count > 0, "expected room for at least 1 tuning");
+        const auto found = sovs::conv_candidates(weights->shared, conv_params(*params), {n, h, w},
+                                                 static_cast<std::size_t>(*count));
+        *count = static_cast<int32_t>(found.size());
+        for (const sovs::Tuning& t : found) *out++ = {t.tile_rows, t.tile_cols, t.k_tile, t.row_parts, t.panel};
+    });
+}
+
+sovs_status sovs_conv2d_time(const sovs_weights* weights, const sovs_conv2d_params* params, int64_t n, int64_t h,
+                             int64_t w, const sovs_tuning* tunings, int32_t count, int32_t rounds, double* seconds) {
+    return guarded([&] {
+        require(weights != nullptr && params != nullptr && tunings != nullptr && seconds != nullptr,
+                "expected weights, params, tunings and seconds, got NULL");
+        require(count > 0, "expected at least 1 tuning");
+        std::vector<sovs::Tuning> wanted;
+        std::transform(tunings, tunings + count, std::back_inserter(wanted), from_tuning);
+        const auto found = sovs::time_conv(weights->shared, conv_params(*params), {n, h, w}, wanted, rounds);
+        std::copy(found.begin(), found.end(), seconds);
+    });
+}
 
 sovs_status sovs_encoder_load(const char* path, sovs_encoder** out) {
     return guarded([&] {

@@ -7,6 +7,7 @@
 #include "copy_step.h"
 #include "dense_step.h"
 #include "error.h"
+#include "map_tile.h"
 #include "pool_step.h"
 #include "thread_pool.h"
 #include "winograd_step.h"
@@ -24,18 +25,6 @@ constexpr std::size_t kNearBytes = 1 << 20, kStripBytes = 64 << 10, kRingBytes =
 constexpr double kMostRepeated = 0.05;
 
 std::size_t map_floats(const TensorDesc& map) { return static_cast<std::size_t>(map.tiles() * map.tile * map.c); }
-
-// Pixels of a tile: whole vectors on every ISA, enough to pay for a row's start, and rows of the map that nest with it.
-std::int64_t tile_for(const TensorDesc& map) {
-    constexpr std::int64_t kVector = 16, kSmallest = 64, kLargest = 128, kUsual = 80;
-    const std::int64_t all = (map.pixels() + kVector - 1) / kVector * kVector;
-    if (all <= kLargest) return all;
-    for (std::int64_t tile = kUsual; tile <= kLargest; tile += kVector)
-        if (map.w % tile == 0 || tile % map.w == 0) return tile;
-    for (std::int64_t tile = kUsual; tile >= kSmallest; tile -= kVector)
-        if (map.w % tile == 0 || tile % map.w == 0) return tile;
-    return kUsual;
-}
 
 class Stopwatch {
 public:

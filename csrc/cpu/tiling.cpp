@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <tuple>
 #include <vector>
 
 #include "error.h"
@@ -29,6 +31,7 @@ struct Candidate {
     PanelKind panel;
     std::int32_t rows, cols;
     std::int64_t k_tile;
+    double cycles = 0.0;  // as the cost model estimates them
 };
 
 // Estimates the cycles of a whole convolution for a candidate. Only the order of the estimates matters; the constants
@@ -129,7 +132,13 @@ std::int64_t in_place_k_tile(std::int64_t channels, std::int64_t map_tile) {
     return ceil_div(channels, ceil_div(channels, most));
 }
 
-Candidate choose(const ConvShape& shape, const Area& area, double density, std::int64_t block_rows, const Tuning& wanted,
+// Tiles of whole vectors can be multiplied where they lie.
+bool fits_in_place(const Area& area, const TensorDesc& input, const KernelTable& table) {
+    return area.flat && !input.pixel_major() && input.tile % table.width == 0 && input.tile <= kMaxTile;
+}
+
+// All candidates that fit what is wanted. map_tile: pixels of the tiles that are multiplied in place, 0 for none.
+std::vector<Candidate> estimate(const ConvShape& shape, const Area& area, double density, std::int64_t block_rows, const Tuning& wanted,
                  const KernelTable& table, int threads, std::int64_t map_tile) {
     // A quarter of a megabyte leaves room in any L2 for the weights that stream past.
     constexpr std::int64_t kMaxPanelFloats = 64 * 1024;
@@ -147,8 +156,7 @@ Candidate choose(const ConvShape& shape, const Area& area, double density, std::
     const std::int64_t map_h = area.rows;
 
     const CostModel model(shape, area, density, block_rows, table, threads, map_tile > 0);
-    Candidate best{};
-    double best_cycles = -1.0;
+    std::vector<Candidate> found;
     for (const PanelKind panel : panels)
         for (const std::int32_t cols : columns) {
             // Whole rows are the units of strips: tall tiles would keep more rows of each map in the cache.
@@ -156,20 +164,21 @@ Candidate choose(const ConvShape& shape, const Area& area, double density, std::
             for (std::int64_t step = 1; step <= most_rows; ++step) {
                 const std::int64_t rows = wanted.tile_rows > 0 ? std::min(wanted.tile_rows, map_h) : step;
                 for (const std::int64_t k_tile : k_tiles) {
-                    const Candidate c{panel, static_cast<std::int32_t>(rows), cols, k_tile};
+                    Candidate c{panel, static_cast<std::int32_t>(rows), cols, k_tile};
                     const PanelLayout layout(shape, panel, c.rows, c.cols, table.width);
                     if (layout.channel_stride * k_tile > kMaxPanelFloats && k_tile > 1 && wanted.k_tile == 0) continue;
-                    const double cycles = model.cycles(c);
-                    if (best_cycles < 0 || cycles < best_cycles) {
-                        best_cycles = cycles;
-                        best = c;
-                    }
+                    c.cycles = model.cycles(c);
+                    found.push_back(c);
                 }
                 if (wanted.tile_rows > 0) break;
             }
         }
-    return best;
+    return found;
 }
+
+bool cheaper(const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; }
+
+Tuning tuning_of(const Candidate& c) { return {c.rows, c.cols, c.k_tile, 0, static_cast<std::int64_t>(c.panel) + 1}; }
 
 }  // namespace
 
@@ -179,9 +188,10 @@ Tiling choose_tiling(const ConvShape& shape, const TensorDesc& input, double den
     require(wanted.tile_rows >= 0 && wanted.tile_cols >= 0 && wanted.k_tile >= 0 && wanted.row_parts >= 0,
             "expected tuning fields of at least 0");
     const Area area(shape, input);
-    // Tiles of whole vectors can be multiplied where they lie.
-    const bool in_place = area.flat && !input.pixel_major() && input.tile % table.width == 0 && input.tile <= kMaxTile;
-    const Candidate best = choose(shape, area, density, block_rows, wanted, table, threads, in_place ? input.tile : 0);
+    const bool in_place = fits_in_place(area, input, table);
+    const std::vector<Candidate> found =
+        estimate(shape, area, density, block_rows, wanted, table, threads, in_place ? input.tile : 0);
+    const Candidate best = *std::min_element(found.begin(), found.end(), cheaper);
     Tiling tiling{};
     tiling.panel = best.panel;
     tiling.tile_rows = best.rows;
@@ -202,6 +212,39 @@ Tiling choose_tiling(const ConvShape& shape, const TensorDesc& input, double den
     if (wanted.row_parts > 0) parts = wanted.row_parts;
     tiling.row_parts = static_cast<int>(std::clamp<std::int64_t>(parts, 1, std::max<std::int64_t>(1, block_rows_in_all)));
     return tiling;
+}
+
+std::vector<Tuning> candidate_tunings(const ConvShape& shape, const TensorDesc& input, double density,
+                                      std::int64_t block_rows, const KernelTable& table, std::size_t most) {
+    const Area area(shape, input);
+    std::vector<Tuning> chosen;
+    if (fits_in_place(area, input, table)) {
+        // Only the channels of a panel are free. The estimate says little about them: the map is in the caches anyway.
+        constexpr std::int64_t kFewestFloats = 2 * 1024, kMostFloats = 64 * 1024;
+        const std::int64_t usual = in_place_k_tile(shape.in_channels, input.tile);
+        chosen.push_back({0, 0, usual, 0, 0});
+        for (const std::int64_t k_tile : k_tile_choices(shape.in_channels)) {
+            const std::int64_t floats = k_tile * input.tile;
+            if (k_tile != usual && floats >= kFewestFloats && floats <= kMostFloats && chosen.size() < most)
+                chosen.push_back({0, 0, k_tile, 0, 0});
+        }
+        return chosen;
+    }
+    std::vector<Candidate> found = estimate(shape, area, density, block_rows, {}, table, 1, 0);
+    std::stable_sort(found.begin(), found.end(), cheaper);
+    // Neighbours of the best are alike: some of every kind of panel and tile show where the estimate errs.
+    const std::size_t most_of_panel = (most + 1) / 2, most_of_tile = 2;
+    std::map<PanelKind, std::size_t> of_panel;
+    std::map<std::tuple<PanelKind, std::int32_t, std::int32_t>, std::size_t> of_tile;
+    for (const Candidate& c : found) {
+        if (chosen.size() == most) break;
+        std::size_t &panels = of_panel[c.panel], &tiles = of_tile[{c.panel, c.rows, c.cols}];
+        if (panels == most_of_panel || tiles == most_of_tile) continue;
+        ++panels;
+        ++tiles;
+        chosen.push_back(tuning_of(c));
+    }
+    return chosen;
 }
 
 }  // namespace sovs

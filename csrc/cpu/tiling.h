@@ -1,6 +1,8 @@
 // Cuts an output map into tiles and chooses the sizes that a convolution runs with.
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "kernels/kernel_table.h"
 #include "panel_layout.h"
@@ -32,5 +34,10 @@ struct Tiling {
 
 Tiling choose_tiling(const ConvShape& shape, const TensorDesc& input, double density, std::int64_t block_rows,
                      const Tuning& wanted, const KernelTable& table, int threads);
+
+// Tunings worth timing, at most `most` of them: what choose_tiling takes for one thread, then others that are expected
+// to be about as fast, of several kinds.
+std::vector<Tuning> candidate_tunings(const ConvShape& shape, const TensorDesc& input, double density,
+                                      std::int64_t block_rows, const KernelTable& table, std::size_t most);
 
 }  // namespace sovs

@@ -169,6 +169,18 @@ SOVS_API sovs_status sovs_plan_step_info(const sovs_plan* plan, int32_t i, sovs_
 SOVS_API size_t sovs_plan_arena_bytes(const sovs_plan* plan);
 SOVS_API void sovs_plan_destroy(sovs_plan* plan);
 
+/* ---- tuning ----------------------------------------------------------------------------------------- */
+
+/* Tunings worth timing for a convolution inside a plan, whose input has n images of h x w pixels: what the library would
+ * choose for one thread, then others. *count: room in `out`; afterwards, how many there are. */
+SOVS_API sovs_status sovs_conv2d_candidates(const sovs_weights* weights, const sovs_conv2d_params* params, int64_t n,
+                                            int64_t h, int64_t w, sovs_tuning* out, int32_t* count);
+/* Seconds that one thread takes for it with each of `count` tunings, the best of `rounds`. Estimated from as many pixels
+ * as fit in the near caches. */
+SOVS_API sovs_status sovs_conv2d_time(const sovs_weights* weights, const sovs_conv2d_params* params, int64_t n, int64_t h,
+                                      int64_t w, const sovs_tuning* tunings, int32_t count, int32_t rounds,
+                                      double* seconds);
+
 /* ---- encoders --------------------------------------------------------------------------------------- */
 
 /* A whole encoder, read from a file that Python's CompiledEncoder.save wrote: runs inputs of any size, and keeps the

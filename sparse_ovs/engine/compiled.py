@@ -13,6 +13,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from sparse_ovs import _native
+from sparse_ovs.engine.autotune import Tuner, autotune_allowed
 from sparse_ovs.engine.contract import check_input, check_threads
 from sparse_ovs.engine.graph import Conv, Graph
 from sparse_ovs.engine.importer import import_program
@@ -37,12 +38,15 @@ class CompiledEncoder(nn.Module):
         model: of plain torch modules, in eval mode; not changed, and kept to export other sizes.
         example_input: (N, C, H, W) float32 on the CPU.
         threads: to run on; None follows get_num_threads at each call.
+        autotune: time the layers' candidates for the example's shape, where the cache on disk has
+            no tuning; other sizes take the nearest.
         release_dense: keep neither the model nor the dense weights of native steps. An encoder with
             torch nodes then runs inputs of the example's shape alone.
 
     Raises:
         RuntimeError: the native library cannot be used here.
-        ValueError: an example or a thread count that is no such thing.
+        ValueError: an example or a thread count that is no such thing, or SPARSE_OVS_AUTOTUNE is
+            neither 0 nor 1.
         TypeError, ValueError: at the call, for other input.
     """
 
@@ -51,6 +55,7 @@ class CompiledEncoder(nn.Module):
         model: nn.Module,
         example_input: Tensor,
         threads: int | None,
+        autotune: bool = True,
         release_dense: bool = False,
     ) -> None:
         super().__init__()
@@ -71,7 +76,9 @@ class CompiledEncoder(nn.Module):
         self._weights = NativeConvWeights()
         self._graph, self._out_spec = _export(model, example_input)
         self._shape = tuple(example_input.shape)
-        self.plan_for(example_input)
+        self._tuner = Tuner(self._weights, autotune and autotune_allowed())
+        with self._tuner.timing(sum(isinstance(node, Conv) for node in self._graph.nodes)):
+            self.plan_for(example_input)
         if release_dense:
             for node in self._graph.nodes:
                 if isinstance(node, Conv):
@@ -101,7 +108,7 @@ class CompiledEncoder(nn.Module):
                     f"encoder run in torch, got {tuple(x.shape)}"
                 )
             graph, _ = _export(model, torch.empty(x.shape))
-        return Plan(graph, x.shape, self._weights, threads)
+        return Plan(graph, x.shape, self._weights, threads, self._tuner)
 
     def forward(self, x: Tensor) -> Any:
         check_input(x, self._channels)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparse_ovs import _native
+from sparse_ovs.engine.autotune import Tuner
 from sparse_ovs.engine.describe import StepRow, as_table, native_rows
 from sparse_ovs.engine.graph import (
     Add,
@@ -65,6 +66,7 @@ class Plan:
         shape: (N, C, H, W) of the input.
         weights: packed weights by node name, shared by the plans of all sizes.
         threads: that tilings are chosen for.
+        tuner: of the convolutions.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Plan:
         shape: Sequence[int],
         weights: NativeConvWeights,
         threads: int,
+        tuner: Tuner,
     ) -> None:
         self._graph = graph
         self._threads = threads
@@ -89,7 +92,7 @@ class Plan:
                 self._parts.append(Segment([node]))
         for part in self._parts:
             if isinstance(part, Segment):
-                self._lower(part, weights)
+                self._lower(part, weights, tuner)
 
     def run(self, x: Tensor, seconds: dict[str, float] | None = None) -> list[Tensor]:
         """The graph's outputs for an input of the plan's shape; if wanted, the seconds spent in
@@ -147,7 +150,7 @@ class Plan:
         plans = [part.plan for part in self._parts if isinstance(part, Segment)]
         return sum(plan.arena_nbytes() for plan in plans if plan is not None)
 
-    def _lower(self, segment: Segment, weights: NativeConvWeights) -> None:
+    def _lower(self, segment: Segment, weights: NativeConvWeights, tuner: Tuner) -> None:
         inside = {step.name for step in segment.steps}
         read = [name for step in segment.steps for name in step.sources()]
         segment.inputs = [name for name in dict.fromkeys(read) if name not in inside]
@@ -168,6 +171,9 @@ class Plan:
                 plan.avg_pool2x2(maps[step.source], target)
                 continue
             residual = None if step.residual is None else maps[step.residual]
+            tuning = tuner.tuning(
+                step, self._shape(step.source)
+            )  # first: it may change the weights
             plan.conv2d(
                 weights[step],
                 maps[step.source],
@@ -177,6 +183,7 @@ class Plan:
                 step.dilation,
                 step.relu,
                 residual,
+                tuning,
             )
         plan.finalize(
             [maps[name] for name in segment.inputs],

@@ -21,6 +21,10 @@ class NativeConvWeights:
             self._made[conv.name] = _pack(conv)
         return self._made[conv.name]
 
+    def make_dense(self, conv: Conv) -> None:
+        """Zeros are multiplied from now on, by the library's dense kernels."""
+        self._made[conv.name] = pack_dense(conv)
+
     def dense(self, conv: Conv) -> Tensor:
         """The dense weight, unpacked where the graph has released it."""
         if not conv.weight.is_meta:
@@ -47,14 +51,21 @@ def pack_weight(weight: Tensor, groups: int) -> PackedWeight | None:
     return pack(weight, None, 1 if single else None)
 
 
-def _pack(conv: Conv) -> _native.NativeWeights:
+def pack_dense(conv: Conv) -> _native.NativeWeights:
+    """The library's copy of all weights, zeros included."""
     weight = conv.weight.contiguous()
-    bias = None if conv.bias is None else conv.bias.contiguous()
+    shape = (weight.shape[0], weight.shape[1], weight.shape[2], weight.shape[3])
+    bias = _contiguous_bias(conv)
     bias_at = None if bias is None else bias.data_ptr()
-    packed = pack_weight(weight, conv.groups)
+    return _native.NativeWeights.dense(shape, conv.groups, weight.data_ptr(), bias_at)
+
+
+def _pack(conv: Conv) -> _native.NativeWeights:
+    weight = conv.weight
+    packed = pack_weight(weight.contiguous(), conv.groups)
     if packed is None:
-        shape = (weight.shape[0], weight.shape[1], weight.shape[2], weight.shape[3])
-        return _native.NativeWeights.dense(shape, conv.groups, weight.data_ptr(), bias_at)
+        return pack_dense(conv)
+    bias = _contiguous_bias(conv)
     indices = packed.indices
     if indices.dtype == torch.uint16:
         indices = indices.view(torch.int16)
@@ -66,5 +77,9 @@ def _pack(conv: Conv) -> _native.NativeWeights:
         indices.data_ptr(),
         8 * indices.element_size(),
         packed.values.data_ptr(),
-        bias_at,
+        None if bias is None else bias.data_ptr(),
     )
+
+
+def _contiguous_bias(conv: Conv) -> Tensor | None:
+    return None if conv.bias is None else conv.bias.contiguous()

@@ -5,6 +5,7 @@ from sparse_ovs.formats.files import (
     FileFormatError,
     ForeignFileError,
     read_file,
+    replace_file,
     write_file,
 )
 from sparse_ovs.formats.packed import PackedWeight, pack
@@ -16,5 +17,6 @@ __all__ = [
     "PackedWeight",
     "pack",
     "read_file",
+    "replace_file",
     "write_file",
 ]

@@ -36,9 +36,15 @@ def write_file(
         tensors: contiguous tensors by name.
         header: JSON-able; the format version is added.
     """
-    path = Path(path)
     text = json.dumps({"format_version": FORMAT_VERSION, **header})
     content = safetensors.torch.save(dict(tensors), metadata={_HEADER_KEY: text})
+    replace_file(path, content)
+
+
+def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes a file; a reader sees the old one or the whole new one, also after a crash. Its folder
+    must exist."""
+    path = Path(path)
     # In the same folder, so that the rename cannot cross file systems.
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -1,0 +1,163 @@
+"""Chooses how each sparse convolution runs by timing candidates; every size is timed at most once.
+
+No choice of tiles changes a bit of the results. A layer of few zeros may be fastest on the dense
+kernels, which are candidates too: those of 3x3 (Winograd) round in an order of their own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from math import log
+
+import torch
+
+from sparse_ovs import _native
+from sparse_ovs.engine.graph import Conv
+from sparse_ovs.engine.progress import Progress
+from sparse_ovs.engine.tuning_cache import Choice, Choices, Size, load_tunings, store_tunings
+from sparse_ovs.engine.weights import NativeConvWeights, pack_dense
+
+_VARIABLE = "SPARSE_OVS_AUTOTUNE"
+_CANDIDATES = 10  # a layer
+_ROUNDS = 5
+# Times closer than this say nothing, so the library's choice stays, or else the tile of fewest
+# rows: those are the units of strips, and large ones crowd the caches of a whole plan.
+_SAME = 1.03
+# Dense kernels must win clearly: they hold more memory.
+_DENSE_WINS = 0.9
+_DENSEST_SPARSE = 0.2  # below this density they never do
+
+
+def autotune_allowed() -> bool:
+    """Whether SPARSE_OVS_AUTOTUNE lets layers be timed.
+
+    Raises:
+        ValueError: it is neither 0 nor 1.
+    """
+    named = os.environ.get(_VARIABLE, "1")
+    if named not in ("0", "1"):
+        raise ValueError(f"expected {_VARIABLE} to be 0 or 1, got {named!r}")
+    return named == "1"
+
+
+class Tuner:
+    """Tunings of one encoder's convolutions.
+
+    Args:
+        weights: of the encoder; layers that run fastest dense are made dense there.
+        on: off, the library chooses all.
+    """
+
+    def __init__(self, weights: NativeConvWeights, on: bool) -> None:
+        self._weights = weights
+        self._on = on
+        self._layers: dict[str, str | None] = {}  # by node; None where the weights have no zeros
+        self._known: Choices = {}
+        self._found: Choices = {}
+        self._progress: Progress | None = None  # while layers may be timed
+
+    @contextmanager
+    def timing(self, layers: int) -> Iterator[None]:
+        """Inside, what the disk does not know is timed, and kept there at the end.
+
+        Args:
+            layers: that will be asked for.
+        """
+        if not self._on:
+            yield
+            return
+        self._known = load_tunings()
+        with Progress("tuning layers", layers) as self._progress:
+            yield
+        self._progress = None
+        if self._found:
+            store_tunings(self._found)
+            self._found = {}
+
+    def tuning(self, conv: Conv, shape: Sequence[int]) -> _native.Tuning | None:
+        """Of a convolution of an input (N, C, H, W); None lets the library choose."""
+        if not self._on:
+            return None
+        if self._progress is not None:
+            self._progress.advance()
+        layer = self._layer(conv)
+        if layer is None:
+            return None
+        n, _, h, w = conv.out_shape(shape)
+        choice = self._choice(layer, (n, h, w), conv, shape)
+        if choice is None:
+            return None
+        if choice.dense and self._progress is not None:
+            self._weights.make_dense(conv)
+        is_dense = self._weights[conv].block_rows is None
+        return choice.tuning if choice.dense == is_dense else None
+
+    def _layer(self, conv: Conv) -> str | None:
+        """What names the layer in the cache: all that its best tuning depends on but its size."""
+        if conv.name not in self._layers:
+            rows = self._weights[conv].block_rows
+            self._layers[conv.name] = None if rows is None else _describe(conv, rows)
+        return self._layers[conv.name]
+
+    def _choice(self, layer: str, size: Size, conv: Conv, shape: Sequence[int]) -> Choice | None:
+        sizes = self._known.setdefault(layer, {})
+        if size in sizes:
+            return sizes[size]
+        if self._progress is not None:
+            choice = sizes[size] = _time(self._weights[conv], conv, shape)
+            self._found.setdefault(layer, {})[size] = choice
+            return choice
+        if not sizes:
+            return None
+        nearest = min(sizes, key=lambda known: _distance(known, size))
+        return _moved(sizes[nearest], nearest, size)
+
+
+def _describe(conv: Conv, rows: int) -> str:
+    def sides(pair: Sequence[int]) -> str:
+        return "x".join(map(str, pair))
+
+    return (
+        f"{sides(conv.weight.shape)}, stride {sides(conv.stride)}, padding {sides(conv.padding)}, "
+        f"dilation {sides(conv.dilation)}, groups {conv.groups}, blocks of {rows}, "
+        f"density {_density(conv):.2g}"
+    )
+
+
+def _density(conv: Conv) -> float:
+    return int(torch.count_nonzero(conv.weight)) / conv.weight.numel()
+
+
+def _time(weights: _native.NativeWeights, conv: Conv, shape: Sequence[int]) -> Choice:
+    tuning, seconds = _fastest(weights, conv, shape)
+    if _density(conv) >= _DENSEST_SPARSE:
+        dense_tuning, dense_seconds = _fastest(pack_dense(conv), conv, shape)
+        if dense_seconds < _DENSE_WINS * seconds:
+            return Choice(dense_tuning, dense=True)
+    return Choice(tuning)
+
+
+def _fastest(
+    weights: _native.NativeWeights, conv: Conv, shape: Sequence[int]
+) -> tuple[_native.Tuning, float]:
+    problem = ((shape[0], shape[2], shape[3]), conv.stride, conv.padding, conv.dilation)
+    candidates = weights.candidates(*problem, _CANDIDATES)
+    seconds = weights.time(*problem, candidates, _ROUNDS)
+    best = min(seconds)
+    good = [i for i, spent in enumerate(seconds) if spent <= _SAME * best]
+    place = 0 if 0 in good else min(good, key=lambda i: (candidates[i].tile_rows, seconds[i]))
+    return candidates[place], best
+
+
+def _distance(a: Size, b: Size) -> float:
+    return sum(abs(log(x / y)) for x, y in zip(a, b, strict=True))
+
+
+def _moved(choice: Choice, known: Size, size: Size) -> Choice:
+    """A tuning for another size: tiles that cut one width evenly do not cut others so."""
+    if known[2] == size[2]:
+        return choice
+    return replace(choice, tuning=replace(choice.tuning, tile_rows=0, tile_cols=0))

@@ -1,0 +1,248 @@
+"""Autotuning: what is timed and when, what is chosen, and that no bit of the results changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from small_encoders import Small
+from torch import Tensor, nn
+
+import sparse_ovs
+from oracles import random_sparse_weight
+from sparse_ovs._native import NativeWeights, Tuning
+from sparse_ovs.engine import tuning_cache
+
+X = torch.randn(1, 3, 40, 48)
+
+
+class Timings:
+    """Counts the layers that are timed; decides which candidate wins where `winner` is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self.winner: int | None = None  # place among the candidates; -1 is the last
+        self.dense_wins = False
+        really = NativeWeights.time
+
+        def time(
+            weights: NativeWeights,
+            size: Sequence[int],
+            stride: Sequence[int],
+            padding: Sequence[int],
+            dilation: Sequence[int],
+            tunings: Sequence[Tuning],
+            rounds: int,
+        ) -> list[float]:
+            self.count += 1
+            if self.winner is None:
+                return really(weights, size, stride, padding, dilation, tunings, rounds)
+            unit = 0.5 if self.dense_wins and weights.block_rows is None else 1.0
+            seconds = [2 * unit] * len(tunings)
+            seconds[self.winner] = unit
+            return seconds
+
+        monkeypatch.setattr(NativeWeights, "time", time)
+
+
+@pytest.fixture
+def timings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Timings:
+    monkeypatch.setenv("SPARSE_OVS_AUTOTUNE", "1")
+    monkeypatch.setenv("SPARSE_OVS_CACHE", str(tmp_path / "cache"))
+    return Timings(monkeypatch)
+
+
+def one_conv(density: float, kernel: int = 3, channels: int = 32) -> nn.Module:
+    """A dense 1x1 convolution, then one of this density."""
+    conv = nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
+    conv.weight.data = random_sparse_weight(conv.weight.shape, density, "unstructured", 1)
+    return nn.Sequential(nn.Conv2d(3, channels, 1), conv).eval()
+
+
+def tiles(compiled: nn.Module, x: Tensor = X) -> list[str]:
+    return [row.tile for row in compiled.plan_for(x).rows()]
+
+
+def assert_same_bits(a: Sequence[Tensor], b: Sequence[Tensor]) -> None:
+    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_each_sparse_layer_is_timed_at_the_first_compile_and_none_at_the_second(
+    timings: Timings,
+) -> None:
+    model = Small(0.15).eval()
+    first = sparse_ovs.compile(model, X)
+    assert timings.count == 4
+    second = sparse_ovs.compile(model, X)
+    assert timings.count == 4
+    assert tiles(second) == tiles(first)
+
+
+def test_equal_layers_are_timed_once(timings: Timings) -> None:
+    sparse_ovs.compile(nn.Sequential(*one_conv(0.1), one_conv(0.1)[1]).eval(), X)
+    assert timings.count == 1
+
+
+def test_threads_share_tunings(timings: Timings) -> None:
+    for threads in (1, 2):
+        sparse_ovs.compile(Small(0.15).eval(), X, threads=threads)
+    assert timings.count == 4
+
+
+def test_other_densities_and_sizes_are_timed(timings: Timings) -> None:
+    sparse_ovs.compile(one_conv(0.1), X)
+    sparse_ovs.compile(one_conv(0.15), X)
+    assert timings.count == 2
+    sparse_ovs.compile(one_conv(0.1), torch.randn(1, 3, 20, 24))
+    assert timings.count == 3
+
+
+def test_layers_without_zeros_are_not_timed(timings: Timings) -> None:
+    sparse_ovs.compile(one_conv(1.0), X)
+    assert timings.count == 0
+
+
+def test_the_argument_turns_it_off(timings: Timings, tmp_path: Path) -> None:
+    sparse_ovs.compile(Small().eval(), X, autotune=False)
+    assert timings.count == 0
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_environment_turns_it_off_and_defaults_rule(
+    timings: Timings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = tiles(sparse_ovs.compile(one_conv(0.1), X, autotune=False))
+    timings.winner = -1
+    tuned = tiles(sparse_ovs.compile(one_conv(0.1), X))
+    assert tuned != expected
+    monkeypatch.setenv("SPARSE_OVS_AUTOTUNE", "0")
+    assert tiles(sparse_ovs.compile(one_conv(0.1), X)) == expected
+    assert timings.count == 1
+
+
+def test_another_word_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARSE_OVS_AUTOTUNE", "no")
+    with pytest.raises(ValueError, match="expected SPARSE_OVS_AUTOTUNE to be 0 or 1, got 'no'"):
+        sparse_ovs.compile(Small().eval(), X)
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "block4x1"])
+def test_every_tuning_gives_the_same_bits(
+    timings: Timings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pattern: str
+) -> None:
+    model = Small(0.15, pattern, width=32).eval()
+    expected = sparse_ovs.compile(model, X, autotune=False)(X)
+    seen = set()
+    for winner in (0, 1, 2, -1):
+        timings.winner = winner
+        monkeypatch.setenv("SPARSE_OVS_CACHE", str(tmp_path / str(winner)))
+        compiled = sparse_ovs.compile(model, X)
+        seen.add(tuple(tiles(compiled)))
+        assert_same_bits(compiled(X), expected)
+    assert len(seen) > 2
+
+
+def test_times_within_three_percent_keep_the_library_s_choice(
+    timings: Timings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    default = tiles(sparse_ovs.compile(one_conv(0.1), X, autotune=False))
+    monkeypatch.setattr(
+        NativeWeights,
+        "time",
+        lambda weights, size, stride, padding, dilation, tunings, rounds: [
+            1.02 - 0.01 * (i > 0) for i in range(len(tunings))
+        ],
+    )
+    assert tiles(sparse_ovs.compile(one_conv(0.1), X)) == default
+
+
+def test_a_new_size_takes_the_nearest_tuning_without_timing(timings: Timings) -> None:
+    model = one_conv(0.1)
+    timings.winner = -1
+    compiled = sparse_ovs.compile(model, X)
+    tuned = tiles(compiled)[1]
+    taller = torch.randn(1, 3, 44, 48)
+    assert tiles(compiled, taller)[1] == tuned
+    # At another width the tile is cut anew, the panel stays.
+    wider = torch.randn(1, 3, 40, 57)
+    assert tiles(compiled, wider)[1].split(", ")[1:] == tuned.split(", ")[1:]
+    assert timings.count == 1
+    default = sparse_ovs.compile(model, X, autotune=False)
+    for x in (taller, wider):
+        assert_same_bits(compiled(x), default(x))
+
+
+def test_the_nearest_of_two_sizes_is_taken(timings: Timings) -> None:
+    model = one_conv(0.1)
+    by_height = {}
+    for height, winner in ((20, 0), (80, -1)):
+        timings.winner = winner
+        x = torch.randn(1, 3, height, 48)
+        by_height[height] = tiles(sparse_ovs.compile(model, x), x)[1]
+    compiled = sparse_ovs.compile(model, torch.randn(1, 3, 20, 48))
+    assert by_height[20] != by_height[80]
+    assert tiles(compiled, torch.randn(1, 3, 70, 48))[1] == by_height[80]
+    assert tiles(compiled, torch.randn(1, 3, 24, 48))[1] == by_height[20]
+
+
+def test_a_released_encoder_takes_tunings_for_other_sizes(timings: Timings) -> None:
+    timings.winner = -1
+    compiled = sparse_ovs.compile(one_conv(0.1), X, release_dense=True)
+    x = torch.randn(1, 3, 44, 48)
+    assert tiles(compiled, x) == tiles(compiled)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_layer_of_few_zeros_runs_dense(timings: Timings, kernel: int) -> None:
+    model = one_conv(0.6, kernel, channels=128)  # where dense kernels win by far
+    plain = sparse_ovs.compile(model, X, autotune=False)
+    tuned = sparse_ovs.compile(model, X)
+    assert plain.plan_for(X).rows()[1].density < 0.7
+    assert tuned.plan_for(X).rows()[1].density == 1.0
+    torch.testing.assert_close(tuned(X), plain(X))
+    cached = sparse_ovs.compile(model, X)
+    assert timings.count == 2  # sparse and dense
+    assert torch.equal(cached(X), tuned(X))
+    other = torch.randn(1, 3, 33, 48)
+    torch.testing.assert_close(tuned(other), plain(other))
+
+
+def test_a_dense_layer_with_any_tiles_has_the_bits_of_the_sparse_one(timings: Timings) -> None:
+    model = one_conv(0.5, kernel=1)
+    expected = sparse_ovs.compile(model, X, autotune=False)(X)
+    timings.winner, timings.dense_wins = -1, True
+    compiled = sparse_ovs.compile(model, X)
+    assert compiled.plan_for(X).rows()[1].density == 1.0
+    assert torch.equal(compiled(X), expected)
+
+
+def test_dense_kernels_must_win_clearly(timings: Timings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        NativeWeights,
+        "time",
+        lambda weights, size, stride, padding, dilation, tunings, rounds: (
+            [0.95 if weights.block_rows is None else 1.0] * len(tunings)
+        ),
+    )
+    compiled = sparse_ovs.compile(one_conv(0.5), X)
+    assert compiled.plan_for(X).rows()[1].density < 0.6
+
+
+def test_few_weights_are_never_timed_dense(timings: Timings) -> None:
+    timings.winner, timings.dense_wins = 0, True
+    compiled = sparse_ovs.compile(one_conv(0.1), X)
+    assert compiled.plan_for(X).rows()[1].density < 0.2
+
+
+def test_an_interrupted_tuning_leaves_no_half_of_it(
+    timings: Timings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> list[float]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(NativeWeights, "time", fail)
+    with pytest.raises(KeyboardInterrupt):
+        sparse_ovs.compile(Small(0.15).eval(), X)
+    assert tuning_cache.load_tunings() == {}
