@@ -131,6 +131,10 @@ class _Conv2dParams(ctypes.Structure):
     ]
 
 
+class _Conv2dPlace(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in ("n", "h", "w", "pixel_major")]
+
+
 def _library_name() -> str:
     return "libsparse_ovs.dylib" if sys.platform == "darwin" else "libsparse_ovs.so"
 
@@ -180,7 +184,7 @@ def _declare(lib: ctypes.CDLL) -> None:
             [
                 pointer,
                 ctypes.POINTER(_Conv2dParams),
-                *[i64] * 3,
+                ctypes.POINTER(_Conv2dPlace),
                 ctypes.POINTER(_Tuning),
                 ctypes.POINTER(i32),
             ],
@@ -190,7 +194,7 @@ def _declare(lib: ctypes.CDLL) -> None:
             [
                 pointer,
                 ctypes.POINTER(_Conv2dParams),
-                *[i64] * 3,
+                ctypes.POINTER(_Conv2dPlace),
                 ctypes.POINTER(_Tuning),
                 *[i32] * 2,
                 ctypes.POINTER(ctypes.c_double),
@@ -326,6 +330,29 @@ def idle_buffer_bytes() -> int:
     return int(_library().sovs_buffer_idle_bytes())
 
 
+@dataclass(frozen=True)
+class ConvSpot:
+    """A convolution inside a plan, to be timed.
+
+    Attributes:
+        size: (N, H, W) of its input.
+        stride, padding, dilation: (vertical, horizontal).
+        pixel_major: a plan may lay out its maps pixel by pixel, as the dense 3x3 kernels want them:
+            neither is the caller's, nor takes part in a residual add.
+    """
+
+    size: tuple[int, int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    pixel_major: bool
+
+    def structures(self) -> tuple[_Conv2dParams, _Conv2dPlace]:
+        """As the library takes them."""
+        params = _Conv2dParams(*self.stride, *self.padding, *self.dilation, 0)
+        return params, _Conv2dPlace(*self.size, int(self.pixel_major))
+
+
 class NativeWeights:
     """Packed weights of one layer, copied into the library. Addresses are of contiguous CPU memory.
 
@@ -382,41 +409,31 @@ class NativeWeights:
         """Writes the dense weight (O, I / groups, kh, kw), fp32, to that address."""
         _check(_library().sovs_weights_unpack(self._handle, dense))
 
-    def candidates(
-        self,
-        size: Sequence[int],
-        stride: Sequence[int],
-        padding: Sequence[int],
-        dilation: Sequence[int],
-        most: int,
-    ) -> list[Tuning]:
-        """Tunings worth timing for a convolution inside a plan, whose input is N x H x W: what the
-        library would choose itself, then others."""
-        params = _Conv2dParams(*stride, *padding, *dilation, 0)
+    def candidates(self, spot: ConvSpot, most: int) -> list[Tuning]:
+        """Tunings worth timing: what the library would choose itself, then others."""
         found, count = (_Tuning * most)(), ctypes.c_int32(most)
+        params, place = spot.structures()
         _check(
             _library().sovs_conv2d_candidates(
-                self._handle, ctypes.byref(params), *size, found, ctypes.byref(count)
+                self._handle, ctypes.byref(params), ctypes.byref(place), found, ctypes.byref(count)
             )
         )
         return [Tuning(*(getattr(t, name) for name, _ in _TUNING)) for t in found[: count.value]]
 
-    def time(
-        self,
-        size: Sequence[int],
-        stride: Sequence[int],
-        padding: Sequence[int],
-        dilation: Sequence[int],
-        tunings: Sequence[Tuning],
-        rounds: int,
-    ) -> list[float]:
-        """Seconds that one thread takes for that convolution with each tuning: best of `rounds`."""
-        params = _Conv2dParams(*stride, *padding, *dilation, 0)
+    def time(self, spot: ConvSpot, tunings: Sequence[Tuning], rounds: int) -> list[float]:
+        """Seconds that one thread takes there with each tuning: the best of `rounds`."""
         wanted = (_Tuning * len(tunings))(*map(_tuning_of, tunings))
         seconds = (ctypes.c_double * len(tunings))()
+        params, place = spot.structures()
         _check(
             _library().sovs_conv2d_time(
-                self._handle, ctypes.byref(params), *size, wanted, len(tunings), rounds, seconds
+                self._handle,
+                ctypes.byref(params),
+                ctypes.byref(place),
+                wanted,
+                len(tunings),
+                rounds,
+                seconds,
             )
         )
         return list(seconds)

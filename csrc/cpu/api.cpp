@@ -57,6 +57,8 @@ sovs::ConvParams conv_params(const sovs_conv2d_params& p) {
     return {p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, p.relu != 0};
 }
 
+sovs::ConvPlace conv_place(const sovs_conv2d_place& p) { return {p.n, p.h, p.w, p.pixel_major != 0}; }
+
 sovs::Tuning from_tuning(const sovs_tuning& t) { return {t.tile_rows, t.tile_cols, t.k_tile, t.row_parts, t.panel}; }
 
 }  // namespace
@@ -194,28 +196,29 @@ size_t sovs_plan_arena_bytes(const sovs_plan* plan) { return plan == nullptr ? 0
 
 void sovs_plan_destroy(sovs_plan* plan) { delete plan; }
 
-sovs_status sovs_conv2d_candidates(const sovs_weights* weights, const sovs_conv2d_params* params, int64_t n, int64_t h,
-                                   int64_t w, sovs_tuning* out, int32_t* count) {
+sovs_status sovs_conv2d_candidates(const sovs_weights* weights, const sovs_conv2d_params* params,
+                                   const sovs_conv2d_place* place, sovs_tuning* out, int32_t* count) {
     return guarded([&] {
-        require(weights != nullptr && params != nullptr && out != nullptr && count != nullptr,
-                "expected weights, params, out and count, got NULL");
+        require(weights != nullptr && params != nullptr && place != nullptr && out != nullptr && count != nullptr,
+                "expected weights, params, place, out and count, got NULL");
         require(*count > 0, "expected room for at least 1 tuning");
-        const auto found = sovs::conv_candidates(weights->shared, conv_params(*params), {n, h, w},
+        const auto found = sovs::conv_candidates(weights->shared, conv_params(*params), conv_place(*place),
                                                  static_cast<std::size_t>(*count));
         *count = static_cast<int32_t>(found.size());
         for (const sovs::Tuning& t : found) *out++ = {t.tile_rows, t.tile_cols, t.k_tile, t.row_parts, t.panel};
     });
 }
 
-sovs_status sovs_conv2d_time(const sovs_weights* weights, const sovs_conv2d_params* params, int64_t n, int64_t h,
-                             int64_t w, const sovs_tuning* tunings, int32_t count, int32_t rounds, double* seconds) {
+sovs_status sovs_conv2d_time(const sovs_weights* weights, const sovs_conv2d_params* params,
+                             const sovs_conv2d_place* place, const sovs_tuning* tunings, int32_t count, int32_t rounds,
+                             double* seconds) {
     return guarded([&] {
-        require(weights != nullptr && params != nullptr && tunings != nullptr && seconds != nullptr,
-                "expected weights, params, tunings and seconds, got NULL");
+        require(weights != nullptr && params != nullptr && place != nullptr && tunings != nullptr && seconds != nullptr,
+                "expected weights, params, place, tunings and seconds, got NULL");
         require(count > 0, "expected at least 1 tuning");
         std::vector<sovs::Tuning> wanted;
         std::transform(tunings, tunings + count, std::back_inserter(wanted), from_tuning);
-        const auto found = sovs::time_conv(weights->shared, conv_params(*params), {n, h, w}, wanted, rounds);
+        const auto found = sovs::time_conv(weights->shared, conv_params(*params), conv_place(*place), wanted, rounds);
         std::copy(found.begin(), found.end(), seconds);
     });
 }

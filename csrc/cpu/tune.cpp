@@ -18,25 +18,26 @@ constexpr std::int64_t kSliceBytes = 1 << 20;
 
 struct Maps {
     TensorDesc input, output;
+    bool winograd() const { return input.pixel_major() && output.pixel_major(); }
 };
 
-Maps maps_of(const Weights& weights, const ConvParams& p, const InputSize& size) {
+Maps maps_of(const Weights& weights, const ConvParams& p, const ConvPlace& place) {
     const Weights::Packed& w = weights.packed();
-    require(size.n > 0 && size.h > 0 && size.w > 0, "expected input sizes of at least 1");
+    require(place.n > 0 && place.h > 0 && place.w > 0, "expected input sizes of at least 1");
     require(p.stride_h > 0 && p.stride_w > 0, "expected strides of at least 1");
     const ConvShape shape{w.out_channels, w.in_channels, w.kernel_h, w.kernel_w, w.groups,
                           p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w};
-    Maps maps{{size.n, w.in_channels * w.groups, size.h, size.w, 1},
-              {size.n, w.out_channels, shape.out_h(size.h), shape.out_w(size.w), 1}};
+    Maps maps{{place.n, w.in_channels * w.groups, place.h, place.w, 1},
+              {place.n, w.out_channels, shape.out_h(place.h), shape.out_w(place.w), 1}};
     checked_shape(weights, p, maps.input, maps.output);
-    if (!WinogradStep::fits(weights, p))
+    if (!place.pixel_major || !WinogradStep::fits(weights, p))
         for (TensorDesc* map : {&maps.input, &maps.output}) map->tile = tile_for(*map);
     return maps;
 }
 
 std::unique_ptr<const Step> make_step(const std::shared_ptr<const Weights>& weights, const ConvParams& params,
                                       const Maps& maps, const Tuning& tuning) {
-    if (WinogradStep::fits(*weights, params))
+    if (maps.winograd())
         return std::make_unique<const WinogradStep>(weights, params, maps.input, maps.output);
     return std::make_unique<const ConvStep>(weights, params, maps.input, maps.output, tuning, 1);
 }
@@ -74,17 +75,17 @@ std::int64_t tiles_until(const TensorDesc& map, std::int64_t pixel) {
 }  // namespace
 
 std::vector<Tuning> conv_candidates(const std::shared_ptr<const Weights>& weights, const ConvParams& params,
-                                    const InputSize& size, std::size_t most) {
-    const Maps maps = maps_of(*weights, params, size);
-    if (WinogradStep::fits(*weights, params)) return {Tuning{}};
+                                    const ConvPlace& place, std::size_t most) {
+    const Maps maps = maps_of(*weights, params, place);
+    if (maps.winograd()) return {Tuning{}};
     return candidate_tunings(checked_shape(*weights, params, maps.input, maps.output), maps.input, weights->density(),
                              weights->packed().block_rows, kernels(), most);
 }
 
 std::vector<double> time_conv(const std::shared_ptr<const Weights>& weights, const ConvParams& params,
-                              const InputSize& size, const std::vector<Tuning>& tunings, int rounds) {
+                              const ConvPlace& place, const std::vector<Tuning>& tunings, int rounds) {
     require(rounds > 0, "expected at least 1 round");
-    const Maps maps = maps_of(*weights, params, size);
+    const Maps maps = maps_of(*weights, params, place);
     std::vector<Run> runs;
     std::int64_t read = 0, written = 0;
     for (const Tuning& tuning : tunings) {

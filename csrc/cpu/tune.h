@@ -7,19 +7,20 @@
 
 namespace sovs {
 
-// The input that a convolution reads; (n, h, w) of a map that lives inside a plan.
-struct InputSize {
+// Where in a plan a convolution stands: the size of its input, and whether its maps may be pixel-major.
+struct ConvPlace {
     std::int64_t n, h, w;
+    bool pixel_major;
 };
 
 // See candidate_tunings.
 std::vector<Tuning> conv_candidates(const std::shared_ptr<const Weights>& weights, const ConvParams& params,
-                                    const InputSize& size, std::size_t most);
+                                    const ConvPlace& place, std::size_t most);
 
 // Seconds that one thread takes for the whole map with each tuning: the best of `rounds`, estimated from a run of pixels
 // that stays in the near caches, as in a strip. The tunings take turns, so that other work on the machine meets all of
-// them. Weights that a plan would multiply by Winograd's scheme are timed so.
+// them. Dense 3x3 weights are timed in Winograd's scheme where a plan would run them so.
 std::vector<double> time_conv(const std::shared_ptr<const Weights>& weights, const ConvParams& params,
-                              const InputSize& size, const std::vector<Tuning>& tunings, int rounds);
+                              const ConvPlace& place, const std::vector<Tuning>& tunings, int rounds);
 
 }  // namespace sovs

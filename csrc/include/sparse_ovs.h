@@ -171,15 +171,22 @@ SOVS_API void sovs_plan_destroy(sovs_plan* plan);
 
 /* ---- tuning ----------------------------------------------------------------------------------------- */
 
-/* Tunings worth timing for a convolution inside a plan, whose input has n images of h x w pixels: what the library would
- * choose for one thread, then others. *count: room in `out`; afterwards, how many there are. */
-SOVS_API sovs_status sovs_conv2d_candidates(const sovs_weights* weights, const sovs_conv2d_params* params, int64_t n,
-                                            int64_t h, int64_t w, sovs_tuning* out, int32_t* count);
-/* Seconds that one thread takes for it with each of `count` tunings, the best of `rounds`. Estimated from as many pixels
- * as fit in the near caches. */
-SOVS_API sovs_status sovs_conv2d_time(const sovs_weights* weights, const sovs_conv2d_params* params, int64_t n, int64_t h,
-                                      int64_t w, const sovs_tuning* tunings, int32_t count, int32_t rounds,
-                                      double* seconds);
+/* A convolution inside a plan, whose input has n images of h x w pixels. */
+typedef struct {
+    int64_t n, h, w;
+    int64_t pixel_major; /* 1 where a plan may lay out its maps pixel by pixel, as the dense 3x3 kernels want them: neither
+                            is the caller's, nor takes part in a residual add */
+} sovs_conv2d_place;
+
+/* Tunings worth timing: what the library would choose for one thread, then others. *count: room in `out`; afterwards,
+ * how many there are. */
+SOVS_API sovs_status sovs_conv2d_candidates(const sovs_weights* weights, const sovs_conv2d_params* params,
+                                            const sovs_conv2d_place* place, sovs_tuning* out, int32_t* count);
+/* Seconds that one thread takes with each of `count` tunings, the best of `rounds`. Estimated from as many pixels as fit
+ * in the near caches. */
+SOVS_API sovs_status sovs_conv2d_time(const sovs_weights* weights, const sovs_conv2d_params* params,
+                                      const sovs_conv2d_place* place, const sovs_tuning* tunings, int32_t count,
+                                      int32_t rounds, double* seconds);
 
 /* ---- encoders --------------------------------------------------------------------------------------- */
 

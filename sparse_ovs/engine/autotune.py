@@ -21,7 +21,7 @@ from sparse_ovs.engine.tuning_cache import Choice, Choices, Size, load_tunings, 
 from sparse_ovs.engine.weights import NativeConvWeights, pack_dense
 
 _VARIABLE = "SPARSE_OVS_AUTOTUNE"
-_CANDIDATES = 10  # a layer
+_CANDIDATES = 24  # a layer
 _ROUNDS = 5
 # Times closer than this say nothing, so the library's choice stays, or else the tile of fewest
 # rows: those are the units of strips, and large ones crowd the caches of a whole plan.
@@ -77,17 +77,23 @@ class Tuner:
             store_tunings(self._found)
             self._found = {}
 
-    def tuning(self, conv: Conv, shape: Sequence[int]) -> _native.Tuning | None:
-        """Of a convolution of an input (N, C, H, W); None lets the library choose."""
+    def tuning(self, conv: Conv, shape: Sequence[int], pixel_major: bool) -> _native.Tuning | None:
+        """Of a convolution of an input (N, C, H, W); None lets the library choose.
+
+        Args:
+            pixel_major: whether its maps may be (see _native.ConvSpot).
+        """
         if not self._on:
             return None
         if self._progress is not None:
             self._progress.advance()
-        layer = self._layer(conv)
+        layer = self._layer(conv, pixel_major)
         if layer is None:
             return None
         n, _, h, w = conv.out_shape(shape)
-        choice = self._choice(layer, (n, h, w), conv, shape)
+        size = (shape[0], shape[2], shape[3])
+        spot = _native.ConvSpot(size, conv.stride, conv.padding, conv.dilation, pixel_major)
+        choice = self._choice(layer, (n, h, w), conv, spot)
         if choice is None:
             return None
         if choice.dense and self._progress is not None:
@@ -95,19 +101,19 @@ class Tuner:
         is_dense = self._weights[conv].block_rows is None
         return choice.tuning if choice.dense == is_dense else None
 
-    def _layer(self, conv: Conv) -> str | None:
+    def _layer(self, conv: Conv, pixel_major: bool) -> str | None:
         """What names the layer in the cache: all that its best tuning depends on but its size."""
         if conv.name not in self._layers:
             rows = self._weights[conv].block_rows
-            self._layers[conv.name] = None if rows is None else _describe(conv, rows)
+            self._layers[conv.name] = None if rows is None else _describe(conv, rows, pixel_major)
         return self._layers[conv.name]
 
-    def _choice(self, layer: str, size: Size, conv: Conv, shape: Sequence[int]) -> Choice | None:
+    def _choice(self, layer: str, size: Size, conv: Conv, spot: _native.ConvSpot) -> Choice | None:
         sizes = self._known.setdefault(layer, {})
         if size in sizes:
             return sizes[size]
         if self._progress is not None:
-            choice = sizes[size] = _time(self._weights[conv], conv, shape)
+            choice = sizes[size] = _time(self._weights[conv], conv, spot)
             self._found.setdefault(layer, {})[size] = choice
             return choice
         if not sizes:
@@ -116,14 +122,14 @@ class Tuner:
         return _moved(sizes[nearest], nearest, size)
 
 
-def _describe(conv: Conv, rows: int) -> str:
+def _describe(conv: Conv, rows: int, pixel_major: bool) -> str:
     def sides(pair: Sequence[int]) -> str:
         return "x".join(map(str, pair))
 
     return (
         f"{sides(conv.weight.shape)}, stride {sides(conv.stride)}, padding {sides(conv.padding)}, "
         f"dilation {sides(conv.dilation)}, groups {conv.groups}, blocks of {rows}, "
-        f"density {_density(conv):.2g}"
+        f"density {_density(conv):.2g}{', maps of any layout' if pixel_major else ''}"
     )
 
 
@@ -131,21 +137,20 @@ def _density(conv: Conv) -> float:
     return int(torch.count_nonzero(conv.weight)) / conv.weight.numel()
 
 
-def _time(weights: _native.NativeWeights, conv: Conv, shape: Sequence[int]) -> Choice:
-    tuning, seconds = _fastest(weights, conv, shape)
+def _time(weights: _native.NativeWeights, conv: Conv, spot: _native.ConvSpot) -> Choice:
+    tuning, seconds = _fastest(weights, spot)
     if _density(conv) >= _DENSEST_SPARSE:
-        dense_tuning, dense_seconds = _fastest(pack_dense(conv), conv, shape)
+        dense_tuning, dense_seconds = _fastest(pack_dense(conv), spot)
         if dense_seconds < _DENSE_WINS * seconds:
             return Choice(dense_tuning, dense=True)
     return Choice(tuning)
 
 
 def _fastest(
-    weights: _native.NativeWeights, conv: Conv, shape: Sequence[int]
+    weights: _native.NativeWeights, spot: _native.ConvSpot
 ) -> tuple[_native.Tuning, float]:
-    problem = ((shape[0], shape[2], shape[3]), conv.stride, conv.padding, conv.dilation)
-    candidates = weights.candidates(*problem, _CANDIDATES)
-    seconds = weights.time(*problem, candidates, _ROUNDS)
+    candidates = weights.candidates(spot, _CANDIDATES)
+    seconds = weights.time(spot, candidates, _ROUNDS)
     best = min(seconds)
     good = [i for i, spent in enumerate(seconds) if spent <= _SAME * best]
     place = 0 if 0 in good else min(good, key=lambda i: (candidates[i].tile_rows, seconds[i]))

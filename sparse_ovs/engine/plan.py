@@ -160,6 +160,10 @@ class Plan:
                 read_outside |= set(node.sources())
         segment.outputs = [step.name for step in segment.steps if step.name in read_outside]
 
+        added = [s for s in segment.steps if isinstance(s, Conv) and s.residual is not None]
+        fixed = {*segment.inputs, *segment.outputs, *(s.name for s in added)}  # maps of one layout
+        fixed |= {s.residual for s in added if s.residual is not None}
+
         plan = _native.Plan()
         maps = {name: plan.tensor(self._shape(name), _native.NCHW) for name in segment.inputs}
         for step in segment.steps:

@@ -11,22 +11,22 @@ constexpr std::int32_t kRoom = 10;
 struct Tuned {
     sovs_weights* weights;
     sovs_conv2d_params params;
-    std::int64_t n, h, w;
+    sovs_conv2d_place place;
     explicit Tuned(const Problem& p)
         : weights(Data(p).weights(p)),
           params{p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, p.relu},
-          n(p.n), h(p.h), w(p.w) {}
+          place{p.n, p.h, p.w, 1} {}
     ~Tuned() { sovs_weights_destroy(weights); }
     Tuned(const Tuned&) = delete;
 
     std::vector<sovs_tuning> candidates(std::int32_t room) const {
         std::vector<sovs_tuning> found(room);
-        CHECK_SAYING(sovs_conv2d_candidates(weights, &params, n, h, w, found.data(), &room) == SOVS_OK, sovs_last_error());
+        CHECK_SAYING(sovs_conv2d_candidates(weights, &params, &place, found.data(), &room) == SOVS_OK, sovs_last_error());
         found.resize(room);
         return found;
     }
     sovs_status time(const std::vector<sovs_tuning>& tunings, std::int32_t rounds, double* seconds) const {
-        return sovs_conv2d_time(weights, &params, n, h, w, tunings.data(), static_cast<std::int32_t>(tunings.size()), rounds,
+        return sovs_conv2d_time(weights, &params, &place, tunings.data(), static_cast<std::int32_t>(tunings.size()), rounds,
                                 seconds);
     }
 };
@@ -126,25 +126,29 @@ TEST(dense_weights_of_3x3_are_timed_too) {
     Tuned conv(p);
     sovs_weights_destroy(conv.weights);
     CHECK(sovs_weights_create_dense(p.out_channels, p.in_channels, 3, 3, 1, dense.data(), nullptr, &conv.weights) == SOVS_OK);
-    CHECK(conv.candidates(kRoom).size() == 1);
-    double seconds = 0.0;
-    CHECK_SAYING(conv.time({{}}, 1, &seconds) == SOVS_OK, sovs_last_error());
-    CHECK(seconds > 0.0);
+    for (const bool pixel_major : {true, false}) {
+        conv.place.pixel_major = pixel_major;
+        CHECK((conv.candidates(kRoom).size() == 1) == pixel_major);  // Winograd's scheme has no tiles
+        double seconds = 0.0;
+        CHECK_SAYING(conv.time({{}}, 1, &seconds) == SOVS_OK, sovs_last_error());
+        CHECK(seconds > 0.0);
+    }
 }
 
 TEST(tuning_refuses_what_makes_no_sense) {
-    const Tuned conv(three_by_three());
+    Tuned conv(three_by_three());
     sovs_tuning tuning{};
     double seconds = 0.0;
     const auto refused = [](sovs_status status, const char* word) {
         return status == SOVS_INVALID_ARGUMENT && std::strstr(sovs_last_error(), word) != nullptr;
     };
-    CHECK(refused(sovs_conv2d_time(conv.weights, &conv.params, 1, 8, 8, &tuning, 0, 1, &seconds), "at least 1 tuning"));
+    CHECK(refused(sovs_conv2d_time(conv.weights, &conv.params, &conv.place, &tuning, 0, 1, &seconds), "at least 1 tuning"));
     CHECK(refused(conv.time({tuning}, 0, &seconds), "at least 1 round"));
     CHECK(refused(conv.time({{0, 0, 0, 0, 9}}, 1, &seconds), "panel kind"));
     std::int32_t room = 0;
-    CHECK(refused(sovs_conv2d_candidates(conv.weights, &conv.params, 1, 8, 8, &tuning, &room), "room"));
+    CHECK(refused(sovs_conv2d_candidates(conv.weights, &conv.params, &conv.place, &tuning, &room), "room"));
     room = 1;
-    CHECK(refused(sovs_conv2d_candidates(conv.weights, &conv.params, 1, 0, 8, &tuning, &room), "at least 1"));
-    CHECK(refused(sovs_conv2d_candidates(nullptr, &conv.params, 1, 8, 8, &tuning, &room), "NULL"));
+    CHECK(refused(sovs_conv2d_candidates(nullptr, &conv.params, &conv.place, &tuning, &room), "NULL"));
+    conv.place.h = 0;
+    CHECK(refused(sovs_conv2d_candidates(conv.weights, &conv.params, &conv.place, &tuning, &room), "at least 1"));
 }
