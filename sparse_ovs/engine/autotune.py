@@ -126,10 +126,13 @@ def _describe(conv: Conv, rows: int, pixel_major: bool) -> str:
     def sides(pair: Sequence[int]) -> str:
         return "x".join(map(str, pair))
 
+    density = _density(conv)
+    # Dense candidates alone depend on the layout.
+    layout = ", maps of any layout" if pixel_major and density >= _DENSEST_SPARSE else ""
     return (
         f"{sides(conv.weight.shape)}, stride {sides(conv.stride)}, padding {sides(conv.padding)}, "
         f"dilation {sides(conv.dilation)}, groups {conv.groups}, blocks of {rows}, "
-        f"density {_density(conv):.2g}{', maps of any layout' if pixel_major else ''}"
+        f"density {density:.2g}{layout}"
     )
 
 

@@ -175,9 +175,8 @@ class Plan:
                 plan.avg_pool2x2(maps[step.source], target)
                 continue
             residual = None if step.residual is None else maps[step.residual]
-            tuning = tuner.tuning(
-                step, self._shape(step.source)
-            )  # first: it may change the weights
+            own = fixed.isdisjoint((step.source, step.name))
+            tuning = tuner.tuning(step, self._shape(step.source), own)  # may change the weights
             plan.conv2d(
                 weights[step],
                 maps[step.source],

@@ -226,7 +226,7 @@ def test_dense_kernels_must_win_clearly(timings: Timings, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         NativeWeights,
         "time",
-        lambda weights, size, stride, padding, dilation, tunings, rounds: (
+        lambda weights, spot, tunings, rounds: (
             [0.95 if weights.block_rows is None else 1.0] * len(tunings)
         ),
     )
