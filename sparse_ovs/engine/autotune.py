@@ -98,8 +98,7 @@ class Tuner:
             return None
         if choice.dense and self._progress is not None:
             self._weights.make_dense(conv)
-        is_dense = self._weights[conv].block_rows is None
-        return choice.tuning if choice.dense == is_dense else None
+        return choice.tuning if choice.dense == self._weights.is_dense(conv) else None
 
     def _layer(self, conv: Conv, pixel_major: bool) -> str | None:
         """What names the layer in the cache: all that its best tuning depends on but its size."""

@@ -124,7 +124,7 @@ class CompiledEncoder(nn.Module):
                 lists, tuples and dicts.
         """
         tree = pytree.tree_unflatten(self._graph.outputs, self._out_spec)
-        write_plan(path, self._graph, self._channels, tree, self._weights.dense)
+        write_plan(path, self._graph, self._channels, tree, self._weights)
 
     def memory(self) -> EncoderMemory:
         """Bytes held now."""

@@ -8,13 +8,12 @@ the tensors of a step are called `name.part`. csrc/cpu/program.cpp reads it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from sparse_ovs.engine.graph import Conv, Graph, Node, Pool, TorchNode
-from sparse_ovs.engine.weights import pack_weight
+from sparse_ovs.engine.weights import NativeConvWeights, pack_weight
 from sparse_ovs.formats import write_file
 from sparse_ovs.version import __version__
 
@@ -24,14 +23,14 @@ def write_plan(
     graph: Graph,
     channels: int,
     tree: Any,
-    dense_weight: Callable[[Conv], Tensor],
+    weights: NativeConvWeights,
 ) -> None:
     """Writes a graph; atomic.
 
     Args:
         channels: of the input.
         tree: nested lists, tuples and dicts of the names in graph.outputs.
-        dense_weight: gives the weight (O, I / groups, kh, kw) of a convolution.
+        weights: of the convolutions; those that run dense are written so.
 
     Raises:
         ValueError: the graph has nodes that only torch can run, or outputs that cannot be told
@@ -49,8 +48,8 @@ def write_plan(
     for node in graph.nodes:
         record = step_record(node, labels)
         if isinstance(node, Conv):
-            weight = dense_weight(node)
-            packed = pack_weight(weight, node.groups)
+            weight = weights.dense(node)
+            packed = None if weights.is_dense(node) else pack_weight(weight, node.groups)
             if packed is None:
                 tensors[f"{record['name']}.weight"] = weight
             else:

@@ -25,6 +25,10 @@ class NativeConvWeights:
         """Zeros are multiplied from now on, by the library's dense kernels."""
         self._made[conv.name] = pack_dense(conv)
 
+    def is_dense(self, conv: Conv) -> bool:
+        """Whether all weights are multiplied, zeros included."""
+        return self[conv].block_rows is None
+
     def dense(self, conv: Conv) -> Tensor:
         """The dense weight, unpacked where the graph has released it."""
         if not conv.weight.is_meta:

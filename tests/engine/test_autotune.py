@@ -200,6 +200,16 @@ def test_a_layer_of_few_zeros_runs_on_the_dense_kernels(timings: Timings) -> Non
     torch.testing.assert_close(tuned(other), plain(other), rtol=1e-4, atol=1e-4)
 
 
+def test_a_saved_encoder_runs_dense_what_ran_dense(timings: Timings, tmp_path: Path) -> None:
+    timings.winner, timings.dense_wins = 0, True
+    compiled = sparse_ovs.compile(Small(0.5, width=64).eval(), X)
+    assert "winograd" in str(compiled)
+    compiled.save(tmp_path / "plan")
+    loaded = sparse_ovs.load_plan(tmp_path / "plan")
+    assert_same_bits(loaded(X), compiled(X))
+    assert "winograd" in str(loaded)
+
+
 def test_a_dense_form_is_timed_as_the_plan_would_run_it(timings: Timings) -> None:
     # The caller's output is no map for Winograd's scheme, without which dense is slower here.
     compiled = sparse_ovs.compile(one_conv(0.6, channels=128), X)
