@@ -25,15 +25,19 @@ def _few_torch_threads() -> None:
     torch.set_num_threads(min(2, torch.get_num_threads()))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_tuning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Layers are not tuned, and the user's cache is left alone; also in fixtures of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARSE_OVS_AUTOTUNE", "0")
+        patch.setenv("SPARSE_OVS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _same_start(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[None]:
-    """Seeds torch; the thread count follows torch's again after a test that set it; layers are not
-    tuned, and the user's cache is left alone."""
+def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Seeds torch; the thread count follows torch's again after a test that set it."""
     monkeypatch.delenv("SPARSE_OVS_NUM_THREADS", raising=False)
-    monkeypatch.setenv("SPARSE_OVS_AUTOTUNE", "0")
-    monkeypatch.setenv("SPARSE_OVS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     torch.manual_seed(0)
     yield
     sparse_ovs.set_num_threads(None)
