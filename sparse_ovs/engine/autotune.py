@@ -22,7 +22,7 @@ from sparse_ovs.engine.weights import NativeConvWeights, pack_dense
 
 _VARIABLE = "SPARSE_OVS_AUTOTUNE"
 _CANDIDATES = 24  # a layer
-_ROUNDS = 5
+_ROUNDS = 9
 # Times closer than this say nothing, so the library's choice stays, or else the tile of fewest
 # rows: those are the units of strips, and large ones crowd the caches of a whole plan.
 _SAME = 1.03
