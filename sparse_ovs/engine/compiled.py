@@ -14,7 +14,7 @@ from sparse_ovs import _native
 from sparse_ovs.engine.graph import Graph
 from sparse_ovs.engine.importer import import_program
 from sparse_ovs.engine.passes import optimise
-from sparse_ovs.engine.plan import Plan, is_native
+from sparse_ovs.engine.plan import Plan
 from sparse_ovs.engine.weights import NativeConvWeights
 from sparse_ovs.threads import get_num_threads
 
@@ -75,8 +75,7 @@ class CompiledEncoder(nn.Module):
 
     def _make_plan(self, x: Tensor, threads: int) -> Plan:
         graph = self._graph
-        # Torch nodes hold sizes of the exported input; a fully native graph holds none.
-        if self._plans and not all(map(is_native, graph.nodes)):
+        if self._plans and any(node.holds_size for node in graph.nodes):
             graph, _ = _export(self.__dict__["_model"], torch.empty(x.shape))
         return Plan(graph, x.shape, self._weights, threads)
 
