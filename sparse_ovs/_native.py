@@ -43,8 +43,14 @@ class _Conv2dParams(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_int64)
         for name in (
-            "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w", "activation"
-        )  # fmt: skip
+            "stride_h",
+            "stride_w",
+            "pad_h",
+            "pad_w",
+            "dilation_h",
+            "dilation_w",
+            "activation",
+        )
     ]
 
 

@@ -85,6 +85,7 @@ class Dims:
 
     def narrow(self, dim: int, start: int, length: int) -> Dims | None:
         """Places [start, start + length) of a dimension; None where that has several factors."""
+        dim %= len(self.factors)
         factors = self.factors[dim]
         if start == 0 and length == prod(f.size for f in factors):
             return self

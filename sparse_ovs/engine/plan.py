@@ -31,9 +31,7 @@ class Segment:
 
     def run(self, values: dict[str, Any], threads: int) -> None:
         """Takes its inputs from `values` and puts its outputs there."""
-        given = [
-            values[name].contiguous(memory_format=self._format(name)) for name in self.inputs
-        ]
+        given = [values[name].contiguous(memory_format=self._format(name)) for name in self.inputs]
         made = [
             empty_output(shape, self._format(name))
             for name, shape in zip(self.outputs, self.shapes, strict=True)

@@ -63,7 +63,9 @@ def add_step(
 def describe(node: Node) -> str:
     """What a native step does, in a few words."""
     if isinstance(node, Conv):
-        kernel = "linear" if node.is_pointwise() else "conv " + "x".join(map(str, node.weight.shape[2:]))
+        kernel = (
+            "linear" if node.is_pointwise() else "conv " + "x".join(map(str, node.weight.shape[2:]))
+        )
         depthwise = "depthwise " if 1 < node.groups == node.weight.shape[0] else ""
         extras = [] if node.residual is None else ["residual"]
         extras += [] if node.activation == "none" else [node.activation]

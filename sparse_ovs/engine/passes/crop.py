@@ -1,4 +1,4 @@
-"""Moves crops up, so that pixels which nobody reads are not computed: CLIP's heads read one token."""
+"""Moves crops up, so that tokens which nobody reads are not computed: CLIP reads one of them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def _crop_source(graph: Graph, node: Node, name: str, crop: Crop) -> None:
         None,
     )
     if made is None:
-        made = Crop(f"{name}_from{crop.first}_to{crop.first + crop.count}", name, crop.first, crop.count)
+        made = Crop(
+            f"{name}_from{crop.first}_to{crop.first + crop.count}", name, crop.first, crop.count
+        )
     else:
         graph.nodes.remove(made)
     # Where the source is made: before anyone who reads it.

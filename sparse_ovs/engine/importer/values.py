@@ -79,7 +79,7 @@ class Values:
     """Makes nodes for views where an operation needs a map of its own, or a tensor."""
 
     def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+        self.graph = graph
         self._views: dict[Any, Ref | Mapped] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
 
@@ -90,7 +90,7 @@ class Values:
 
     def add(self, node: Node, like: Mapped | None = None) -> Mapped:
         """Puts a node into the graph; its value is laid out as `like`, or as a map."""
-        self._graph.nodes.append(node)
+        self.graph.nodes.append(node)
         shape = node.out_shape(self._shapes)
         self._shapes[node.name] = shape
         made = Mapped.whole(node.name, shape)
@@ -105,7 +105,7 @@ class Values:
 
     def add_torch(self, node: TorchNode) -> Ref | Mapped:
         """Puts a node that stays in torch into the graph."""
-        self._graph.nodes.append(node)
+        self.graph.nodes.append(node)
         self._shapes[node.name] = node.shape
         return Mapped.whole(node.name, node.shape)
 
@@ -118,7 +118,7 @@ class Values:
             factors = tuple(f for dim in value.dims.factors for f in dim)
             name = f"{value.name}_view{len(self._views)}"
             view = View(name, value.name, factors, value.dims.first, tuple(shape))
-            self._graph.nodes.append(view)
+            self.graph.nodes.append(view)
             self._shapes[name] = tuple(shape)
             self._views[key] = Ref(name)
         return Ref(self._views[key].name)
@@ -136,7 +136,7 @@ class Values:
             )
         return Mapped(self._views[key].name, (n, c, 1, count), value.dims.from_start("p"))
 
-    def whole(self, value: Any, shape: Sequence[int]) -> Mapped | None:
+    def whole(self, value: Any) -> Mapped | None:
         """A view that covers all of a map, in any order; None where there is none."""
         value = self.cropped(value)
         if not isinstance(value, Mapped):
@@ -145,7 +145,7 @@ class Values:
 
     def as_image(self, value: Any, shape: Sequence[int]) -> Mapped | None:
         """The map (N, C, H, W) that the tensor of `shape` is."""
-        whole = self.whole(value, shape)
+        whole = self.whole(value)
         if whole is not None and whole.is_map() and whole.sizes == tuple(shape):
             return whole
         if len(shape) != 4 or not isinstance(value, Mapped):
@@ -156,7 +156,7 @@ class Values:
 
     def as_tokens(self, value: Any, shape: Sequence[int]) -> Mapped | None:
         """A view of a whole map whose last dimension is the channels."""
-        whole = self.whole(value, shape)
+        whole = self.whole(value)
         if whole is not None and whole.dims.is_run(len(shape) - 1, "c"):
             return whole
         if len(shape) < 2 or not isinstance(value, (Mapped, Ref)):
