@@ -53,6 +53,9 @@ def run_in_torch(node: Node, values: dict[str, Any]) -> Any:
 
 
 def _view(view: View, x: Tensor) -> Tensor:
+    # A tensor of torch's making may hold pixels that are no run: attention gives (N, H, C, W).
+    if x.shape[2] > 1 and x.shape[3] > 1 and x.stride(2) != x.shape[3] * x.stride(3):
+        x = x.contiguous()
     n, c, h, w = x.stride()
     # A map of one column has no stride between columns.
     strides = dict(zip(AXES, (n, c, w if x.shape[3] > 1 else h), strict=True))
