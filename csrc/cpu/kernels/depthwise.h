@@ -25,16 +25,26 @@ inline void depthwise_run(const DepthwiseTask& t, std::int64_t first) {
     for (int j = 0; j < kVectors; ++j) sum[j].store(t.out + first + j * W);
 }
 
-inline void depthwise(const DepthwiseTask& t) {
-    constexpr int W = Vec::kWidth, kVectors = 8;
-    assert(t.pixels > 0 && t.pixels % W == 0);
-    std::int64_t first = 0;
-    for (; first + kVectors * W <= t.pixels; first += kVectors * W) depthwise_run<kVectors>(t, first);
-    if (first + 4 * W <= t.pixels) {
-        depthwise_run<4>(t, first);
-        first += 4 * W;
+template <int kVectors>
+inline void depthwise_some(const DepthwiseTask& t, std::int64_t first, int vectors) {
+    if constexpr (kVectors > 0) {
+        if (vectors == kVectors)
+            depthwise_run<kVectors>(t, first);
+        else
+            depthwise_some<kVectors - 1>(t, first, vectors);
     }
-    for (; first < t.pixels; first += W) depthwise_run<1>(t, first);
+}
+
+inline void depthwise(const DepthwiseTask& t) {
+    constexpr int W = Vec::kWidth, kMost = 8;
+    assert(t.pixels > 0 && t.pixels % W == 0);
+    const std::int64_t vectors = t.pixels / W;
+    // Even runs: short ones would wait for the latency of their sums.
+    const std::int64_t runs = (vectors + kMost - 1) / kMost;
+    for (std::int64_t run = 0; run < runs; ++run) {
+        const std::int64_t begin = vectors * run / runs, end = vectors * (run + 1) / runs;
+        depthwise_some<kMost>(t, begin * W, static_cast<int>(end - begin));
+    }
 }
 
 }  // namespace sovs::SOVS_ISA_NAMESPACE
