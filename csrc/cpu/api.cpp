@@ -126,8 +126,11 @@ sovs_status sovs_plan_add_conv2d(sovs_plan* plan, const sovs_weights* weights, c
                                  const sovs_tuning* tuning, int32_t input, int32_t residual, int32_t output) {
     return guarded([&] {
         require(plan != nullptr && weights != nullptr && params != nullptr, "expected plan, weights and params, got NULL");
+        require(params->activation >= SOVS_NONE && params->activation <= SOVS_QUICK_GELU,
+                "expected an activation of sovs_activation");
         const sovs::ConvParams conv{params->stride_h, params->stride_w, params->pad_h, params->pad_w,
-                                    params->dilation_h, params->dilation_w, params->relu != 0};
+                                    params->dilation_h, params->dilation_w,
+                                    static_cast<sovs::Activation>(params->activation)};
         sovs::Tuning wanted;
         if (tuning != nullptr)
             wanted = {tuning->tile_rows, tuning->tile_cols, tuning->k_tile, tuning->row_parts, tuning->panel};
@@ -139,6 +142,44 @@ sovs_status sovs_plan_add_avg_pool2x2(sovs_plan* plan, int32_t input, int32_t ou
     return guarded([&] {
         require(plan != nullptr, "expected plan, got NULL");
         plan->plan.add_avg_pool2x2(input, output);
+    });
+}
+
+sovs_status sovs_plan_add_layer_norm(sovs_plan* plan, int64_t channels, const float* gamma, const float* beta, float eps,
+                                     int32_t input, int32_t output) {
+    return guarded([&] {
+        require(plan != nullptr, "expected plan, got NULL");
+        require(channels > 0, "expected at least 1 channel");
+        sovs::LayerNormParams norm{std::vector<float>(channels, 1.0f), std::vector<float>(channels, 0.0f), eps};
+        if (gamma != nullptr) norm.gamma.assign(gamma, gamma + channels);
+        if (beta != nullptr) norm.beta.assign(beta, beta + channels);
+        plan->plan.add_layer_norm(std::move(norm), input, output);
+    });
+}
+
+sovs_status sovs_plan_add_attention(sovs_plan* plan, const sovs_attention_params* params, int32_t input, int32_t queries,
+                                    int32_t output) {
+    return guarded([&] {
+        require(plan != nullptr && params != nullptr, "expected plan and params, got NULL");
+        plan->plan.add_attention({params->heads, params->head_channels, params->query, params->key, params->value,
+                                  params->scale},
+                                 input, queries, output);
+    });
+}
+
+sovs_status sovs_plan_add_tokens(sovs_plan* plan, int64_t tokens, int64_t channels, const float* constants, int64_t mean,
+                                 int32_t input, int32_t output) {
+    return guarded([&] {
+        require(plan != nullptr && constants != nullptr, "expected plan and constants, got NULL");
+        require(tokens > 0 && channels > 0, "expected at least 1 token and 1 channel");
+        plan->plan.add_tokens({{constants, constants + tokens * channels}, mean != 0}, input, output);
+    });
+}
+
+sovs_status sovs_plan_add_crop(sovs_plan* plan, int64_t first, int32_t input, int32_t output) {
+    return guarded([&] {
+        require(plan != nullptr, "expected plan, got NULL");
+        plan->plan.add_crop({first}, input, output);
     });
 }
 

@@ -43,7 +43,7 @@ ConvStep::ConvStep(std::shared_ptr<const Weights> weights, const ConvParams& par
                    const TensorDesc& output, const Tuning& tuning, int threads)
     : weights_(std::move(weights)),
       shape_(checked_shape(*weights_, params, input, output)),
-      relu_(params.relu),
+      activation_(params.activation),
       input_(input),
       output_(output),
       tiling_(choose_tiling(shape_, input, weights_->density(), weights_->packed().block_rows, tuning, kernels(),
@@ -171,7 +171,7 @@ void ConvStep::multiply(const Tile& tile, const KTile& k_tile, int part, const f
     task.sums_stride = std::ptrdiff_t{tile.vectors} * table.width;
     task.channel_stride = channel_stride;
     task.channels = static_cast<std::int32_t>(output_.c);
-    task.relu = relu_;
+    task.activation = activation_;
 
     const int widest = fours ? table.max_vectors4 : table.max_vectors1;
     const int calls = (tile.vectors + widest - 1) / widest;
@@ -199,7 +199,7 @@ void ConvStep::store(const Tile& tile, int part, const float* sums, const StepMa
     task.channels = static_cast<std::int32_t>(end - begin);
     task.channel_stride = out.channel_stride();
     task.pixel_stride = out.pixel_stride();
-    task.relu = relu_;
+    task.activation = activation_;
     for (std::int32_t r = 0; r < tile.rows; ++r) {
         std::int64_t pixel = first_pixel(tile) + r * output_.w;
         task.sums = sums + begin * task.sums_stride + r * panel_.pitch;

@@ -10,7 +10,7 @@ namespace sovs {
 
 struct ConvParams {
     std::int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
-    bool relu;
+    Activation activation;  // after the residual is added
 };
 
 // The convolution's sizes, found to fit its maps; throws InvalidArgument where they do not.
@@ -54,7 +54,7 @@ private:
 
     std::shared_ptr<const Weights> weights_;
     ConvShape shape_;
-    bool relu_;
+    Activation activation_;
     TensorDesc input_, output_;
     Tiling tiling_;
     PanelLayout panel_;

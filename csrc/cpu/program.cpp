@@ -75,7 +75,7 @@ private:
         const auto [stride_h, stride_w] = pair(step, "stride", 1);
         const auto [pad_h, pad_w] = pair(step, "padding", 0);
         const auto [dilation_h, dilation_w] = pair(step, "dilation", 1);
-        made.params = {stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, activation(step) == "relu"};
+        made.params = {stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, activation(step)};
         made.weights = weights(step, made.name);
         const Weights::Packed& packed = made.weights->packed();
         made.out_channels = packed.out_channels;
@@ -89,11 +89,16 @@ private:
         return made;
     }
 
-    static std::string activation(const Json& step) {
+    static Activation activation(const Json& step) {
         const Json& named = step.at("activation");
-        if (named.is_null()) return "";
-        if (named.string() != "relu") refuse("an activation that this version knows, got " + named.string());
-        return named.string();
+        if (named.is_null()) return Activation::none;
+        static const std::map<std::string, Activation> known{{"relu", Activation::relu},
+                                                             {"gelu", Activation::gelu},
+                                                             {"gelu_tanh", Activation::gelu_tanh},
+                                                             {"quick_gelu", Activation::quick_gelu}};
+        const auto found = known.find(named.string());
+        if (found == known.end()) refuse("an activation that this version knows, got " + named.string());
+        return found->second;
     }
 
     std::shared_ptr<const Weights> weights(const Json& step, const std::string& name) {

@@ -18,7 +18,7 @@ from sparse_ovs.engine.graph import Conv, Graph
 from sparse_ovs.engine.importer import import_program
 from sparse_ovs.engine.memory import EncoderMemory, bytes_of
 from sparse_ovs.engine.passes import optimise
-from sparse_ovs.engine.plan import Plan, is_native
+from sparse_ovs.engine.plan import Plan
 from sparse_ovs.engine.planfile import write_plan
 from sparse_ovs.engine.weights import NativeConvWeights
 from sparse_ovs.threads import get_num_threads
@@ -93,12 +93,12 @@ class CompiledEncoder(nn.Module):
 
     def _make_plan(self, x: Tensor, threads: int) -> Plan:
         graph, model = self._graph, self.__dict__["_model"]
-        # Torch nodes hold sizes of the exported input; a fully native graph holds none.
-        if tuple(x.shape) != self._shape and not all(map(is_native, graph.nodes)):
+        # Torch nodes and some others hold sizes of the exported input.
+        if tuple(x.shape) != self._shape and any(node.holds_size for node in graph.nodes):
             if model is None:
                 raise ValueError(
                     f"expected an input {self._shape} after release_dense, since parts of the "
-                    f"encoder run in torch, got {tuple(x.shape)}"
+                    f"encoder hold its size, got {tuple(x.shape)}"
                 )
             graph, _ = _export(model, torch.empty(x.shape))
         return Plan(graph, x.shape, self._weights, threads)
