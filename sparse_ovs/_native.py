@@ -149,6 +149,7 @@ def _declare(lib: ctypes.CDLL) -> None:
         "sovs_weights_create_dense": (i32, [i64] * 5 + [pointer, pointer, ctypes.POINTER(pointer)]),
         "sovs_weights_bytes": (ctypes.c_size_t, [pointer]),
         "sovs_weights_packed_bytes": (ctypes.c_size_t, [pointer]),
+        "sovs_weights_release": (i32, [pointer]),
         "sovs_weights_unpack": (i32, [pointer, pointer]),
         "sovs_weights_destroy": (None, [pointer]),
         "sovs_plan_create": (i32, [ctypes.POINTER(pointer)]),
@@ -336,6 +337,11 @@ class NativeWeights:
         )
         made._adopt(handle)
         return made
+
+    def release(self) -> None:
+        """From here on memory comes first: the weights are held once, and plans of all input sizes
+        share them where they can."""
+        _check(_library().sovs_weights_release(self._handle))
 
     def nbytes(self) -> int:
         """Bytes held by the library: the compact copy and the streams of all live plans."""

@@ -23,8 +23,9 @@ def compile(
         model: of one tensor, dense or sparsified; weights with zeros run sparse. Not changed.
         example_input: (N, C, H, W) float32 on the CPU.
         threads: to run on; None follows get_num_threads at each call.
-        release_dense: keep no dense weights beside the packed ones. Where parts of the encoder run
-            in torch, inputs must then have the example's shape.
+        release_dense: memory comes first: keep no dense weights, and the sparse ones once, in the
+            form that the plans of all sizes read, where that is not much slower. Where parts of the
+            encoder run in torch, inputs must then have the example's shape.
 
     Returns:
         A module with the model's eval-mode outputs, for inputs of any size that the model takes.

@@ -103,6 +103,12 @@ sovs_status sovs_weights_unpack(const sovs_weights* weights, float* dense) {
         weights->shared->unpack(dense);
     });
 }
+sovs_status sovs_weights_release(const sovs_weights* weights) {
+    return guarded([&] {
+        require(weights != nullptr, "expected weights, got NULL");
+        weights->shared->release();
+    });
+}
 void sovs_weights_destroy(sovs_weights* weights) { delete weights; }
 
 sovs_status sovs_plan_create(sovs_plan** out) {

@@ -28,7 +28,7 @@ public:
     Range writes(long unit) const override;
     Range reads(long unit) const override;
     void run(long unit, int part, const StepMaps& maps) const override;
-    const char* backend() const override { return weights_->packed().block_rows == 4 ? "sparse rows4" : "sparse rows1"; }
+    const char* backend() const override { return weights_->sizes().block_rows == 4 ? "sparse rows4" : "sparse rows1"; }
 
     const Tiling& tiling() const { return tiling_; }
 
@@ -43,6 +43,8 @@ private:
 
     Tile tile_at(long unit, std::int64_t column) const;
     std::int64_t first_pixel(const Tile& tile) const;
+    // The part of the stream that the part begins with.
+    int stream_part(int part) const { return part * tiling_.stream_parts / tiling_.row_parts; }
     // The output's place of lane 0 if all lanes of the tile are a run there, else null.
     float* direct(const Tile& tile, const Map& map) const;
     void pack(const Tile& tile, const KTile& k_tile, const Map& input, float* panel) const;

@@ -13,7 +13,7 @@ thread_local AlignedBuffer<float> padded_rows;
 
 bool DenseStep::fits(const Weights& weights, const ConvParams& p) {
     constexpr std::int64_t kMost = 256;  // products an output: their input rows stay in the L1
-    const Weights::Packed& w = weights.packed();
+    const WeightSizes& w = weights.sizes();
     return w.groups == 1 && w.in_channels * w.kernel_h * w.kernel_w <= kMost && weights.density() > 0.9 &&
            p.activation <= Activation::relu;
 }

@@ -15,14 +15,14 @@ thread_local AlignedBuffer<float> planes, sums;
 }  // namespace
 
 bool DepthwiseStep::fits(const Weights& weights, const ConvParams& p) {
-    const Weights::Packed& w = weights.packed();
+    const WeightSizes& w = weights.sizes();
     return w.in_channels == 1 && w.groups == w.out_channels && w.groups > 1 && w.block_rows == 1 && p.stride_h == 1 &&
            p.stride_w == 1 && p.activation <= Activation::relu;
 }
 
 DepthwiseStep::DepthwiseStep(std::shared_ptr<const Weights> weights, const ConvParams& params, const TensorDesc& input,
                              const TensorDesc& output)
-    : weights_(std::move(weights)), params_(params), input_(input), output_(output) {
+    : weights_(std::move(weights)), packed_(weights_->packed()), params_(params), input_(input), output_(output) {
     const ConvShape shape = checked_shape(*weights_, params, input, output);
     require(fits(*weights_, params), "expected a depthwise convolution of stride 1");
     bands_ = (output.h + kRows - 1) / kRows;
@@ -30,7 +30,7 @@ DepthwiseStep::DepthwiseStep(std::shared_ptr<const Weights> weights, const ConvP
     bands_ = (output.h + rows_ - 1) / rows_;
     pitch_ = output.w + (shape.kernel_w - 1) * params.dilation_w;
     reach_ = (shape.kernel_h - 1) * params.dilation_h;
-    for (const std::uint32_t tap : weights_->packed().keys)
+    for (const std::uint32_t tap : packed_->keys)
         offsets_.push_back(static_cast<std::int32_t>(tap / shape.kernel_w * params.dilation_h * pitch_ +
                                                      tap % shape.kernel_w * params.dilation_w));
 }
@@ -72,15 +72,14 @@ void DepthwiseStep::run(long unit, int part, const StepMaps& maps) const {
         if (end < pitch_) table.clear(row + end, plane, channels, static_cast<std::int32_t>(pitch_ - end));
         load_rows(maps.input, (image * input_.h + y) * input_.w, channel, channels, end - begin, row + begin, plane);
     }
-    const Weights::Packed& packed = weights_->packed();
     DepthwiseTask task;
     task.pixels = lanes;
     for (std::int32_t c = 0; c < channels; ++c) {
-        const std::int64_t first = packed.row_ptr[channel + c];
+        const std::int64_t first = packed_->row_ptr[channel + c];
         task.plane = planes.data() + c * plane;
         task.offsets = offsets_.data() + first;
-        task.weights = packed.values.data() + first;
-        task.taps = static_cast<std::int32_t>(packed.row_ptr[channel + c + 1] - first);
+        task.weights = packed_->values.data() + first;
+        task.taps = static_cast<std::int32_t>(packed_->row_ptr[channel + c + 1] - first);
         task.bias = weights_->bias()[channel + c];
         task.out = sums.data() + c * lanes;
         table.depthwise(task);

@@ -24,6 +24,7 @@ public:
 
 private:
     std::shared_ptr<const Weights> weights_;
+    std::shared_ptr<const Weights::Packed> packed_;
     ConvParams params_;
     TensorDesc input_, output_;
     std::int64_t rows_, bands_;  // output rows of a unit; units of an image

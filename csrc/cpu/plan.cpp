@@ -26,9 +26,11 @@ constexpr double kMostRepeated = 0.05;
 
 std::size_t map_floats(const TensorDesc& map) { return static_cast<std::size_t>(map.tiles() * map.tile * map.c); }
 
-// Pixels of a tile: whole vectors on every ISA, enough to pay for a row's start, and rows of the map that nest with it.
-std::int64_t tile_for(const TensorDesc& map) {
+// Pixels of a tile: whole vectors on every ISA, enough to pay for a row's start, and rows of the map that nest with it;
+// the same for maps of all sizes where weight streams must suit them all.
+std::int64_t tile_for(const TensorDesc& map, bool same_for_all) {
     constexpr std::int64_t kVector = 16, kSmallest = 64, kLargest = 128, kUsual = 80;
+    if (same_for_all) return kUsual;
     const std::int64_t all = (map.pixels() + kVector - 1) / kVector * kVector;
     if (all <= kLargest) return all;
     for (std::int64_t tile = kUsual; tile <= kLargest; tile += kVector)
@@ -160,8 +162,11 @@ void Plan::choose_tiles() {
     std::vector<bool> added_to(tensors_.size(), false);
     for (const PlanStep& step : steps_)
         if (step.residual >= 0) added_to[step.residual] = added_to[step.output] = true;
+    const bool held_once = std::any_of(steps_.begin(), steps_.end(), [](const PlanStep& step) {
+        return step.weights != nullptr && step.weights->released();
+    });
     for (int id = 0; id < static_cast<int>(tensors_.size()); ++id)
-        if (!is_outside(id)) tensors_[id].tile = tile_for(tensors_[id]);
+        if (!is_outside(id)) tensors_[id].tile = tile_for(tensors_[id], held_once);
     for (const PlanStep& step : steps_) {
         if (step.kind != Kind::conv || is_outside(step.input) || is_outside(step.output)) continue;
         if (added_to[step.input] || added_to[step.output] || !WinogradStep::fits(*step.weights, step.params)) continue;

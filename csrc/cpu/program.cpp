@@ -77,9 +77,9 @@ private:
         const auto [dilation_h, dilation_w] = pair(step, "dilation", 1);
         made.params = {stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, activation(step)};
         made.weights = weights(step, made.name);
-        const Weights::Packed& packed = made.weights->packed();
-        made.out_channels = packed.out_channels;
-        if (channels_[made.input] != packed.in_channels * packed.groups)
+        const WeightSizes& sizes = made.weights->sizes();
+        made.out_channels = sizes.out_channels;
+        if (channels_[made.input] != sizes.in_channels * sizes.groups)
             refuse("the weights of " + made.name + " to take " + std::to_string(channels_[made.input]) + " channels");
         if (const Json& residual = step.at("residual"); !residual.is_null()) {
             made.residual = value(residual);
@@ -146,7 +146,7 @@ TensorDesc map_of(std::int64_t n, std::int64_t c, std::int64_t h, std::int64_t w
 
 TensorDesc step_map(const ProgramStep& step, const TensorDesc& input) {
     if (step.kind == ProgramStep::Kind::avg_pool2x2) return map_of(input.n, step.out_channels, input.h / 2, input.w / 2);
-    const Weights::Packed& w = step.weights->packed();
+    const WeightSizes& w = step.weights->sizes();
     const ConvParams& p = step.params;
     // Rounded down, also where the kernel is larger than the padded map.
     const auto size = [](std::int64_t side, std::int64_t pad, std::int64_t reach, std::int64_t stride) {

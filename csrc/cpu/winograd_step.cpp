@@ -21,7 +21,7 @@ thread_local Scratch scratch;
 
 bool WinogradStep::fits(const Weights& weights, const ConvParams& p) {
     constexpr std::int64_t kFewest = 16;  // channels that pay for the transforms
-    const Weights::Packed& w = weights.packed();
+    const WeightSizes& w = weights.sizes();
     return w.kernel_h == 3 && w.kernel_w == 3 && w.groups == 1 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 1 &&
            p.pad_w == 1 && p.dilation_h == 1 && p.dilation_w == 1 && p.activation <= Activation::relu && w.in_channels >= kFewest &&
            w.out_channels >= kFewest && weights.density() > 0.9;

@@ -97,9 +97,12 @@ SOVS_API sovs_status sovs_weights_create(const sovs_weights_desc* desc, sovs_wei
 SOVS_API sovs_status sovs_weights_create_dense(int64_t out_channels, int64_t in_channels, int64_t kernel_h,
                                                int64_t kernel_w, int64_t groups, const float* weight,
                                                const float* bias, sovs_weights** out);
-/* Bytes held: the compact copy and every stream expanded from it so far. */
+/* From here on memory comes first: the weights are held once where possible, in the form that plans read, and plans of
+ * other input sizes share it, which may cost some speed. Call it before the first plan is made. Results stay the same. */
+SOVS_API sovs_status sovs_weights_release(const sovs_weights* weights);
+/* Bytes held: the compact copy and the streams that plans read. */
 SOVS_API size_t sovs_weights_bytes(const sovs_weights* weights);
-/* Of these, the compact copy. */
+/* Of these, the compact copy, with the bias. */
 SOVS_API size_t sovs_weights_packed_bytes(const sovs_weights* weights);
 /* Writes the dense weight, (out_channels, in_channels, kernel_h, kernel_w). */
 SOVS_API sovs_status sovs_weights_unpack(const sovs_weights* weights, float* dense);

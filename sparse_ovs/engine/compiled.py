@@ -37,8 +37,9 @@ class CompiledEncoder(nn.Module):
         model: of plain torch modules, in eval mode; not changed, and kept to export other sizes.
         example_input: (N, C, H, W) float32 on the CPU.
         threads: to run on; None follows get_num_threads at each call.
-        release_dense: keep neither the model nor the dense weights of native steps. An encoder with
-            torch nodes then runs inputs of the example's shape alone.
+        release_dense: memory comes first: keep neither the model nor the dense weights of native
+            steps, and their sparse weights once for all sizes where that is not much slower. An
+            encoder with torch nodes then runs inputs of the example's shape alone.
 
     Raises:
         RuntimeError: the native library cannot be used here.
@@ -68,7 +69,7 @@ class CompiledEncoder(nn.Module):
         self._channels = example_input.shape[1]
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
         self._renew_lock()
-        self._weights = NativeConvWeights()
+        self._weights = NativeConvWeights(held_once=release_dense)
         self._graph, self._out_spec = _export(model, example_input)
         self._shape = tuple(example_input.shape)
         self.plan_for(example_input)
