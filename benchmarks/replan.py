@@ -26,6 +26,7 @@ _STEPS = (32, -32, 64, -64, 96)
 
 
 def main() -> None:
+    """Prints the times of compiling, loading and planning again, and the memory held."""
     options = _options()
     torch.set_num_threads(options.threads)
     backbone = sparse_ovs.create_backbone(options.model, density=options.density).eval()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 NCHW, NHWC = 0, 1
 
 _STATUS_INVALID_ARGUMENT = 1
@@ -127,7 +127,22 @@ _PANELS = ("", "halo", "shifted", "taps")  # by sovs_panel, after AUTO
 class _Conv2dParams(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_int64)
-        for name in ("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w", "relu")
+        for name in (
+            "stride_h",
+            "stride_w",
+            "pad_h",
+            "pad_w",
+            "dilation_h",
+            "dilation_w",
+            "activation",
+        )
+    ]
+
+
+class _AttentionParams(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("heads", "head_channels", "query", "key", "value")),
+        ("scale", ctypes.c_float),
     ]
 
 
@@ -171,6 +186,7 @@ def _declare(lib: ctypes.CDLL) -> None:
         "sovs_weights_create_dense": (i32, [i64] * 5 + [pointer, pointer, ctypes.POINTER(pointer)]),
         "sovs_weights_bytes": (ctypes.c_size_t, [pointer]),
         "sovs_weights_packed_bytes": (ctypes.c_size_t, [pointer]),
+        "sovs_weights_release": (i32, [pointer]),
         "sovs_weights_unpack": (i32, [pointer, pointer]),
         "sovs_weights_destroy": (None, [pointer]),
         "sovs_plan_create": (i32, [ctypes.POINTER(pointer)]),
@@ -201,6 +217,16 @@ def _declare(lib: ctypes.CDLL) -> None:
             ],
         ),
         "sovs_plan_add_avg_pool2x2": (i32, [pointer, i32, i32]),
+        "sovs_plan_add_layer_norm": (
+            i32,
+            [pointer, i64, pointer, pointer, ctypes.c_float, i32, i32],
+        ),
+        "sovs_plan_add_attention": (
+            i32,
+            [pointer, ctypes.POINTER(_AttentionParams), i32, i32, i32],
+        ),
+        "sovs_plan_add_tokens": (i32, [pointer, i64, i64, pointer, i64, i32, i32]),
+        "sovs_plan_add_crop": (i32, [pointer, i64, i32, i32]),
         "sovs_plan_finalize": (
             i32,
             [pointer, ctypes.POINTER(i32), i32, ctypes.POINTER(i32), i32, i32],
@@ -397,6 +423,11 @@ class NativeWeights:
         made._adopt(handle, None)
         return made
 
+    def release(self) -> None:
+        """From here on memory comes first: the weights are held once, and plans of all input sizes
+        share them where they can."""
+        _check(_library().sovs_weights_release(self._handle))
+
     def nbytes(self) -> int:
         """Bytes held by the library: the compact copy and the streams of all live plans."""
         return int(_library().sovs_weights_bytes(self._handle))
@@ -474,13 +505,14 @@ class Plan:
         stride: Sequence[int],
         padding: Sequence[int],
         dilation: Sequence[int],
-        relu: bool,
+        activation: int,
         residual: int | None = None,
         tuning: Tuning | None = None,
     ) -> None:
-        """Adds target = [relu](conv2d(source) + bias [+ residual])."""
+        """Adds target = activation(conv2d(source) + bias [+ residual]); 0 is none, 1 is ReLU, and
+        so on as sovs_activation in the header."""
         self._steps += 1
-        params = _Conv2dParams(*stride, *padding, *dilation, int(relu))
+        params = _Conv2dParams(*stride, *padding, *dilation, activation)
         _check(
             _library().sovs_plan_add_conv2d(
                 self._handle,
@@ -497,6 +529,60 @@ class Plan:
         """Adds target = mean over 2x2 pixels of source, stride 2."""
         self._steps += 1
         _check(_library().sovs_plan_add_avg_pool2x2(self._handle, source, target))
+
+    def layer_norm(
+        self,
+        source: int,
+        target: int,
+        channels: int,
+        gamma: int | None,
+        beta: int | None,
+        eps: float,
+    ) -> None:
+        """Adds target = source normalised over channels; addresses of (C,) floats or None."""
+        self._steps += 1
+        _check(
+            _library().sovs_plan_add_layer_norm(
+                self._handle, channels, gamma, beta, eps, source, target
+            )
+        )
+
+    def attention(
+        self,
+        source: int,
+        queries: int | None,
+        target: int,
+        heads: int,
+        head_channels: int,
+        first: Sequence[int],
+        scale: float,
+    ) -> None:
+        """Adds attention; `first` are the channels where queries, keys and values begin, queries
+        in a map of their own or in the source."""
+        self._steps += 1
+        params = _AttentionParams(heads, head_channels, *first, scale)
+        own = -1 if queries is None else queries
+        _check(
+            _library().sovs_plan_add_attention(
+                self._handle, ctypes.byref(params), source, own, target
+            )
+        )
+
+    def tokens(
+        self, source: int, target: int, tokens: int, channels: int, constants: int, mean: bool
+    ) -> None:
+        """Adds target = the source's pixels behind class tokens, plus constants (tokens, C)."""
+        self._steps += 1
+        _check(
+            _library().sovs_plan_add_tokens(
+                self._handle, tokens, channels, constants, int(mean), source, target
+            )
+        )
+
+    def crop(self, source: int, target: int, first: int) -> None:
+        """Adds target = the source's pixels from `first` on, as many as it has."""
+        self._steps += 1
+        _check(_library().sovs_plan_add_crop(self._handle, first, source, target))
 
     def finalize(self, inputs: Sequence[int], outputs: Sequence[int], threads: int) -> None:
         """Names the maps that the caller passes, and chooses tilings for `threads` threads."""
@@ -574,7 +660,7 @@ class ConvPlan(Plan):
         super().__init__()
         source, target = self.tensor(in_shape, layout), self.tensor(out_shape, layout)
         added = self.tensor(out_shape, layout) if residual else None
-        self.conv2d(weights, source, target, stride, padding, dilation, relu, added)
+        self.conv2d(weights, source, target, stride, padding, dilation, int(relu), added)
         self.finalize([source] if added is None else [source, added], [target], threads)
 
 

@@ -28,8 +28,10 @@ def compile(
             among the candidates, and keep what was found under SPARSE_OVS_CACHE
             (~/.cache/sparse_ovs) for this CPU. Other sizes take the nearest tuning, untimed. Off,
             or with SPARSE_OVS_AUTOTUNE=0, a cost model chooses.
-        release_dense: keep no dense weights beside the packed ones. Where parts of the encoder run
-            in torch, inputs must then have the example's shape.
+        release_dense: memory comes first: keep no dense weights, and the sparse ones once, in the
+            form that the plans of all sizes read, where that is not much slower; layers are not
+            timed. Where parts of the encoder run in torch, inputs must then have the example's
+            shape.
 
     Returns:
         A module with the model's eval-mode outputs, for inputs of any size that the model takes.

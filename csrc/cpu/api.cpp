@@ -54,7 +54,8 @@ sovs_tuning to_tuning(const sovs::Tiling& t) {
 }
 
 sovs::ConvParams conv_params(const sovs_conv2d_params& p) {
-    return {p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, p.relu != 0};
+    require(p.activation >= SOVS_NONE && p.activation <= SOVS_QUICK_GELU, "expected an activation of sovs_activation");
+    return {p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, static_cast<sovs::Activation>(p.activation)};
 }
 
 sovs::ConvPlace conv_place(const sovs_conv2d_place& p) { return {p.n, p.h, p.w, p.pixel_major != 0}; }
@@ -114,6 +115,12 @@ sovs_status sovs_weights_unpack(const sovs_weights* weights, float* dense) {
         weights->shared->unpack(dense);
     });
 }
+sovs_status sovs_weights_release(const sovs_weights* weights) {
+    return guarded([&] {
+        require(weights != nullptr, "expected weights, got NULL");
+        weights->shared->release();
+    });
+}
 void sovs_weights_destroy(sovs_weights* weights) { delete weights; }
 
 sovs_status sovs_plan_create(sovs_plan** out) {
@@ -146,6 +153,44 @@ sovs_status sovs_plan_add_avg_pool2x2(sovs_plan* plan, int32_t input, int32_t ou
     return guarded([&] {
         require(plan != nullptr, "expected plan, got NULL");
         plan->plan.add_avg_pool2x2(input, output);
+    });
+}
+
+sovs_status sovs_plan_add_layer_norm(sovs_plan* plan, int64_t channels, const float* gamma, const float* beta, float eps,
+                                     int32_t input, int32_t output) {
+    return guarded([&] {
+        require(plan != nullptr, "expected plan, got NULL");
+        require(channels > 0, "expected at least 1 channel");
+        sovs::LayerNormParams norm{std::vector<float>(channels, 1.0f), std::vector<float>(channels, 0.0f), eps};
+        if (gamma != nullptr) norm.gamma.assign(gamma, gamma + channels);
+        if (beta != nullptr) norm.beta.assign(beta, beta + channels);
+        plan->plan.add_layer_norm(std::move(norm), input, output);
+    });
+}
+
+sovs_status sovs_plan_add_attention(sovs_plan* plan, const sovs_attention_params* params, int32_t input, int32_t queries,
+                                    int32_t output) {
+    return guarded([&] {
+        require(plan != nullptr && params != nullptr, "expected plan and params, got NULL");
+        plan->plan.add_attention({params->heads, params->head_channels, params->query, params->key, params->value,
+                                  params->scale},
+                                 input, queries, output);
+    });
+}
+
+sovs_status sovs_plan_add_tokens(sovs_plan* plan, int64_t tokens, int64_t channels, const float* constants, int64_t mean,
+                                 int32_t input, int32_t output) {
+    return guarded([&] {
+        require(plan != nullptr && constants != nullptr, "expected plan and constants, got NULL");
+        require(tokens > 0 && channels > 0, "expected at least 1 token and 1 channel");
+        plan->plan.add_tokens({{constants, constants + tokens * channels}, mean != 0}, input, output);
+    });
+}
+
+sovs_status sovs_plan_add_crop(sovs_plan* plan, int64_t first, int32_t input, int32_t output) {
+    return guarded([&] {
+        require(plan != nullptr, "expected plan, got NULL");
+        plan->plan.add_crop({first}, input, output);
     });
 }
 

@@ -25,7 +25,7 @@ Range span(std::int64_t begin, std::int64_t end, std::int64_t stride, std::int64
 }  // namespace
 
 ConvShape checked_shape(const Weights& weights, const ConvParams& p, const TensorDesc& input, const TensorDesc& output) {
-    const Weights::Packed& w = weights.packed();
+    const WeightSizes& w = weights.sizes();
     const ConvShape shape{w.out_channels, w.in_channels, w.kernel_h, w.kernel_w, w.groups,
                           p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w};
     require(shape.stride_h > 0 && shape.stride_w > 0, "expected strides of at least 1");
@@ -43,13 +43,15 @@ ConvStep::ConvStep(std::shared_ptr<const Weights> weights, const ConvParams& par
                    const TensorDesc& output, const Tuning& tuning, int threads)
     : weights_(std::move(weights)),
       shape_(checked_shape(*weights_, params, input, output)),
-      relu_(params.relu),
+      activation_(params.activation),
       input_(input),
       output_(output),
-      tiling_(choose_tiling(shape_, input, weights_->density(), weights_->packed().block_rows, tuning, kernels(),
-                            std::max(1, threads))),
-      panel_(shape_, tiling_.panel, tiling_.tile_rows, tiling_.tile_cols, kernels().width),
-      stream_(weights_->stream(panel_, tiling_.k_tile, tiling_.row_parts)) {
+      tiling_(choose_tiling(
+          shape_, input,
+          {weights_->density(), weights_->sizes().block_rows, weights_->live(), weights_->released()}, tuning, kernels(),
+          std::max(1, threads))),
+      panel_(shape_, tiling_.panel, tiling_.tile_rows, tiling_.tile_cols, kernels().width, tiling_.room),
+      stream_(weights_->stream({panel_, tiling_.k_tile, tiling_.stream_parts})) {
     const std::ptrdiff_t reach = *std::max_element(panel_.tap_offsets.begin(), panel_.tap_offsets.end()) + panel_.lanes;
     panel_floats_ = (tiling_.k_tile - 1) * panel_.channel_stride + std::max(panel_.channel_stride, reach);
 }
@@ -157,10 +159,11 @@ void ConvStep::pack(const Tile& tile, const KTile& k_tile, const Map& input, flo
 void ConvStep::multiply(const Tile& tile, const KTile& k_tile, int part, const float* panel, float* sums,
                         std::ptrdiff_t channel_stride, float* out, const float* residual) const {
     const KernelTable& table = kernels();
-    const bool fours = weights_->packed().block_rows == 4;
+    const bool fours = weights_->sizes().block_rows == 4;
     RowsTask task{};
-    task.groups = stream_->groups.data() + k_tile.group_begin[part];
-    task.group_count = k_tile.group_begin[part + 1] - k_tile.group_begin[part];
+    const std::int32_t first_group = k_tile.group_begin[stream_part(part)];
+    task.groups = stream_->groups.data() + first_group;
+    task.group_count = k_tile.group_begin[stream_part(part + 1)] - first_group;
     task.row_ids = stream_->row_ids.data();
     task.entries = stream_->entries.data();
     task.offsets = stream_->offsets.data();
@@ -171,7 +174,7 @@ void ConvStep::multiply(const Tile& tile, const KTile& k_tile, int part, const f
     task.sums_stride = std::ptrdiff_t{tile.vectors} * table.width;
     task.channel_stride = channel_stride;
     task.channels = static_cast<std::int32_t>(output_.c);
-    task.relu = relu_;
+    task.activation = activation_;
 
     const int widest = fours ? table.max_vectors4 : table.max_vectors1;
     const int calls = (tile.vectors + widest - 1) / widest;
@@ -189,9 +192,9 @@ void ConvStep::multiply(const Tile& tile, const KTile& k_tile, int part, const f
 }
 
 void ConvStep::store(const Tile& tile, int part, const float* sums, const StepMaps& maps) const {
-    const std::int64_t block_rows = weights_->packed().block_rows;
-    const std::int64_t begin = stream_->part_begin[part] * block_rows;
-    const std::int64_t end = std::min(output_.c, stream_->part_begin[part + 1] * block_rows);
+    const std::int64_t block_rows = weights_->sizes().block_rows;
+    const std::int64_t begin = stream_->part_begin[stream_part(part)] * block_rows;
+    const std::int64_t end = std::min(output_.c, stream_->part_begin[stream_part(part + 1)] * block_rows);
     if (begin >= end) return;  // more parts than block rows
     const Map& out = maps.output;
     StoreTask task;
@@ -199,7 +202,7 @@ void ConvStep::store(const Tile& tile, int part, const float* sums, const StepMa
     task.channels = static_cast<std::int32_t>(end - begin);
     task.channel_stride = out.channel_stride();
     task.pixel_stride = out.pixel_stride();
-    task.relu = relu_;
+    task.activation = activation_;
     for (std::int32_t r = 0; r < tile.rows; ++r) {
         std::int64_t pixel = first_pixel(tile) + r * output_.w;
         task.sums = sums + begin * task.sums_stride + r * panel_.pitch;
@@ -220,7 +223,7 @@ void ConvStep::run(long unit, int part, const StepMaps& maps) const {
     const Tile tile = tile_at(unit, part / tiling_.row_parts);
     const std::ptrdiff_t lanes = std::ptrdiff_t{tile.vectors} * kernels().width;
     if (!tiling_.in_place) scratch.panel.reserve(static_cast<std::size_t>(panel_floats_));
-    scratch.sums.reserve(static_cast<std::size_t>(weights_->block_row_count() * weights_->packed().block_rows * lanes));
+    scratch.sums.reserve(static_cast<std::size_t>(weights_->block_row_count() * weights_->sizes().block_rows * lanes));
 
     float* out = direct(tile, maps.output);
     const float* residual = out == nullptr || maps.residual.data == nullptr ? nullptr : maps.residual.at(first_pixel(tile));

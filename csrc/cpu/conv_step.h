@@ -10,7 +10,7 @@ namespace sovs {
 
 struct ConvParams {
     std::int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
-    bool relu;
+    Activation activation;  // after the residual is added
 };
 
 // The convolution's sizes, found to fit its maps; throws InvalidArgument where they do not.
@@ -28,7 +28,7 @@ public:
     Range writes(long unit) const override;
     Range reads(long unit) const override;
     void run(long unit, int part, const StepMaps& maps) const override;
-    const char* backend() const override { return weights_->packed().block_rows == 4 ? "sparse rows4" : "sparse rows1"; }
+    const char* backend() const override { return weights_->sizes().block_rows == 4 ? "sparse rows4" : "sparse rows1"; }
 
     const Tiling& tiling() const { return tiling_; }
 
@@ -43,6 +43,8 @@ private:
 
     Tile tile_at(long unit, std::int64_t column) const;
     std::int64_t first_pixel(const Tile& tile) const;
+    // The part of the stream that the part begins with.
+    int stream_part(int part) const { return part * tiling_.stream_parts / tiling_.row_parts; }
     // The output's place of lane 0 if all lanes of the tile are a run there, else null.
     float* direct(const Tile& tile, const Map& map) const;
     void pack(const Tile& tile, const KTile& k_tile, const Map& input, float* panel) const;
@@ -54,7 +56,7 @@ private:
 
     std::shared_ptr<const Weights> weights_;
     ConvShape shape_;
-    bool relu_;
+    Activation activation_;
     TensorDesc input_, output_;
     Tiling tiling_;
     PanelLayout panel_;

@@ -11,10 +11,11 @@ thread_local AlignedBuffer<float> padded_rows;
 
 }  // namespace
 
-bool DenseStep::fits(const Weights& weights) {
+bool DenseStep::fits(const Weights& weights, const ConvParams& p) {
     constexpr std::int64_t kMost = 256;  // products an output: their input rows stay in the L1
-    const Weights::Packed& w = weights.packed();
-    return w.groups == 1 && w.in_channels * w.kernel_h * w.kernel_w <= kMost && weights.density() > 0.9;
+    const WeightSizes& w = weights.sizes();
+    return w.groups == 1 && w.in_channels * w.kernel_h * w.kernel_w <= kMost && weights.density() > 0.9 &&
+           p.activation <= Activation::relu;
 }
 
 DenseStep::DenseStep(std::shared_ptr<const Weights> weights, const ConvParams& params, const TensorDesc& input,
@@ -25,7 +26,7 @@ DenseStep::DenseStep(std::shared_ptr<const Weights> weights, const ConvParams& p
       input_(input),
       output_(output),
       pitch_((output.w - 1) * params.stride_w + (shape_.kernel_w - 1) * params.dilation_w + 1) {
-    require(fits(*weights_), "expected a dense convolution of few input channels");
+    require(fits(*weights_, params), "expected a dense convolution of few input channels");
     require(output.pixel_major(), "expected a pixel-major output");
     for (std::int64_t row = 0; row < shape_.in_channels * shape_.kernel_h; ++row)
         for (std::int64_t kx = 0; kx < shape_.kernel_w; ++kx)
@@ -72,7 +73,7 @@ void DenseStep::run(long unit, int, const StepMaps& maps) const {
     task.out = maps.output.at(writes(unit).begin);
     task.out_stride = output_.c;
     task.channels = static_cast<std::int32_t>(output_.c);
-    task.relu = params_.relu;
+    task.relu = params_.activation == Activation::relu;
     kernels().dense(task);
 }
 

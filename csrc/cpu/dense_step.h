@@ -10,7 +10,7 @@ namespace sovs {
 class DenseStep final : public Step {
 public:
     // Whether it computes this convolution well, given a pixel-major output.
-    static bool fits(const Weights& weights);
+    static bool fits(const Weights& weights, const ConvParams& params);
 
     DenseStep(std::shared_ptr<const Weights> weights, const ConvParams& params, const TensorDesc& input,
               const TensorDesc& output);

@@ -30,7 +30,7 @@ inline void store_rows(const Map& map, std::int64_t pixel, std::int64_t channel,
     task.channel_stride = map.channel_stride();
     task.pixel_stride = map.pixel_stride();
     task.residual = nullptr;
-    task.relu = false;
+    task.activation = Activation::none;
     for (std::int64_t left = pixels; left > 0; left -= task.pixels) {
         task.pixels = static_cast<std::int32_t>(std::min(left, map.run(pixel)));
         task.sums = rows;

@@ -4,9 +4,11 @@
 
 namespace sovs {
 
-// Pixels of a tile: whole vectors on every ISA, enough to pay for a row's start, and rows of the map that nest with it.
-inline std::int64_t tile_for(const TensorDesc& map) {
+// Pixels of a tile: whole vectors on every ISA, enough to pay for a row's start, and rows of the map that nest with it;
+// the same for maps of all sizes where weight streams must suit them all.
+inline std::int64_t tile_for(const TensorDesc& map, bool same_for_all) {
     constexpr std::int64_t kVector = 16, kSmallest = 64, kLargest = 128, kUsual = 80;
+    if (same_for_all) return kUsual;
     const std::int64_t all = (map.pixels() + kVector - 1) / kVector * kVector;
     if (all <= kLargest) return all;
     for (std::int64_t tile = kUsual; tile <= kLargest; tile += kVector)

@@ -22,8 +22,9 @@ AxisTap own_axis(std::int64_t k, std::int64_t dilation) { return {k * dilation, 
 
 }  // namespace
 
-PanelLayout::PanelLayout(const ConvShape& shape, PanelKind kind, std::int32_t rows, std::int32_t cols, int width)
-    : tile_rows(rows), tile_cols(cols) {
+PanelLayout::PanelLayout(const ConvShape& shape, PanelKind kind, std::int32_t rows, std::int32_t cols, int width,
+                         PanelRoom room)
+    : kind(kind), tile_rows(rows), tile_cols(cols) {
     const auto vertical = [&](std::int64_t ky) {
         return kind == PanelKind::taps ? own_axis(ky, shape.dilation_h)
                                        : shared_axis(ky, shape.dilation_h, shape.stride_h);
@@ -39,9 +40,10 @@ PanelLayout::PanelLayout(const ConvShape& shape, PanelKind kind, std::int32_t ro
     // Shifted copies keep every load on a vector boundary, so their rows are whole vectors where a tile has several.
     const bool align = kind == PanelKind::shifted && steps_y > 0;
     pitch = static_cast<std::int32_t>(align ? round_up(cols, width) : cols + steps_x);
+    if (steps_y > 0) pitch = std::max(pitch, room.pitch);
     const std::int32_t panel_rows = static_cast<std::int32_t>(rows + steps_y);
     lanes = static_cast<std::int32_t>(round_up(std::int64_t{rows - 1} * pitch + cols, width));
-    const std::ptrdiff_t sub_size = round_up(std::int64_t{panel_rows} * pitch, width);
+    sub_size = std::max<std::ptrdiff_t>(round_up(std::int64_t{panel_rows} * pitch, width), room.sub_size);
 
     std::map<std::pair<std::int64_t, std::int64_t>, std::ptrdiff_t> starts;
     for (std::int64_t ky = 0; ky < shape.kernel_h; ++ky)

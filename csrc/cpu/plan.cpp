@@ -6,6 +6,7 @@
 
 #include "copy_step.h"
 #include "dense_step.h"
+#include "depthwise_step.h"
 #include "error.h"
 #include "map_tile.h"
 #include "pool_step.h"
@@ -67,13 +68,30 @@ void Plan::add_conv2d(std::shared_ptr<const Weights> weights, const ConvParams& 
     steps_.push_back({Kind::conv, input, residual, output, added_++, std::move(weights), params, tuning, nullptr});
 }
 
-void Plan::add_avg_pool2x2(int input, int output) {
+void Plan::add_other(Kind kind, OtherParams params, int input, int residual, int output) {
     require(!final_, "expected a plan that is not final yet");
     tensor(input);
     tensor(output);
-    require(input != output, "expected an output apart from the input");
-    steps_.push_back({Kind::pool, input, -1, output, added_++, nullptr, {}, {}, nullptr});
+    if (residual != -1) tensor(residual);
+    require(input != output && residual != output, "expected an output apart from the input");
+    steps_.push_back({kind, input, residual, output, added_++, nullptr, {}, {}, nullptr, std::move(params)});
 }
+
+void Plan::add_avg_pool2x2(int input, int output) { add_other(Kind::pool, {}, input, -1, output); }
+
+void Plan::add_layer_norm(LayerNormParams params, int input, int output) {
+    add_other(Kind::layer_norm, std::move(params), input, -1, output);
+}
+
+void Plan::add_attention(const AttentionParams& params, int input, int queries, int output) {
+    add_other(Kind::attention, params, input, queries, output);
+}
+
+void Plan::add_tokens(TokensParams params, int input, int output) {
+    add_other(Kind::tokens, std::move(params), input, -1, output);
+}
+
+void Plan::add_crop(CropParams params, int input, int output) { add_other(Kind::crop, params, input, -1, output); }
 
 bool Plan::is_outside(int id) const {
     return std::find(inputs_.begin(), inputs_.end(), id) != inputs_.end() ||
@@ -131,8 +149,11 @@ void Plan::choose_tiles() {
     std::vector<bool> added_to(tensors_.size(), false);
     for (const PlanStep& step : steps_)
         if (step.residual >= 0) added_to[step.residual] = added_to[step.output] = true;
+    const bool held_once = std::any_of(steps_.begin(), steps_.end(), [](const PlanStep& step) {
+        return step.weights != nullptr && step.weights->released();
+    });
     for (int id = 0; id < static_cast<int>(tensors_.size()); ++id)
-        if (!is_outside(id)) tensors_[id].tile = tile_for(tensors_[id]);
+        if (!is_outside(id)) tensors_[id].tile = tile_for(tensors_[id], held_once);
     for (const PlanStep& step : steps_) {
         if (step.kind != Kind::conv || is_outside(step.input) || is_outside(step.output)) continue;
         if (added_to[step.input] || added_to[step.output] || !WinogradStep::fits(*step.weights, step.params)) continue;
@@ -143,18 +164,37 @@ void Plan::choose_tiles() {
 void Plan::build_steps(int threads) {
     for (PlanStep& s : steps_) {
         const TensorDesc &input = tensors_[s.input], &output = tensors_[s.output];
-        if (s.kind == Kind::pool)
-            s.step = std::make_unique<const PoolStep>(input, output);
-        else if (s.kind == Kind::copy)
-            s.step = std::make_unique<const CopyStep>(input, output);
-        else if (s.residual < 0 && steps_.size() > 1 && input.pixel_major() && output.pixel_major() &&
-                 WinogradStep::fits(*s.weights, s.params))
-            s.step = std::make_unique<const WinogradStep>(s.weights, s.params, input, output);
-        else if (s.residual < 0 && steps_.size() > 1 && output.pixel_major() && DenseStep::fits(*s.weights))
-            s.step = std::make_unique<const DenseStep>(s.weights, s.params, input, output);
-        else
-            s.step = std::make_unique<const ConvStep>(s.weights, s.params, input, output, s.tuning, threads);
+        switch (s.kind) {
+            case Kind::conv: s.step = build_conv(s, threads); break;
+            case Kind::pool: s.step = std::make_unique<const PoolStep>(input, output); break;
+            case Kind::copy: s.step = std::make_unique<const CopyStep>(input, output); break;
+            case Kind::layer_norm:
+                s.step = std::make_unique<const LayerNormStep>(std::get<LayerNormParams>(s.other), input, output);
+                break;
+            case Kind::attention:
+                s.step = std::make_unique<const AttentionStep>(std::get<AttentionParams>(s.other), input,
+                                                               s.residual < 0 ? input : tensors_[s.residual], output);
+                break;
+            case Kind::tokens:
+                s.step = std::make_unique<const TokensStep>(std::get<TokensParams>(s.other), input, output);
+                break;
+            case Kind::crop:
+                s.step = std::make_unique<const CropStep>(std::get<CropParams>(s.other), input, output);
+                break;
+        }
     }
+}
+
+std::unique_ptr<const Step> Plan::build_conv(const PlanStep& s, int threads) const {
+    const TensorDesc &input = tensors_[s.input], &output = tensors_[s.output];
+    if (DepthwiseStep::fits(*s.weights, s.params))
+        return std::make_unique<const DepthwiseStep>(s.weights, s.params, input, output);
+    if (s.residual < 0 && steps_.size() > 1 && input.pixel_major() && output.pixel_major() &&
+        WinogradStep::fits(*s.weights, s.params))
+        return std::make_unique<const WinogradStep>(s.weights, s.params, input, output);
+    if (s.residual < 0 && steps_.size() > 1 && output.pixel_major() && DenseStep::fits(*s.weights, s.params))
+        return std::make_unique<const DenseStep>(s.weights, s.params, input, output);
+    return std::make_unique<const ConvStep>(s.weights, s.params, input, output, s.tuning, threads);
 }
 
 // Maps that only the steps [first, last) touch.
@@ -191,6 +231,7 @@ Plan::Stage Plan::strip_stage(int first, int last, int threads) const {
     std::vector<GroupStep> group;
     for (int s = first; s < last; ++s)
         group.push_back({steps_[s].step.get(), steps_[s].input, steps_[s].residual, steps_[s].output});
+    if (!std::all_of(group.begin(), group.end(), [](const GroupStep& g) { return g.step->local(); })) return stage;
     const std::vector<bool> inner = maps_within(first, last);
     std::size_t largest = 0;
     for (const GroupStep& g : group)

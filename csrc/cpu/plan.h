@@ -1,11 +1,15 @@
 // A list of steps over declared tensors, run as one call.
 #pragma once
 #include <memory>
+#include <variant>
 #include <vector>
 
+#include "attention_step.h"
 #include "buffer_pool.h"
 #include "conv_step.h"
+#include "layer_norm_step.h"
 #include "strips.h"
+#include "tokens_step.h"
 
 namespace sovs {
 
@@ -25,6 +29,11 @@ public:
     void add_conv2d(std::shared_ptr<const Weights> weights, const ConvParams& params, const Tuning& tuning, int input,
                     int residual, int output);
     void add_avg_pool2x2(int input, int output);
+    void add_layer_norm(LayerNormParams params, int input, int output);
+    // queries: -1 where the input holds them.
+    void add_attention(const AttentionParams& params, int input, int queries, int output);
+    void add_tokens(TokensParams params, int input, int output);
+    void add_crop(CropParams params, int input, int output);
     void finalize(const std::vector<int>& inputs, const std::vector<int>& outputs, int threads);
     // seconds: null, or for each step that was added the time spent in it, summed over threads.
     void run(const float* const* inputs, float* const* outputs, int threads, double* seconds = nullptr) const;
@@ -38,15 +47,17 @@ public:
     std::size_t arena_bytes() const;
 
 private:
-    enum class Kind { conv, pool, copy };
+    enum class Kind { conv, pool, layer_norm, attention, tokens, crop, copy };
+    using OtherParams = std::variant<std::monostate, LayerNormParams, AttentionParams, TokensParams, CropParams>;
     struct PlanStep {
         Kind kind;
-        int input, residual, output;  // residual: -1 for none
+        int input, residual, output;  // residual: -1 for none; of attention, the map of the queries
         int added;                    // number of the step that the caller added; of a copy, of the step it serves
         std::shared_ptr<const Weights> weights;
         ConvParams params;
         Tuning tuning;
         std::unique_ptr<const Step> step;
+        OtherParams other{};  // of the kind
     };
     // Steps [first, last): one step whose units run in parallel, or several that run strip by strip.
     struct Stage {
@@ -62,11 +73,13 @@ private:
     using Arena = std::unique_ptr<void, GiveBack>;
 
     const TensorDesc& tensor(int id) const;
+    void add_other(Kind kind, OtherParams params, int input, int residual, int output);
     bool is_outside(int id) const;
     void check_order() const;
     void copy_outside_maps();
     void choose_tiles();
     void build_steps(int threads);
+    std::unique_ptr<const Step> build_conv(const PlanStep& conv, int threads) const;
     std::vector<int> block_ends() const;
     Stage strip_stage(int first, int last, int threads) const;
     void make_stages(int threads);

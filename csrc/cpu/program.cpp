@@ -75,11 +75,11 @@ private:
         const auto [stride_h, stride_w] = pair(step, "stride", 1);
         const auto [pad_h, pad_w] = pair(step, "padding", 0);
         const auto [dilation_h, dilation_w] = pair(step, "dilation", 1);
-        made.params = {stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, activation(step) == "relu"};
+        made.params = {stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, activation(step)};
         made.weights = weights(step, made.name);
-        const Weights::Packed& packed = made.weights->packed();
-        made.out_channels = packed.out_channels;
-        if (channels_[made.input] != packed.in_channels * packed.groups)
+        const WeightSizes& sizes = made.weights->sizes();
+        made.out_channels = sizes.out_channels;
+        if (channels_[made.input] != sizes.in_channels * sizes.groups)
             refuse("the weights of " + made.name + " to take " + std::to_string(channels_[made.input]) + " channels");
         if (const Json& residual = step.at("residual"); !residual.is_null()) {
             made.residual = value(residual);
@@ -89,11 +89,16 @@ private:
         return made;
     }
 
-    static std::string activation(const Json& step) {
+    static Activation activation(const Json& step) {
         const Json& named = step.at("activation");
-        if (named.is_null()) return "";
-        if (named.string() != "relu") refuse("an activation that this version knows, got " + named.string());
-        return named.string();
+        if (named.is_null()) return Activation::none;
+        static const std::map<std::string, Activation> known{{"relu", Activation::relu},
+                                                             {"gelu", Activation::gelu},
+                                                             {"gelu_tanh", Activation::gelu_tanh},
+                                                             {"quick_gelu", Activation::quick_gelu}};
+        const auto found = known.find(named.string());
+        if (found == known.end()) refuse("an activation that this version knows, got " + named.string());
+        return found->second;
     }
 
     std::shared_ptr<const Weights> weights(const Json& step, const std::string& name) {
@@ -141,7 +146,7 @@ TensorDesc map_of(std::int64_t n, std::int64_t c, std::int64_t h, std::int64_t w
 
 TensorDesc step_map(const ProgramStep& step, const TensorDesc& input) {
     if (step.kind == ProgramStep::Kind::avg_pool2x2) return map_of(input.n, step.out_channels, input.h / 2, input.w / 2);
-    const Weights::Packed& w = step.weights->packed();
+    const WeightSizes& w = step.weights->sizes();
     const ConvParams& p = step.params;
     // Rounded down, also where the kernel is larger than the padded map.
     const auto size = [](std::int64_t side, std::int64_t pad, std::int64_t reach, std::int64_t stride) {

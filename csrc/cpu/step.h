@@ -22,6 +22,8 @@ public:
     virtual Range writes(long unit) const = 0;
     // Of the input; the residual is read where the unit writes.
     virtual Range reads(long unit) const = 0;
+    // Whether these ranges tell all: steps that read more run alone, never strip by strip.
+    virtual bool local() const { return true; }
     // A unit falls into parts. Any thread may run any part of any unit.
     virtual int parts() const = 0;
     virtual void run(long unit, int part, const StepMaps& maps) const = 0;

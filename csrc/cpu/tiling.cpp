@@ -25,12 +25,16 @@ struct Area {
           images(flat ? 1 : input.n),
           rows(flat ? 1 : shape.out_h(input.h)),
           cols(flat ? input.pixels() : shape.out_w(input.w)) {}
+    std::int64_t tiles(std::int64_t tile_rows, std::int64_t tile_cols) const {
+        return images * ceil_div(rows, tile_rows) * ceil_div(cols, tile_cols);
+    }
 };
 
 struct Candidate {
     PanelKind panel;
     std::int32_t rows, cols;
     std::int64_t k_tile;
+    PanelRoom room;
     double cycles = 0.0;  // as the cost model estimates them
 };
 
@@ -42,13 +46,14 @@ public:
               int threads, bool in_place)
         : shape_(shape), area_(area), density_(density), fours_(block_rows == 4), table_(table), threads_(threads), in_place_(in_place) {}
 
-    double cycles(const Candidate& c) const {
-        const PanelLayout layout(shape_, c.panel, c.rows, c.cols, table_.width);
+    // With the output channels in `parts` parts.
+    double cycles(const Candidate& c, std::int64_t parts = 1) const {
+        const PanelLayout layout(shape_, c.panel, c.rows, c.cols, table_.width, c.room);
         const double vectors = layout.lanes / table_.width;
         const double k_tiles = static_cast<double>(ceil_div(shape_.in_channels, c.k_tile)) * static_cast<double>(shape_.groups);
         const double tile = multiply(layout, c, vectors) + rows(vectors, k_tiles) + (in_place_ ? 0.0 : pack(layout)) + kTileCycles;
-        const std::int64_t tiles = area_.images * ceil_div(area_.rows, c.rows) * ceil_div(area_.cols, c.cols);
-        return tile * static_cast<double>(ceil_div(tiles, threads_) * threads_);
+        const std::int64_t units = area_.tiles(c.rows, c.cols) * parts;
+        return tile * static_cast<double>(ceil_div(units, threads_) * threads_) / static_cast<double>(parts);
     }
 
 private:
@@ -59,12 +64,19 @@ private:
     double per_vector() const { return table_.width == 16 ? 1.0 : 0.5; }
     int widest() const { return fours_ ? table_.max_vectors4 : table_.max_vectors1; }
     double block_rows() const { return static_cast<double>(shape_.out_channels) / (fours_ ? 4 : 1); }
+    // Floats of a channel that are read or written.
+    std::int64_t touched(const PanelLayout& layout) const {
+        std::int64_t vectors = 0;
+        for (const SubPanel& sub : layout.sub_panels)
+            vectors += ceil_div(std::int64_t{sub.rows} * layout.pitch, table_.width);
+        return vectors * table_.width;
+    }
     static double beyond_l1(double bytes) { return std::clamp(bytes / kL1 - 1.0, 0.0, 4.0); }
 
     // Stored weights times vectors. Short chains of sums wait for the FMA's latency; panels past the L1 slow the loads.
     double multiply(const PanelLayout& layout, const Candidate& c, double vectors) const {
         const double stored = density_ * block_rows() * static_cast<double>(shape_.in_channels * shape_.taps());
-        const double bytes = static_cast<double>(layout.channel_stride * c.k_tile) * sizeof(float);
+        const double bytes = static_cast<double>(touched(layout) * c.k_tile) * sizeof(float);
         const double calls = std::ceil(vectors / widest());
         const double chains = (fours_ ? 4 : 1) * vectors / calls;
         // Loads that straddle two cache lines count twice; only halo panels of several columns have them.
@@ -85,7 +97,7 @@ private:
     double pack(const PanelLayout& layout) const {
         double runs = 0;
         for (const SubPanel& sub : layout.sub_panels) runs += sub.rows;
-        const double vectors = static_cast<double>(layout.channel_stride) / table_.width;
+        const double vectors = static_cast<double>(touched(layout)) / table_.width;
         return static_cast<double>(shape_.in_channels * shape_.groups) * (1.5 * vectors * per_vector() + 6.0 * runs);
     }
 
@@ -132,105 +144,186 @@ std::int64_t in_place_k_tile(std::int64_t channels, std::int64_t map_tile) {
     return ceil_div(channels, ceil_div(channels, most));
 }
 
+// Output channels are split where there are too few tiles for the threads.
+std::int64_t parts_for(std::int64_t tiles, std::int64_t block_rows, std::int64_t threads) {
+    std::int64_t parts = 1;
+    if (tiles < 4 * threads && threads > 1) parts = ceil_div(4 * threads, tiles);
+    if (tiles >= 2 * threads && tiles % threads == 0) parts = 1;
+    return std::clamp<std::int64_t>(parts, 1, std::max<std::int64_t>(1, block_rows));
+}
+
 // Tiles of whole vectors can be multiplied where they lie.
 bool fits_in_place(const Area& area, const TensorDesc& input, const KernelTable& table) {
     return area.flat && !input.pixel_major() && input.tile % table.width == 0 && input.tile <= kMaxTile;
-}
-
-// All candidates that fit what is wanted. map_tile: pixels of the tiles that are multiplied in place, 0 for none.
-std::vector<Candidate> estimate(const ConvShape& shape, const Area& area, double density, std::int64_t block_rows, const Tuning& wanted,
-                 const KernelTable& table, int threads, std::int64_t map_tile) {
-    // A quarter of a megabyte leaves room in any L2 for the weights that stream past.
-    constexpr std::int64_t kMaxPanelFloats = 64 * 1024;
-    constexpr std::int64_t kUnitPixels = 160;
-    const std::int64_t max_lanes = table.width == 4 ? 64 : 192;
-    std::vector<PanelKind> panels{PanelKind::halo};
-    if (shape.taps() > 1) panels = {PanelKind::shifted, PanelKind::halo, PanelKind::taps};
-    if (wanted.panel > 0) panels = {static_cast<PanelKind>(wanted.panel - 1)};
-    std::vector<std::int32_t> columns = column_choices(area, max_lanes, table.width);
-    if (wanted.tile_cols > 0) columns = {static_cast<std::int32_t>(std::min(wanted.tile_cols, area.cols))};
-    if (map_tile > 0) columns = {static_cast<std::int32_t>(map_tile)};
-    std::vector<std::int64_t> k_tiles = k_tile_choices(shape.in_channels);
-    if (map_tile > 0) k_tiles = {in_place_k_tile(shape.in_channels, map_tile)};
-    if (wanted.k_tile > 0) k_tiles = {std::min(wanted.k_tile, shape.in_channels)};
-    const std::int64_t map_h = area.rows;
-
-    const CostModel model(shape, area, density, block_rows, table, threads, map_tile > 0);
-    std::vector<Candidate> found;
-    for (const PanelKind panel : panels)
-        for (const std::int32_t cols : columns) {
-            // Whole rows are the units of strips: tall tiles would keep more rows of each map in the cache.
-            const std::int64_t most_rows = std::clamp<std::int64_t>(std::min(max_lanes / cols, kUnitPixels / area.cols), 1, map_h);
-            for (std::int64_t step = 1; step <= most_rows; ++step) {
-                const std::int64_t rows = wanted.tile_rows > 0 ? std::min(wanted.tile_rows, map_h) : step;
-                for (const std::int64_t k_tile : k_tiles) {
-                    Candidate c{panel, static_cast<std::int32_t>(rows), cols, k_tile};
-                    const PanelLayout layout(shape, panel, c.rows, c.cols, table.width);
-                    if (layout.channel_stride * k_tile > kMaxPanelFloats && k_tile > 1 && wanted.k_tile == 0) continue;
-                    c.cycles = model.cycles(c);
-                    found.push_back(c);
-                }
-                if (wanted.tile_rows > 0) break;
-            }
-        }
-    return found;
 }
 
 bool cheaper(const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; }
 
 Tuning tuning_of(const Candidate& c) { return {c.rows, c.cols, c.k_tile, 0, static_cast<std::int64_t>(c.panel) + 1}; }
 
+// Walks through the tiles and panels that a convolution may run with.
+class Chooser {
+public:
+    Chooser(const ConvShape& shape, const Area& area, const WeightDemands& weights, const Tuning& wanted,
+            const KernelTable& table, int threads, std::int64_t map_tile)
+        : shape_(shape), area_(area), wanted_(wanted), table_(table), map_tile_(map_tile),
+          max_lanes_(table.width == 4 ? 64 : 192),
+          model_(shape, area, weights.density, weights.block_rows, table, threads, map_tile > 0) {}
+
+    const CostModel& model() const { return model_; }
+
+    // All that fit what is wanted.
+    std::vector<Candidate> all() const {
+        std::vector<PanelKind> panels{PanelKind::halo};
+        if (shape_.taps() > 1) panels = {PanelKind::shifted, PanelKind::halo, PanelKind::taps};
+        if (wanted_.panel > 0) panels = {static_cast<PanelKind>(wanted_.panel - 1)};
+        return all_of(panels, {}, nullptr);
+    }
+
+    Candidate best() const { return best_of(all()); }
+
+    // One whose stream suits tiles of any shape with as many pixels.
+    Candidate best_for_all_sizes() const {
+        // Pixels that most maps can be cut into well.
+        constexpr std::int64_t kRoom = 96;
+        PanelRoom room;
+        if (map_tile_ == 0) room.sub_size = kRoom;
+        return best_of(all_of({shape_.taps() > 1 ? PanelKind::taps : PanelKind::halo}, room, nullptr));
+    }
+
+    // One that reads this stream; no rows where there is none.
+    Candidate best_like(const StreamLayout& live) const {
+        // A map that is multiplied in place leaves no room.
+        return best_of(all_of({live.panel.kind}, map_tile_ > 0 ? PanelRoom{} : live.panel.room(), &live));
+    }
+
+private:
+    static Candidate best_of(const std::vector<Candidate>& found) {
+        return found.empty() ? Candidate{} : *std::min_element(found.begin(), found.end(), cheaper);
+    }
+
+    std::vector<Candidate> all_of(const std::vector<PanelKind>& panels, PanelRoom room, const StreamLayout* live) const {
+        // A quarter of a megabyte leaves room in any L2 for the weights that stream past.
+        constexpr std::int64_t kMaxPanelFloats = 64 * 1024;
+        constexpr std::int64_t kUnitPixels = 160;
+        std::vector<std::int32_t> columns = column_choices(area_, max_lanes_, table_.width);
+        if (wanted_.tile_cols > 0) columns = {static_cast<std::int32_t>(std::min(wanted_.tile_cols, area_.cols))};
+        if (map_tile_ > 0) columns = {static_cast<std::int32_t>(map_tile_)};
+        std::vector<std::int64_t> k_tiles = k_tile_choices(shape_.in_channels);
+        if (map_tile_ > 0) k_tiles = {in_place_k_tile(shape_.in_channels, map_tile_)};
+        if (wanted_.k_tile > 0) k_tiles = {std::min(wanted_.k_tile, shape_.in_channels)};
+        if (live != nullptr) k_tiles = {live->k_tile};
+
+        std::vector<Candidate> found;
+        for (const PanelKind panel : panels)
+            for (const std::int32_t cols : columns) {
+                // Whole rows are the units of strips: tall tiles would keep more rows of each map in the cache.
+                const std::int64_t most_rows =
+                    std::clamp<std::int64_t>(std::min(max_lanes_ / cols, kUnitPixels / area_.cols), 1, area_.rows);
+                for (std::int64_t step = 1; step <= most_rows; ++step) {
+                    const std::int64_t rows = wanted_.tile_rows > 0 ? std::min(wanted_.tile_rows, area_.rows) : step;
+                    const PanelLayout layout(shape_, panel, static_cast<std::int32_t>(rows), cols, table_.width, room);
+                    if (live != nullptr && !layout.same_offsets(live->panel)) break;
+                    for (const std::int64_t k_tile : k_tiles) {
+                        Candidate c{panel, static_cast<std::int32_t>(rows), cols, k_tile, room};
+                        const bool fixed = k_tile == 1 || wanted_.k_tile > 0 || live != nullptr;
+                        if (layout.channel_stride * k_tile > kMaxPanelFloats && !fixed) continue;
+                        c.cycles = model_.cycles(c);
+                        found.push_back(c);
+                    }
+                    if (wanted_.tile_rows > 0) break;
+                }
+            }
+        return found;
+    }
+
+    const ConvShape& shape_;
+    const Area& area_;
+    const Tuning& wanted_;
+    const KernelTable& table_;
+    std::int64_t map_tile_, max_lanes_;
+    CostModel model_;
+};
+
 }  // namespace
 
-Tiling choose_tiling(const ConvShape& shape, const TensorDesc& input, double density, std::int64_t block_rows,
-                     const Tuning& wanted, const KernelTable& table, int threads) {
+Tiling choose_tiling(const ConvShape& shape, const TensorDesc& input, const WeightDemands& weights, const Tuning& wanted,
+                     const KernelTable& table, int threads) {
+    // Times the best tiling's estimate that one may cost that saves a stream.
+    constexpr double kMostForLive = 1.25, kMostHeldOnce = 1.6;
     require(wanted.panel >= 0 && wanted.panel <= 3, "expected a panel kind from 0 to 3");
     require(wanted.tile_rows >= 0 && wanted.tile_cols >= 0 && wanted.k_tile >= 0 && wanted.row_parts >= 0,
             "expected tuning fields of at least 0");
     const Area area(shape, input);
     const bool in_place = fits_in_place(area, input, table);
-    const std::vector<Candidate> found =
-        estimate(shape, area, density, block_rows, wanted, table, threads, in_place ? input.tile : 0);
-    const Candidate best = *std::min_element(found.begin(), found.end(), cheaper);
+    const Chooser chooser(shape, area, weights, wanted, table, threads, in_place ? input.tile : 0);
+    const std::int64_t block_rows = ceil_div(shape.out_channels, weights.block_rows);
+    const auto parts_of = [&](const Candidate& c, std::int64_t most) {
+        return std::min(most, parts_for(area.tiles(c.rows, c.cols), block_rows, threads));
+    };
+    const auto cycles_of = [&](const Candidate& c, std::int64_t most) {
+        return chooser.model().cycles(c, parts_of(c, most));
+    };
+
+    Candidate chosen = chooser.best();
+    std::int64_t parts = parts_of(chosen, block_rows);
+    std::int64_t stream_parts = parts;
+    // Those that want only a kind of panel come from another size.
+    const bool free = wanted.tile_rows + wanted.tile_cols + wanted.row_parts == 0;
+    if (free && (weights.held_once || !weights.live.empty())) {
+        double most = cycles_of(chosen, block_rows) * (weights.held_once ? kMostHeldOnce : kMostForLive);
+        if (weights.held_once) {
+            chosen = chooser.best_for_all_sizes();
+            parts = parts_of(chosen, block_rows);
+            // Fewer tiles of a smaller map may need more parts.
+            stream_parts = std::max(parts, threads > 1 ? std::min<std::int64_t>(block_rows, 2 * threads) : 1);
+        }
+        for (const StreamLayout& live : weights.live) {
+            const Candidate like = chooser.best_like(live);
+            if (like.rows == 0 || cycles_of(like, live.parts) > most) continue;
+            most = cycles_of(like, live.parts);
+            chosen = like;
+            parts = parts_of(like, live.parts);
+            stream_parts = live.parts;
+        }
+    }
+    if (wanted.row_parts > 0)
+        stream_parts = parts = std::clamp<std::int64_t>(wanted.row_parts, 1, std::max<std::int64_t>(1, block_rows));
     Tiling tiling{};
-    tiling.panel = best.panel;
-    tiling.tile_rows = best.rows;
-    tiling.tile_cols = best.cols;
-    tiling.k_tile = best.k_tile;
+    tiling.panel = chosen.panel;
+    tiling.tile_rows = chosen.rows;
+    tiling.tile_cols = chosen.cols;
+    tiling.k_tile = chosen.k_tile;
+    tiling.row_parts = static_cast<int>(parts);
+    tiling.stream_parts = static_cast<int>(stream_parts);
+    tiling.room = chosen.room;
     tiling.in_place = in_place;
     Grid& grid = tiling.grid;
     grid.flat = area.flat;
-    grid.tiles_y = ceil_div(area.rows, best.rows);
-    grid.units = area.flat ? ceil_div(area.cols, best.cols) : area.images * grid.tiles_y;
-    grid.tiles_x = area.flat ? 1 : ceil_div(area.cols, best.cols);
-    const std::int64_t tiles = grid.units * grid.tiles_x;
-
-    const std::int64_t block_rows_in_all = ceil_div(shape.out_channels, block_rows);
-    std::int64_t parts = 1;
-    if (tiles < 4 * threads && threads > 1) parts = ceil_div(4 * threads, tiles);
-    if (tiles >= 2 * threads && tiles % threads == 0) parts = 1;
-    if (wanted.row_parts > 0) parts = wanted.row_parts;
-    tiling.row_parts = static_cast<int>(std::clamp<std::int64_t>(parts, 1, std::max<std::int64_t>(1, block_rows_in_all)));
+    grid.tiles_y = ceil_div(area.rows, chosen.rows);
+    grid.units = area.flat ? ceil_div(area.cols, chosen.cols) : area.images * grid.tiles_y;
+    grid.tiles_x = area.flat ? 1 : ceil_div(area.cols, chosen.cols);
     return tiling;
 }
 
-std::vector<Tuning> candidate_tunings(const ConvShape& shape, const TensorDesc& input, double density,
-                                      std::int64_t block_rows, const KernelTable& table, std::size_t most) {
+std::vector<Tuning> candidate_tunings(const ConvShape& shape, const TensorDesc& input, const WeightDemands& weights,
+                                      const KernelTable& table, std::size_t most) {
     const Area area(shape, input);
     std::vector<Tuning> chosen;
     if (fits_in_place(area, input, table)) {
         // Only the channels of a panel are free. The estimate says little about them: the map is in the caches anyway.
         constexpr std::int64_t kFewestFloats = 2 * 1024, kMostFloats = 64 * 1024;
         const std::int64_t usual = in_place_k_tile(shape.in_channels, input.tile);
-        chosen.push_back({0, 0, usual, 0, 0});
+        chosen.push_back({1, input.tile, usual, 0, 0});
         for (const std::int64_t k_tile : k_tile_choices(shape.in_channels)) {
             const std::int64_t floats = k_tile * input.tile;
             if (k_tile != usual && floats >= kFewestFloats && floats <= kMostFloats && chosen.size() < most)
-                chosen.push_back({0, 0, k_tile, 0, 0});
+                chosen.push_back({1, input.tile, k_tile, 0, 0});
         }
         return chosen;
     }
-    std::vector<Candidate> found = estimate(shape, area, density, block_rows, {}, table, 1, 0);
+    const Tuning any;
+    std::vector<Candidate> found = Chooser(shape, area, weights, any, table, 1, 0).all();
     std::stable_sort(found.begin(), found.end(), cheaper);
     // Neighbours of the best are alike: some of every kind of panel and tile show where the estimate errs.
     const std::size_t most_of_panel = (most + 1) / 2, most_of_tile = 2;

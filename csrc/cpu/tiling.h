@@ -28,16 +28,28 @@ struct Tiling {
     std::int32_t tile_rows, tile_cols;
     std::int64_t k_tile;
     int row_parts;
+    int stream_parts;  // that the weight stream is split in: at least row_parts
+    PanelRoom room;
     bool in_place;  // tiles are those of the input map, which needs no panel
     Grid grid;
 };
 
-Tiling choose_tiling(const ConvShape& shape, const TensorDesc& input, double density, std::int64_t block_rows,
-                     const Tuning& wanted, const KernelTable& table, int threads);
+// What a layer's weights ask of its tiling.
+struct WeightDemands {
+    double density;
+    std::int64_t block_rows;
+    // Streams that are held anyway: a tiling that can read one of them is taken unless it costs too much time.
+    std::vector<StreamLayout> live;
+    // Memory comes first: a stream should serve as many sizes as possible.
+    bool held_once;
+};
+
+Tiling choose_tiling(const ConvShape& shape, const TensorDesc& input, const WeightDemands& weights, const Tuning& wanted,
+                     const KernelTable& table, int threads);
 
 // Tunings worth timing, at most `most` of them: what choose_tiling takes for one thread, then others that are expected
 // to be about as fast, of several kinds.
-std::vector<Tuning> candidate_tunings(const ConvShape& shape, const TensorDesc& input, double density,
-                                      std::int64_t block_rows, const KernelTable& table, std::size_t most);
+std::vector<Tuning> candidate_tunings(const ConvShape& shape, const TensorDesc& input, const WeightDemands& weights,
+                                      const KernelTable& table, std::size_t most);
 
 }  // namespace sovs

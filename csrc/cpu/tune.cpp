@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "buffer_pool.h"
+#include "depthwise_step.h"
 #include "error.h"
 #include "isa.h"
 #include "map_tile.h"
@@ -22,7 +23,7 @@ struct Maps {
 };
 
 Maps maps_of(const Weights& weights, const ConvParams& p, const ConvPlace& place) {
-    const Weights::Packed& w = weights.packed();
+    const WeightSizes& w = weights.sizes();
     require(place.n > 0 && place.h > 0 && place.w > 0, "expected input sizes of at least 1");
     require(p.stride_h > 0 && p.stride_w > 0, "expected strides of at least 1");
     const ConvShape shape{w.out_channels, w.in_channels, w.kernel_h, w.kernel_w, w.groups,
@@ -31,12 +32,14 @@ Maps maps_of(const Weights& weights, const ConvParams& p, const ConvPlace& place
               {place.n, w.out_channels, shape.out_h(place.h), shape.out_w(place.w), 1}};
     checked_shape(weights, p, maps.input, maps.output);
     if (!place.pixel_major || !WinogradStep::fits(weights, p))
-        for (TensorDesc* map : {&maps.input, &maps.output}) map->tile = tile_for(*map);
+        for (TensorDesc* map : {&maps.input, &maps.output}) map->tile = tile_for(*map, weights.released());
     return maps;
 }
 
 std::unique_ptr<const Step> make_step(const std::shared_ptr<const Weights>& weights, const ConvParams& params,
                                       const Maps& maps, const Tuning& tuning) {
+    if (DepthwiseStep::fits(*weights, params))
+        return std::make_unique<const DepthwiseStep>(weights, params, maps.input, maps.output);
     if (maps.winograd())
         return std::make_unique<const WinogradStep>(weights, params, maps.input, maps.output);
     return std::make_unique<const ConvStep>(weights, params, maps.input, maps.output, tuning, 1);
@@ -77,9 +80,9 @@ std::int64_t tiles_until(const TensorDesc& map, std::int64_t pixel) {
 std::vector<Tuning> conv_candidates(const std::shared_ptr<const Weights>& weights, const ConvParams& params,
                                     const ConvPlace& place, std::size_t most) {
     const Maps maps = maps_of(*weights, params, place);
-    if (maps.winograd()) return {Tuning{}};
-    return candidate_tunings(checked_shape(*weights, params, maps.input, maps.output), maps.input, weights->density(),
-                             weights->packed().block_rows, kernels(), most);
+    if (maps.winograd() || DepthwiseStep::fits(*weights, params)) return {Tuning{}};
+    return candidate_tunings(checked_shape(*weights, params, maps.input, maps.output), maps.input,
+                             {weights->density(), weights->sizes().block_rows, {}, weights->released()}, kernels(), most);
 }
 
 std::vector<double> time_conv(const std::shared_ptr<const Weights>& weights, const ConvParams& params,

@@ -21,15 +21,15 @@ thread_local Scratch scratch;
 
 bool WinogradStep::fits(const Weights& weights, const ConvParams& p) {
     constexpr std::int64_t kFewest = 16;  // channels that pay for the transforms
-    const Weights::Packed& w = weights.packed();
+    const WeightSizes& w = weights.sizes();
     return w.kernel_h == 3 && w.kernel_w == 3 && w.groups == 1 && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 1 &&
-           p.pad_w == 1 && p.dilation_h == 1 && p.dilation_w == 1 && w.in_channels >= kFewest &&
+           p.pad_w == 1 && p.dilation_h == 1 && p.dilation_w == 1 && p.activation <= Activation::relu && w.in_channels >= kFewest &&
            w.out_channels >= kFewest && weights.density() > 0.9;
 }
 
 WinogradStep::WinogradStep(std::shared_ptr<const Weights> weights, const ConvParams& params, const TensorDesc& input,
                            const TensorDesc& output)
-    : weights_(std::move(weights)), relu_(params.relu), input_(input), output_(output), rows_((output.h + 1) / 2) {
+    : weights_(std::move(weights)), relu_(params.activation == Activation::relu), input_(input), output_(output), rows_((output.h + 1) / 2) {
     checked_shape(*weights_, params, input, output);
     require(fits(*weights_, params), "expected a dense 3x3 convolution of stride 1 and padding 1");
     require(input.pixel_major() && output.pixel_major(), "expected pixel-major maps");

@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a signature or a struct below changes. */
-#define SOVS_ABI_VERSION 2
+#define SOVS_ABI_VERSION 3
 
 typedef enum {
     SOVS_OK = 0,
@@ -97,9 +97,12 @@ SOVS_API sovs_status sovs_weights_create(const sovs_weights_desc* desc, sovs_wei
 SOVS_API sovs_status sovs_weights_create_dense(int64_t out_channels, int64_t in_channels, int64_t kernel_h,
                                                int64_t kernel_w, int64_t groups, const float* weight,
                                                const float* bias, sovs_weights** out);
-/* Bytes held: the compact copy and every stream expanded from it so far. */
+/* From here on memory comes first: the weights are held once where possible, in the form that plans read, and plans of
+ * other input sizes share it, which may cost some speed. Call it before the first plan is made. Results stay the same. */
+SOVS_API sovs_status sovs_weights_release(const sovs_weights* weights);
+/* Bytes held: the compact copy and the streams that plans read. */
 SOVS_API size_t sovs_weights_bytes(const sovs_weights* weights);
-/* Of these, the compact copy. */
+/* Of these, the compact copy, with the bias. */
 SOVS_API size_t sovs_weights_packed_bytes(const sovs_weights* weights);
 /* Writes the dense weight, (out_channels, in_channels, kernel_h, kernel_w). */
 SOVS_API sovs_status sovs_weights_unpack(const sovs_weights* weights, float* dense);
@@ -118,24 +121,55 @@ typedef struct {
     int64_t panel;       /* sovs_panel */
 } sovs_tuning;
 
+typedef enum {
+    SOVS_NONE = 0,
+    SOVS_RELU = 1,
+    SOVS_GELU = 2,       /* x / 2 * (1 + erf(x / sqrt(2))) */
+    SOVS_GELU_TANH = 3,  /* its approximation by tanh, as torch defines it */
+    SOVS_QUICK_GELU = 4  /* x * sigmoid(1.702 x) */
+} sovs_activation;
+
 typedef struct {
     int64_t stride_h, stride_w;
     int64_t pad_h, pad_w;
     int64_t dilation_h, dilation_w;
-    int64_t relu; /* 0 or 1, after the residual is added */
+    int64_t activation; /* sovs_activation, after the residual is added */
 } sovs_conv2d_params;
+
+/* The channels of head i's queries are [query + i * head_channels, query + (i + 1) * head_channels) of their map; so for
+ * keys and values. */
+typedef struct {
+    int64_t heads, head_channels;
+    int64_t query, key, value; /* first channels */
+    float scale;               /* of the scores, before the softmax */
+} sovs_attention_params;
 
 SOVS_API sovs_status sovs_plan_create(sovs_plan** out);
 /* Declares an activation map; *id names it in the calls below. The layout is that of the caller's memory; maps that
  * live inside the plan lie as the library likes. */
 SOVS_API sovs_status sovs_plan_add_tensor(sovs_plan* plan, int64_t n, int64_t c, int64_t h, int64_t w,
                                           sovs_layout layout, int32_t* id);
-/* output = [relu](conv2d(input) + bias [+ residual]); residual is -1 for none. tuning may be NULL. */
+/* output = activation(conv2d(input) + bias [+ residual]); residual is -1 for none. tuning may be NULL. A linear layer is
+ * a 1x1 convolution whose pixels are the tokens. */
 SOVS_API sovs_status sovs_plan_add_conv2d(sovs_plan* plan, const sovs_weights* weights,
                                           const sovs_conv2d_params* params, const sovs_tuning* tuning,
                                           int32_t input, int32_t residual, int32_t output);
 /* output = mean over 2x2 pixels of input, stride 2; an odd last row or column is left out. */
 SOVS_API sovs_status sovs_plan_add_avg_pool2x2(sovs_plan* plan, int32_t input, int32_t output);
+/* output = (input - mean) / sqrt(variance + eps) * gamma + beta over the channels of each pixel. gamma and beta are
+ * (channels,); NULL stands for ones and zeros. */
+SOVS_API sovs_status sovs_plan_add_layer_norm(sovs_plan* plan, int64_t channels, const float* gamma, const float* beta,
+                                              float eps, int32_t input, int32_t output);
+/* output = softmax(scale * queries . keys) . values over the pixels of each image, head by head, with keys and values in
+ * `input` and the queries in the map `queries`, which may have other pixels, or in `input` too where that is -1. */
+SOVS_API sovs_status sovs_plan_add_attention(sovs_plan* plan, const sovs_attention_params* params, int32_t input,
+                                             int32_t queries, int32_t output);
+/* output = tokens of each image: its pixels behind class tokens, as many as the output has more pixels, plus `constants`
+ * (tokens, channels). Class tokens are the mean of the pixels where mean is not 0, else 0, before constants are added. */
+SOVS_API sovs_status sovs_plan_add_tokens(sovs_plan* plan, int64_t tokens, int64_t channels, const float* constants,
+                                          int64_t mean, int32_t input, int32_t output);
+/* output = the pixels of each image from `first` on, as many as the output has. */
+SOVS_API sovs_status sovs_plan_add_crop(sovs_plan* plan, int64_t first, int32_t input, int32_t output);
 /* Names the tensors that the caller passes; every other one lives inside the plan. Chooses tilings for
  * `threads` threads and expands the weight streams. */
 SOVS_API sovs_status sovs_plan_finalize(sovs_plan* plan, const int32_t* inputs, int32_t n_inputs,

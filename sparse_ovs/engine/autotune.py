@@ -7,7 +7,7 @@ kernels, which are candidates too: those of 3x3 (Winograd) round in an order of 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from math import log
@@ -21,8 +21,8 @@ from sparse_ovs.engine.tuning_cache import Choice, Choices, Size, load_tunings, 
 from sparse_ovs.engine.weights import NativeConvWeights, pack_dense
 
 _VARIABLE = "SPARSE_OVS_AUTOTUNE"
-_CANDIDATES = 24  # a layer
-_ROUNDS = 9
+_CANDIDATES = 16  # a layer
+_ROUNDS = 7
 # Times closer than this say nothing, so the library's choice stays, or else the tile of fewest
 # rows: those are the units of strips, and large ones crowd the caches of a whole plan.
 _SAME = 1.03
@@ -77,11 +77,14 @@ class Tuner:
             store_tunings(self._found)
             self._found = {}
 
-    def tuning(self, conv: Conv, shape: Sequence[int], pixel_major: bool) -> _native.Tuning | None:
-        """Of a convolution of an input (N, C, H, W); None lets the library choose.
+    def tuning(
+        self, conv: Conv, shapes: Mapping[str, Sequence[int]], pixel_major: bool
+    ) -> _native.Tuning | None:
+        """Of a convolution; None lets the library choose.
 
         Args:
-            pixel_major: whether its maps may be (see _native.ConvSpot).
+            shapes: (N, C, H, W) of its input and output, by name.
+            pixel_major: whether these maps may be (see _native.ConvSpot).
         """
         if not self._on:
             return None
@@ -90,10 +93,9 @@ class Tuner:
         layer = self._layer(conv, pixel_major)
         if layer is None:
             return None
-        n, _, h, w = conv.out_shape(shape)
-        size = (shape[0], shape[2], shape[3])
-        spot = _native.ConvSpot(size, conv.stride, conv.padding, conv.dilation, pixel_major)
-        choice = self._choice(layer, (n, h, w), conv, spot)
+        size, source = _map_size(shapes[conv.name]), _map_size(shapes[conv.source])
+        spot = _native.ConvSpot(source, conv.stride, conv.padding, conv.dilation, pixel_major)
+        choice = self._choice(layer, size, conv, spot)
         if choice is None:
             return None
         if choice.dense and self._progress is not None:
@@ -119,6 +121,11 @@ class Tuner:
             return None
         nearest = min(sizes, key=lambda known: _distance(known, size))
         return _moved(sizes[nearest], nearest, size)
+
+
+def _map_size(shape: Sequence[int]) -> Size:
+    n, _, h, w = shape
+    return n, h, w
 
 
 def _describe(conv: Conv, rows: int, pixel_major: bool) -> str:

@@ -19,7 +19,7 @@ from sparse_ovs.engine.graph import Conv, Graph
 from sparse_ovs.engine.importer import import_program
 from sparse_ovs.engine.memory import EncoderMemory, bytes_of
 from sparse_ovs.engine.passes import optimise
-from sparse_ovs.engine.plan import Plan, is_native
+from sparse_ovs.engine.plan import Plan
 from sparse_ovs.engine.planfile import write_plan
 from sparse_ovs.engine.weights import NativeConvWeights
 from sparse_ovs.threads import get_num_threads
@@ -40,8 +40,9 @@ class CompiledEncoder(nn.Module):
         threads: to run on; None follows get_num_threads at each call.
         autotune: time the layers' candidates for the example's shape, where the cache on disk has
             no tuning; other sizes take the nearest.
-        release_dense: keep neither the model nor the dense weights of native steps. An encoder with
-            torch nodes then runs inputs of the example's shape alone.
+        release_dense: memory comes first: keep neither the model nor the dense weights of native
+            steps, and their sparse weights once for all sizes where that is not much slower; time
+            no layers. An encoder with torch nodes then runs inputs of the example's shape alone.
 
     Raises:
         RuntimeError: the native library cannot be used here.
@@ -73,10 +74,12 @@ class CompiledEncoder(nn.Module):
         self._channels = example_input.shape[1]
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
         self._renew_lock()
-        self._weights = NativeConvWeights()
+        self._weights = NativeConvWeights(held_once=release_dense)
         self._graph, self._out_spec = _export(model, example_input)
         self._shape = tuple(example_input.shape)
-        self._tuner = Tuner(self._weights, autotune and autotune_allowed())
+        allowed = autotune_allowed()
+        # Weights that are held once have the tiles that suit all sizes.
+        self._tuner = Tuner(self._weights, autotune and allowed and not release_dense)
         with self._tuner.timing(sum(isinstance(node, Conv) for node in self._graph.nodes)):
             self.plan_for(example_input)
         if release_dense:
@@ -100,12 +103,12 @@ class CompiledEncoder(nn.Module):
 
     def _make_plan(self, x: Tensor, threads: int) -> Plan:
         graph, model = self._graph, self.__dict__["_model"]
-        # Torch nodes hold sizes of the exported input; a fully native graph holds none.
-        if tuple(x.shape) != self._shape and not all(map(is_native, graph.nodes)):
+        # Torch nodes and some others hold sizes of the exported input.
+        if tuple(x.shape) != self._shape and any(node.holds_size for node in graph.nodes):
             if model is None:
                 raise ValueError(
                     f"expected an input {self._shape} after release_dense, since parts of the "
-                    f"encoder run in torch, got {tuple(x.shape)}"
+                    f"encoder hold its size, got {tuple(x.shape)}"
                 )
             graph, _ = _export(model, torch.empty(x.shape))
         return Plan(graph, x.shape, self._weights, threads, self._tuner)

@@ -1,13 +1,20 @@
-"""The engine's graph: a list of typed operations over named values, in an order that runs."""
+"""The engine's graph: a list of typed operations over named values, in an order that runs.
+
+Values are maps (N, C, H, W) unless a TorchNode or a View makes or reads them otherwise.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
+
+from sparse_ovs.engine.dims import Factor
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass
@@ -21,9 +28,16 @@ class Node:
     name: str
     layer: str = field(default="", kw_only=True)
 
+    # It serves only the size of input that was exported.
+    holds_size: ClassVar[bool] = False
+
     def sources(self) -> list[str]:
         """Names of the values that it reads."""
         raise NotImplementedError
+
+    def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
+        """The shape of its value, given those of its sources; by default that of the first."""
+        return shapes[self.sources()[0]]
 
     def rename(self, old: str, new: str) -> None:
         """Reads `new` where it read `old`."""
@@ -44,12 +58,13 @@ class _Unary(Node):
 
 @dataclass
 class Conv(_Unary):
-    """[relu](conv2d(source, weight) + bias [+ residual]).
+    """activation(conv2d(source, weight) + bias [+ residual]); a linear layer is a 1x1 one.
 
     Attributes:
         weight: (O, I / groups, kh, kw) float32, zeros in place.
         bias: (O,) or None.
         stride, padding, dilation: (vertical, horizontal).
+        activation: one of ACTIVATIONS.
         residual: name of a value of the output's shape, or None.
     """
 
@@ -59,8 +74,17 @@ class Conv(_Unary):
     padding: tuple[int, int]
     dilation: tuple[int, int]
     groups: int
-    relu: bool = False
+    activation: str = "none"
     residual: str | None = None
+
+    def is_plain(self) -> bool:
+        """Its value is the sums themselves."""
+        return self.activation == "none" and self.residual is None
+
+    def is_pointwise(self) -> bool:
+        """Each pixel of the output is made of the same pixel of the input."""
+        plain = self.weight.shape[2:] == (1, 1) and self.stride == (1, 1) and self.padding == (0, 0)
+        return plain and self.groups == 1
 
     def sources(self) -> list[str]:
         return [self.source] + ([] if self.residual is None else [self.residual])
@@ -70,8 +94,9 @@ class Conv(_Unary):
         if self.residual == old:
             self.residual = new
 
-    def out_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+    def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
         """(N, C, H, W) -> (N, O, H', W')."""
+        shape = shapes[self.source]
         sizes = [
             (shape[2 + i] + 2 * self.padding[i] - self.dilation[i] * (self.weight.shape[2 + i] - 1))
             for i in range(2)
@@ -91,18 +116,119 @@ class BatchNorm(_Unary):
     eps: float
 
 
+ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "quick_gelu")
+
+
 @dataclass
-class Relu(_Unary):
-    """max(source, 0)."""
+class Activation(_Unary):
+    """A function of each number: one of ACTIVATIONS."""
+
+    kind: str
+
+
+@dataclass
+class Scale(_Unary):
+    """Channel i times factor[i]."""
+
+    factor: Tensor
+
+
+@dataclass
+class LayerNorm(_Unary):
+    """Each pixel normalised over its channels; gamma and beta are (C,) or None."""
+
+    gamma: Tensor | None
+    beta: Tensor | None
+    eps: float
 
 
 @dataclass
 class Pool(_Unary):
     """The mean over 2x2 pixels, stride 2."""
 
-    def out_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+    def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
         """(N, C, H, W) -> (N, C, H // 2, W // 2)."""
-        return shape[0], shape[1], shape[2] // 2, shape[3] // 2
+        n, c, h, w = shapes[self.source]
+        return n, c, h // 2, w // 2
+
+
+@dataclass
+class Mean(_Unary):
+    """The mean over all pixels."""
+
+    def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
+        """(N, C, H, W) -> (N, C, 1, 1)."""
+        return *shapes[self.source][:2], 1, 1
+
+
+@dataclass
+class Tokens(_Unary):
+    """The source's pixels in a row behind class tokens, plus constants.
+
+    Attributes:
+        constants: (tokens, C); as many more tokens than pixels stand before them.
+        mean: class tokens are the mean of the pixels before constants are added, else 0.
+    """
+
+    constants: Tensor
+    mean: bool
+    holds_size = True
+
+    def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
+        """(N, C, H, W) -> (N, C, 1, tokens)."""
+        return *shapes[self.source][:2], 1, self.constants.shape[0]
+
+
+@dataclass
+class Shift(_Unary):
+    """Plus constants (H * W, C), the same for every image."""
+
+    constants: Tensor
+    holds_size = True
+
+
+@dataclass
+class Crop(_Unary):
+    """Pixels [first, first + count) of each image, as one row."""
+
+    first: int
+    count: int
+    holds_size = True
+
+    def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
+        """(N, C, H, W) -> (N, C, 1, count)."""
+        return *shapes[self.source][:2], 1, self.count
+
+
+@dataclass
+class Attention(Node):
+    """Scaled dot product attention between the pixels of each image.
+
+    Attributes:
+        query, key, value: names of maps.
+        first: of each, the channel where its heads begin; heads lie side by side.
+        heads, depth: number of heads, and channels of each.
+        scale: of the scores.
+    """
+
+    query: str
+    key: str
+    value: str
+    first: tuple[int, int, int]
+    heads: int
+    depth: int
+    scale: float
+
+    def sources(self) -> list[str]:
+        return [self.query, self.key, self.value]
+
+    def rename(self, old: str, new: str) -> None:
+        self.query, self.key, self.value = (new if n == old else n for n in self.sources())
+
+    def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
+        """(N, heads * depth, H, W) of the queries."""
+        n, _, h, w = shapes[self.query]
+        return n, self.heads * self.depth, h, w
 
 
 @dataclass
@@ -133,6 +259,11 @@ class TorchNode(Node):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     shape: tuple[int, ...]
+    holds_size = True
+
+    def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
+        """As exported."""
+        return self.shape
 
     def sources(self) -> list[str]:
         found: list[str] = []
@@ -145,6 +276,42 @@ class TorchNode(Node):
 
         self.args = substitute(self.args, swap)
         self.kwargs = substitute(self.kwargs, swap)
+
+
+@dataclass
+class View(_Unary):
+    """Numbers of a map as a torch tensor of another shape, without a copy where strides allow.
+
+    Attributes:
+        factors: of the map's axes, in the order of the tensor's dimensions.
+        first: of each axis that does not start at 0, where it does.
+        shape: of the tensor.
+    """
+
+    factors: tuple[Factor, ...]
+    first: tuple[tuple[str, int], ...]
+    shape: tuple[int, ...]
+    holds_size = True
+
+    def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
+        """As exported."""
+        return self.shape
+
+    def channels_last(self) -> bool:
+        """Channels are the fastest axis of the tensor."""
+        return bool(self.factors) and self.factors[-1].axis == "c"
+
+
+@dataclass
+class AsMap(_Unary):
+    """A torch tensor (..., C) as the map (1, C, 1, pixels)."""
+
+    shape: tuple[int, ...]
+    holds_size = True
+
+    def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
+        """As exported."""
+        return self.shape
 
 
 @dataclass(frozen=True)

@@ -9,24 +9,15 @@ from time import perf_counter
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sparse_ovs import _native
 from sparse_ovs.engine.autotune import Tuner
 from sparse_ovs.engine.describe import StepRow, as_table, native_rows
-from sparse_ovs.engine.graph import (
-    Add,
-    BatchNorm,
-    Conv,
-    Graph,
-    Node,
-    Pool,
-    Relu,
-    TorchNode,
-    substitute,
-)
+from sparse_ovs.engine.graph import AsMap, Conv, Graph, Node, TorchNode, View
+from sparse_ovs.engine.in_torch import run_in_torch
 from sparse_ovs.engine.planfile import step_labels, step_record
+from sparse_ovs.engine.steps import add_step, is_native
 from sparse_ovs.engine.weights import NativeConvWeights
 from sparse_ovs.ops.layout import empty_output
 
@@ -39,6 +30,8 @@ class Segment:
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)  # of the outputs
+    # Of inputs and outputs: memory is (N, H, W, C), not (N, C, H, W).
+    channels_last: dict[str, bool] = field(default_factory=dict)
     plan: _native.Plan | None = None
 
     def run(
@@ -46,8 +39,11 @@ class Segment:
     ) -> None:
         """Takes its inputs from `values` and puts its outputs there; if wanted, the seconds spent
         in each step."""
-        given = [values[name].contiguous() for name in self.inputs]
-        made = [empty_output(shape, torch.contiguous_format) for shape in self.shapes]
+        given = [values[name].contiguous(memory_format=self._format(name)) for name in self.inputs]
+        made = [
+            empty_output(shape, self._format(name))
+            for name, shape in zip(self.outputs, self.shapes, strict=True)
+        ]
         assert self.plan is not None
         maps = [t.data_ptr() for t in given], [t.data_ptr() for t in made]
         if seconds is None:
@@ -56,6 +52,9 @@ class Segment:
             spent = self.plan.time(*maps, threads)
             seconds.update(zip((step.name for step in self.steps), spent, strict=True))
         values.update(zip(self.outputs, made, strict=True))
+
+    def _format(self, name: str) -> torch.memory_format:
+        return torch.channels_last if self.channels_last[name] else torch.contiguous_format
 
 
 class Plan:
@@ -83,6 +82,7 @@ class Plan:
         self._parts: list[Segment | Node] = []
         self._seconds: dict[str, float] = {}  # by node, once measured
         for node in graph.nodes:
+            self._shapes[node.name] = node.out_shape(self._shapes)
             last = self._parts[-1] if self._parts else None
             if not is_native(node):
                 self._parts.append(node)
@@ -139,7 +139,7 @@ class Plan:
                 rows += native_rows(part.plan.step_infos(), records, seconds, self._threads, groups)
                 groups = max([groups, *(row.group + 1 for row in rows if row.group is not None)])
             else:
-                shape = part.shape if isinstance(part, TorchNode) else self._shape(part.name)
+                shape = self._shapes[part.name]
                 op = str(part.target) if isinstance(part, TorchNode) else type(part).__name__
                 spent = self._seconds.get(part.name)
                 rows.append(StepRow(labels[part.name], op, shape, "torch", spent))
@@ -154,77 +154,42 @@ class Plan:
         inside = {step.name for step in segment.steps}
         read = [name for step in segment.steps for name in step.sources()]
         segment.inputs = [name for name in dict.fromkeys(read) if name not in inside]
-        read_outside = set(self._graph.outputs)
+        readers: dict[str, list[Node | None]] = {}
         for node in self._graph.nodes:
-            if node.name not in inside:
-                read_outside |= set(node.sources())
-        segment.outputs = [step.name for step in segment.steps if step.name in read_outside]
+            for name in node.sources() if node.name not in inside else ():
+                readers.setdefault(name, []).append(node)
+        for name in self._graph.outputs:
+            readers.setdefault(name, []).append(None)
+        segment.outputs = [step.name for step in segment.steps if step.name in readers]
+        for name in segment.inputs:
+            segment.channels_last[name] = isinstance(self._graph.node(name), AsMap)
+        for name in segment.outputs:
+            segment.channels_last[name] = all(
+                isinstance(node, View) and node.channels_last() for node in readers[name]
+            )
 
         added = [s for s in segment.steps if isinstance(s, Conv) and s.residual is not None]
         fixed = {*segment.inputs, *segment.outputs, *(s.name for s in added)}  # maps of one layout
         fixed |= {s.residual for s in added if s.residual is not None}
 
         plan = _native.Plan()
-        maps = {name: plan.tensor(self._shape(name), _native.NCHW) for name in segment.inputs}
+        maps = {}
+        for name in [*segment.inputs, *(step.name for step in segment.steps)]:
+            layout = _native.NHWC if segment.channels_last.get(name) else _native.NCHW
+            maps[name] = plan.tensor(self._shapes[name], layout)
         for step in segment.steps:
-            assert isinstance(step, (Conv, Pool))
-            shape = step.out_shape(self._shape(step.source))
-            self._shapes[step.name] = shape
-            target = maps[step.name] = plan.tensor(shape, _native.NCHW)
-            if isinstance(step, Pool):
-                plan.avg_pool2x2(maps[step.source], target)
-                continue
-            residual = None if step.residual is None else maps[step.residual]
-            own = fixed.isdisjoint((step.source, step.name))
-            tuning = tuner.tuning(step, self._shape(step.source), own)  # may change the weights
-            plan.conv2d(
-                weights[step],
-                maps[step.source],
-                target,
-                step.stride,
-                step.padding,
-                step.dilation,
-                step.relu,
-                residual,
-                tuning,
-            )
+            tuning = None
+            if isinstance(step, Conv):
+                own = fixed.isdisjoint((step.source, step.name))
+                tuning = tuner.tuning(step, self._shapes, own)  # may change weights
+            add_step(plan, step, maps, self._shapes[step.name][1], weights, tuning)
         plan.finalize(
             [maps[name] for name in segment.inputs],
             [maps[name] for name in segment.outputs],
             self._threads,
         )
         segment.plan = plan
-        segment.shapes = [self._shape(name) for name in segment.outputs]
-
-    def _shape(self, name: str) -> tuple[int, ...]:
-        if name not in self._shapes:
-            node = self._graph.node(name)
-            if isinstance(node, TorchNode):
-                self._shapes[name] = node.shape
-            else:
-                assert node is not None
-                self._shapes[name] = self._shape(node.sources()[0])
-        return self._shapes[name]
+        segment.shapes = [self._shapes[name] for name in segment.outputs]
 
     def __str__(self) -> str:
         return as_table(self.rows())
-
-
-def is_native(node: Node) -> bool:
-    """The native library has a step for the node."""
-    return isinstance(node, (Conv, Pool))
-
-
-def run_in_torch(node: Node, values: dict[str, Any]) -> Any:
-    """A node that stays in torch."""
-    if isinstance(node, TorchNode):
-        args = substitute(node.args, lambda ref: values[ref.name])
-        kwargs = substitute(node.kwargs, lambda ref: values[ref.name])
-        return node.target(*args, **kwargs)
-    if isinstance(node, BatchNorm):
-        x, eps = values[node.source], node.eps
-        return F.batch_norm(x, node.mean, node.var, node.gamma, node.beta, False, 0.0, eps)
-    if isinstance(node, Relu):
-        return F.relu(values[node.source])
-    assert isinstance(node, Add)
-    return values[node.left] + values[node.right]

@@ -12,10 +12,29 @@ from typing import Any
 
 from torch import Tensor
 
-from sparse_ovs.engine.graph import Conv, Graph, Node, Pool, TorchNode
+from sparse_ovs.engine.graph import (
+    Attention,
+    Conv,
+    Crop,
+    Graph,
+    LayerNorm,
+    Node,
+    Pool,
+    Tokens,
+    TorchNode,
+)
 from sparse_ovs.engine.weights import NativeConvWeights, pack_weight
 from sparse_ovs.formats import write_file
 from sparse_ovs.version import __version__
+
+# What native nodes are called, files hold only some of them.
+_OPS: dict[type[Node], str] = {
+    Pool: "avg_pool2x2",
+    LayerNorm: "layer_norm",
+    Attention: "attention",
+    Tokens: "tokens",
+    Crop: "crop",
+}
 
 
 def write_plan(
@@ -33,12 +52,14 @@ def write_plan(
         weights: of the convolutions; those that run dense are written so.
 
     Raises:
-        ValueError: the graph has nodes that only torch can run, or outputs that cannot be told
-            in a file.
+        ValueError: the graph has nodes that files do not hold, or outputs that cannot be told in
+            a file.
     """
     if in_the_way := [node for node in graph.nodes if not isinstance(node, (Conv, Pool))]:
-        nodes = ", ".join(map(_describe_torch, in_the_way))
-        raise ValueError(f"expected a plan of native steps alone to save, got torch nodes: {nodes}")
+        nodes = ", ".join(map(_describe_other, in_the_way))
+        raise ValueError(
+            f"expected a plan of convolutions, linear layers and pooling alone to save, got {nodes}"
+        )
     labels = step_labels(graph)
     made = [name for name in dict.fromkeys(graph.outputs) if name != graph.input]
     if not made:
@@ -88,10 +109,11 @@ def step_labels(graph: Graph) -> dict[str, str]:
 
 
 def step_record(node: Node, labels: dict[str, str]) -> dict[str, Any]:
-    """A native step as the file's header tells it, but for how its weight is packed."""
-    if isinstance(node, Pool):
-        return {"op": "avg_pool2x2", "name": labels[node.name], "input": labels[node.source]}
-    assert isinstance(node, Conv)
+    """A native step as the file's header tells it, but for how its weight is packed; of nodes that
+    files do not hold, what a table shows."""
+    if not isinstance(node, Conv):
+        record = {"op": _OPS[type(node)], "name": labels[node.name]}
+        return record | {"input": labels[node.sources()[-1]]}
     return {
         "op": "conv2d",
         "name": labels[node.name],
@@ -101,7 +123,7 @@ def step_record(node: Node, labels: dict[str, str]) -> dict[str, Any]:
         "padding": list(node.padding),
         "dilation": list(node.dilation),
         "groups": node.groups,
-        "activation": "relu" if node.relu else None,
+        "activation": None if node.activation == "none" else node.activation,
         "weight": {"shape": list(node.weight.shape)},
     }
 
@@ -134,6 +156,6 @@ def _encode_tree(tree: Any, labels: dict[str, str]) -> Any:
     )
 
 
-def _describe_torch(node: Node) -> str:
+def _describe_other(node: Node) -> str:
     op = str(node.target) if isinstance(node, TorchNode) else type(node).__name__
     return f"{op} ({node.layer or node.name})"

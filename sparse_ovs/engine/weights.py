@@ -11,14 +11,22 @@ from sparse_ovs.formats import PackedWeight, pack
 
 
 class NativeConvWeights:
-    """The library's copy of each convolution's weights, packed at its first use."""
+    """The library's copy of each convolution's weights, packed at its first use.
 
-    def __init__(self) -> None:
+    Args:
+        held_once: memory comes first: no copy beside the one that plans read, which all share.
+    """
+
+    def __init__(self, held_once: bool = False) -> None:
+        self._held_once = held_once
         self._made: dict[str, _native.NativeWeights] = {}
 
     def __getitem__(self, conv: Conv) -> _native.NativeWeights:
         if conv.name not in self._made:
-            self._made[conv.name] = _pack(conv)
+            made = _pack(conv)
+            if self._held_once:
+                made.release()
+            self._made[conv.name] = made
         return self._made[conv.name]
 
     def make_dense(self, conv: Conv) -> None:

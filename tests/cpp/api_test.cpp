@@ -113,7 +113,7 @@ TEST(plans_refuse_shapes_that_do_not_fit) {
 TEST(two_steps_in_one_plan_equal_two_plans) {
     Problem first, second;
     first.out_channels = 12;
-    first.relu = true;
+    first.activation = SOVS_RELU;
     second.in_channels = 12;
     second.out_channels = 8;
     second.kernel_h = second.kernel_w = 3;

@@ -11,7 +11,7 @@ std::string name_of(const Problem& p) {
     return "n " + s(p.n) + "in " + s(p.in_channels) + s(p.h) + s(p.w) + "out " + s(p.out_channels) + "kernel " +
            s(p.kernel_h) + s(p.kernel_w) + "groups " + s(p.groups) + "stride " + s(p.stride_h) + s(p.stride_w) + "pad " +
            s(p.pad_h) + s(p.pad_w) + "dilation " + s(p.dilation_h) + s(p.dilation_w) + "block " + s(p.block_rows) +
-           "layout " + s(p.layout) + "residual " + s(p.residual) + "relu " + s(p.relu) + "tuning " +
+           "layout " + s(p.layout) + "residual " + s(p.residual) + "activation " + s(p.activation) + "tuning " +
            s(p.tuning.tile_rows) + s(p.tuning.tile_cols) + s(p.tuning.k_tile) + s(p.tuning.row_parts) +
            s(p.tuning.panel) + "seed " + s(p.seed);
 }
@@ -41,7 +41,7 @@ Problem random_problem(unsigned seed) {
     p.w = std::max<std::int64_t>(pick({1, 3, 7, 17, 40}), p.dilation_w * (p.kernel_w - 1) + 1 - 2 * p.pad_w);
     p.bias = g() % 2;
     p.residual = g() % 2;
-    p.relu = g() % 2;
+    p.activation = g() % 2 ? SOVS_RELU : SOVS_NONE;
     p.wide_index = g() % 2;
     p.layout = g() % 2 ? SOVS_NCHW : SOVS_NHWC;
     p.density = 0.05 * static_cast<double>(g() % 20);
@@ -71,7 +71,7 @@ TEST(shapes_of_clip_match_double_precision) {
             expect_right(p, name_of(p).c_str());
             p.kernel_h = p.kernel_w = 3;
             p.pad_h = p.pad_w = 1;
-            p.relu = true;
+            p.activation = SOVS_RELU;
             expect_right(p, name_of(p).c_str());
         }
 }
@@ -140,7 +140,7 @@ TEST(dense_weights_match_double_precision) {
             p.pad_h = p.pad_w = kernel / 2;
             p.h = 11;
             p.w = 23;
-            p.relu = true;
+            p.activation = SOVS_RELU;
             const Data data(p);
             // torch's order: input channel, then taps.
             std::vector<float> weight(data.dense.size());
@@ -174,7 +174,7 @@ TEST(nan_under_a_pruned_weight_does_not_spread_and_under_a_kept_one_does) {
     p.in_channels = 2;
     p.out_channels = 1;
     p.density = 0.0;
-    p.relu = true;
+    p.activation = SOVS_RELU;
     Data data(p);
     data.indices16 = {1};
     data.row_ptr = {0, 1};

@@ -14,7 +14,8 @@ struct Problem {
     std::int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1;
     double density = 0.3;
     std::int64_t block_rows = 1;
-    bool bias = true, residual = false, relu = false, wide_index = false;
+    bool bias = true, residual = false, wide_index = false;
+    std::int64_t activation = SOVS_NONE;
     sovs_layout layout = SOVS_NCHW;
     sovs_tuning tuning{};
     int threads = 1;
@@ -88,7 +89,7 @@ inline sovs_plan* plan_of(const Problem& p, const sovs_weights* weights) {
     CHECK(sovs_plan_add_tensor(plan, p.n, p.out_channels, p.out_h(), p.out_w(), p.layout, &ids[2]) == SOVS_OK);
     if (p.residual)
         CHECK(sovs_plan_add_tensor(plan, p.n, p.out_channels, p.out_h(), p.out_w(), p.layout, &ids[1]) == SOVS_OK);
-    const sovs_conv2d_params params{p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, p.relu};
+    const sovs_conv2d_params params{p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, p.activation};
     CHECK_SAYING(sovs_plan_add_conv2d(plan, weights, &params, &p.tuning, ids[0], ids[1], ids[2]) == SOVS_OK,
                  sovs_last_error());
     CHECK_SAYING(sovs_plan_finalize(plan, ids, p.residual ? 2 : 1, &ids[2], 1, p.threads) == SOVS_OK, sovs_last_error());
@@ -140,7 +141,7 @@ inline double worst_error(const Problem& p, const Data& data, const std::vector<
                         sum += data.residual[at];
                         size += std::fabs(data.residual[at]);
                     }
-                    if (p.relu && sum < 0) sum = 0;
+                    if (p.activation == SOVS_RELU && sum < 0) sum = 0;
                     worst = std::fmax(worst, std::fabs(sum - y[at]) / (1e-6 * (size + 1.0)));
                 }
     return worst;

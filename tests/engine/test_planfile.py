@@ -114,7 +114,7 @@ def test_the_nesting_of_the_outputs_is_kept(forward: Callable[..., object], tmp_
 def test_a_plan_with_torch_nodes_is_not_saved_and_says_which(tmp_path: Path) -> None:
     model = Host(lambda conv, x: torch.sigmoid(conv(F.max_pool2d(x, 2)))).eval()
     compiled = sparse_ovs.compile(model, torch.randn(1, 3, 8, 8))
-    with pytest.raises(ValueError, match=r"got torch nodes: aten\.max_pool2d.*aten\.sigmoid"):
+    with pytest.raises(ValueError, match=r"got aten\.max_pool2d.*aten\.sigmoid"):
         compiled.save(tmp_path / "plan")
     assert not list(tmp_path.iterdir())
 

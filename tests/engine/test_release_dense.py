@@ -45,12 +45,40 @@ def test_other_sizes_run_to_the_bit() -> None:
         assert all(torch.equal(a, b) for a, b in zip(released(x), kept(x), strict=True))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("pattern", ["unstructured", "block4x1"])
+def test_the_plans_of_many_sizes_hold_at_most_a_quarter_of_the_dense_weights(
+    pattern: str, threads: int
+) -> None:
+    model = Small(0.1, pattern, width=512).eval()
+    dense = sum(4 * m.weight.numel() for m in model.modules() if isinstance(m, nn.Conv2d))
+    kept = sparse_ovs.compile(model, X, threads)
+    released = sparse_ovs.compile(model, X, threads, release_dense=True)
+    for size in ((20, 24), (64, 64), (48, 80), (14, 14), (30, 22), (96, 40)):
+        x = torch.randn(1, 3, *size)
+        assert all(torch.equal(a, b) for a, b in zip(released(x), kept(x), strict=True))
+        memory = released.memory()
+        assert memory.packed_bytes + memory.stream_bytes <= 0.25 * dense
+    assert len(memory.arena_bytes) == 6
+
+
+def test_sparse_weights_are_held_once() -> None:
+    model = Small(0.1, width=128).eval()
+    kept, released = (
+        sparse_ovs.compile(model, X, release_dense=release).memory() for release in (False, True)
+    )
+    assert kept.packed_bytes > kept.stream_bytes / 2
+    assert released.packed_bytes < kept.packed_bytes / 4
+
+
 @pytest.mark.parametrize("density", [0.3, 1.0])
 @pytest.mark.parametrize("pattern", ["unstructured", "block4x1"])
 def test_it_is_saved_to_the_same_bytes(density: float, pattern: str, tmp_path: Path) -> None:
     model = Small(density, pattern).eval()
     for name, release in (("kept", False), ("released", True)):
-        sparse_ovs.compile(model, X, release_dense=release).save(tmp_path / name)
+        compiled = sparse_ovs.compile(model, X, release_dense=release)
+        compiled(torch.randn(1, 3, 33, 17))
+        compiled.save(tmp_path / name)
     assert (tmp_path / "kept").read_bytes() == (tmp_path / "released").read_bytes()
 
 

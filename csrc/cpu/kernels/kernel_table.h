@@ -5,6 +5,10 @@
 
 namespace sovs {
 
+// What a convolution applies to its final sums. gelu is exact (erf), gelu_tanh its approximation by tanh, quick_gelu
+// x * sigmoid(1.702 x).
+enum class Activation : std::int32_t { none, relu, gelu, gelu_tanh, quick_gelu };
+
 // One stored weight and where its activations start, in bytes from the panel's first float. Interleaved, so that
 // the inner loop follows one stream.
 struct Entry {
@@ -42,7 +46,7 @@ struct RowsTask {
     std::ptrdiff_t channel_stride;  // floats between channels of `out` and `residual`
     std::int32_t pixels;          // valid pixels, (vectors - 1) * width < pixels <= vectors * width
     std::int32_t channels;        // of the layer: rows past it, in the last block, are not stored to `out`
-    bool relu;
+    Activation activation;
 };
 
 using RowsKernel = void (*)(const RowsTask&);
@@ -56,7 +60,7 @@ struct PackTask {
     std::ptrdiff_t panel_channel_stride;  // floats
 };
 
-// Final sums (channels, pixels) to a run of output pixels, adding the residual and applying ReLU.
+// Final sums (channels, pixels) to a run of output pixels, adding the residual and applying the activation.
 struct StoreTask {
     const float* sums;
     std::ptrdiff_t sums_stride;  // floats between channels
@@ -64,7 +68,7 @@ struct StoreTask {
     float* out;             // pixel 0 of the first channel
     const float* residual;  // as `out`, or null
     std::ptrdiff_t channel_stride, pixel_stride;  // floats
-    bool relu;
+    Activation activation;
 };
 
 // Dense sums for a run of pixels, output channels side by side: out[p][m] = bias[m] + sum over k of
@@ -103,6 +107,45 @@ struct QuadTask {
     bool relu;
 };
 
+// Normalises each pixel over its channels: (x - mean) / sqrt(variance + eps) * gamma + beta.
+struct NormTask {
+    const float* source;  // pixel 0 of channel 0; pixels side by side
+    std::ptrdiff_t source_stride;  // floats between channels
+    std::int32_t channels, pixels;
+    const float *gamma, *beta;     // (channels,)
+    float eps;
+    float* out;
+    std::ptrdiff_t out_stride;
+};
+
+// One head's attention of some queries to some keys, after earlier keys were attended to. Rows of query, sums, top,
+// total and scores are `stride` floats apart and hold whole vectors.
+struct AttendTask {
+    const float* query;            // (depth, queries)
+    const float *key, *value;      // key k of channel 0; keys side by side
+    std::ptrdiff_t key_stride, value_stride;  // floats between channels
+    std::int32_t depth, keys;      // depth: channels of the head
+    float scale;
+    float* scores;                 // (keys, queries): working memory
+    std::ptrdiff_t stride;
+    float *top, *total;            // (queries,): the largest score so far, and the sum of e^(score - top)
+    float* sums;                   // (depth, queries): sums of e^(score - top) * value
+};
+
+using AttendKernel = void (*)(const AttendTask&);
+
+// One channel of a depthwise convolution over a padded plane, pixels side by side:
+// out[i] = bias + sum over t of plane[i + offsets[t]] * weights[t].
+struct DepthwiseTask {
+    const float* plane;  // readable for the offsets plus whole vectors
+    const std::int32_t* offsets;  // floats
+    const float* weights;
+    std::int32_t taps;
+    float bias;
+    std::int64_t pixels;  // whole vectors
+    float* out;
+};
+
 inline constexpr int kMaxVectors = 16;  // of one kernel call; wider tiles take several
 
 struct KernelTable {
@@ -116,6 +159,11 @@ struct KernelTable {
     void (*clear)(float* panel, std::ptrdiff_t channel_stride, std::int32_t channels, std::int32_t pixels);
     void (*store)(const StoreTask&);
     void (*dense)(const DenseTask&);
+    void (*activate)(float* values, std::int64_t count, Activation activation);
+    void (*layer_norm)(const NormTask&);
+    AttendKernel attend[kMaxVectors + 1];  // by vectors of queries, up to max_vectors4
+    void (*finish_attention)(const AttendTask&, std::int32_t queries);  // sums / total, in place
+    void (*depthwise)(const DepthwiseTask&);
     void (*patch)(const PatchTask&);
     void (*quad)(const QuadTask&);
     // One output row of a 2x2 average: pixels of `channels` floats, from two input rows of 2 * pixels pixels.

@@ -1,5 +1,9 @@
 // Compiled once for each ISA: instantiates every kernel width and lists them in the table.
+#include "activation.h"
+#include "attention.h"
 #include "dense.h"
+#include "depthwise.h"
+#include "layer_norm.h"
 #include "panel.h"
 #include "pool.h"
 #include "rows.h"
@@ -22,6 +26,7 @@ template <int kVectors>
 constexpr void fill(KernelTable& t) {
     if constexpr (kVectors <= kMax1) t.rows1[kVectors] = rows1<kVectors>;
     if constexpr (kVectors <= kMax4) t.rows4[kVectors] = rows4<kVectors>;
+    if constexpr (kVectors <= kMax4) t.attend[kVectors] = attend<kVectors>;
     if constexpr (kVectors < kMax1 || kVectors < kMax4) fill<kVectors + 1>(t);
 }
 
@@ -38,6 +43,10 @@ constexpr KernelTable make_table() {
     t.clear = clear;
     t.store = store;
     t.dense = dense;
+    t.activate = activate;
+    t.layer_norm = layer_norm;
+    t.finish_attention = finish_attention;
+    t.depthwise = depthwise;
     t.patch = patch;
     t.quad = quad;
     t.pool_row = pool_row;

@@ -2,6 +2,7 @@
 #pragma once
 #include <cassert>
 
+#include "activation.h"
 #include "kernel_table.h"
 #include "vec.h"
 
@@ -56,15 +57,17 @@ inline void clear(float* panel, std::ptrdiff_t channel_stride, std::int32_t chan
     }
 }
 
-inline void store_run(float* out, const float* sums, const float* residual, std::int64_t count, bool relu) {
+inline void store_run(float* out, const float* sums, const float* residual, std::int64_t count,
+                      Activation activation) {
     constexpr int W = Vec::kWidth;
     for (std::int64_t i = 0; i < count; i += W) {
         const int lanes = static_cast<int>(lesser(W, count - i));
         Vec v = Vec::load_first(sums + i, lanes);
         if (residual != nullptr) v = v + Vec::load_first(residual + i, lanes);
-        if (relu) v = Vec::relu(v);
+        if (activation == Activation::relu) v = Vec::relu(v);
         v.store_first(out + i, lanes);
     }
+    if (activation > Activation::relu) activate(out, count, activation);
 }
 
 inline void store(const StoreTask& t) {
@@ -73,15 +76,17 @@ inline void store(const StoreTask& t) {
     if (t.pixel_stride == 1) {
         for (int m = 0; m < t.channels; ++m)
             store_run(t.out + m * t.channel_stride, t.sums + m * t.sums_stride,
-                      t.residual == nullptr ? nullptr : t.residual + m * t.channel_stride, t.pixels, t.relu);
+                      t.residual == nullptr ? nullptr : t.residual + m * t.channel_stride, t.pixels,
+                      t.activation);
         return;
     }
     // Pixel-major: a pixel's channels are the run.
     transpose(t.out, t.pixel_stride, t.sums, t.sums_stride, t.channels, t.pixels);
-    if (t.residual == nullptr && !t.relu) return;
+    if (t.residual == nullptr && t.activation == Activation::none) return;
     for (int p = 0; p < t.pixels; ++p) {
         const std::ptrdiff_t place = p * t.pixel_stride;
-        store_run(t.out + place, t.out + place, t.residual == nullptr ? nullptr : t.residual + place, t.channels, t.relu);
+        store_run(t.out + place, t.out + place, t.residual == nullptr ? nullptr : t.residual + place, t.channels,
+                  t.activation);
     }
 }
 

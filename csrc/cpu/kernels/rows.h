@@ -3,6 +3,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "activation.h"
 #include "kernel_table.h"
 #include "vec.h"
 
@@ -59,7 +60,7 @@ inline void finish(const RowsTask& task, std::int64_t channel, Vec (&sum)[kVecto
         sum[kVectors - 1] =
             sum[kVectors - 1] + (tail == W ? Vec::load(residual + end) : Vec::load_first(residual + end, tail));
     }
-    if (task.relu)
+    if (task.activation == Activation::relu)
         SOVS_UNROLL
         for (int j = 0; j < kVectors; ++j) sum[j] = Vec::relu(sum[j]);
     SOVS_UNROLL
@@ -68,6 +69,8 @@ inline void finish(const RowsTask& task, std::int64_t channel, Vec (&sum)[kVecto
         sum[kVectors - 1].store(out + (kVectors - 1) * W);
     else
         sum[kVectors - 1].store_first(out + (kVectors - 1) * W, tail);
+    // Apart from the sums, whose registers it would need.
+    if (task.activation > Activation::relu) activate(out, task.pixels, task.activation);
 }
 
 template <int kVectors>

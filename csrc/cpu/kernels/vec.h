@@ -36,8 +36,17 @@ struct Vec {
         return {_mm512_add_ps(_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b))};
     }
     static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+    friend Vec operator/(Vec a, Vec b) { return {_mm512_div_ps(a.v, b.v)}; }
+    static Vec sqrt(Vec a) { return {_mm512_sqrt_ps(a.v)}; }
     // The second operand wins where one is NaN, so NaN passes through as in torch.
-    static Vec relu(Vec a) { return {_mm512_max_ps(_mm512_setzero_ps(), a.v)}; }
+    static Vec max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
+    static Vec min(Vec a, Vec b) { return {_mm512_min_ps(a.v, b.v)}; }
+    static Vec relu(Vec a) { return max(zero(), a); }
+    // 2^n, where the low bits of a float hold the integer n.
+    static Vec power_of_two(Vec n) {
+        const __m512i bits = _mm512_slli_epi32(_mm512_castps_si512(n.v), 23);
+        return {_mm512_castsi512_ps(_mm512_add_epi32(bits, _mm512_set1_epi32(0x3F800000)))};
+    }
 };
 
 #elif defined(SOVS_ISA_AVX2)
@@ -60,8 +69,16 @@ struct Vec {
         return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(sums), 0xD8))};
     }
     static Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+    friend Vec operator/(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
+    static Vec sqrt(Vec a) { return {_mm256_sqrt_ps(a.v)}; }
     // The second operand wins where one is NaN, so NaN passes through as in torch.
-    static Vec relu(Vec a) { return {_mm256_max_ps(_mm256_setzero_ps(), a.v)}; }
+    static Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
+    static Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
+    static Vec relu(Vec a) { return max(zero(), a); }
+    static Vec power_of_two(Vec n) {
+        const __m256i bits = _mm256_slli_epi32(_mm256_castps_si256(n.v), 23);
+        return {_mm256_castsi256_ps(_mm256_add_epi32(bits, _mm256_set1_epi32(0x3F800000)))};
+    }
 
 private:
     static __m256i first(int n) {
@@ -93,7 +110,16 @@ struct Vec {
     friend Vec operator*(Vec a, Vec b) { return {vmulq_f32(a.v, b.v)}; }
     static Vec pair_sums(const float* p) { return {vpaddq_f32(vld1q_f32(p), vld1q_f32(p + kWidth))}; }
     static Vec fma(Vec a, Vec b, Vec c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
-    static Vec relu(Vec a) { return {vmaxq_f32(vdupq_n_f32(0.0f), a.v)}; }  // FMAX passes NaN through
+    friend Vec operator/(Vec a, Vec b) { return {vdivq_f32(a.v, b.v)}; }
+    static Vec sqrt(Vec a) { return {vsqrtq_f32(a.v)}; }
+    // FMAX and FMIN pass NaN through.
+    static Vec max(Vec a, Vec b) { return {vmaxq_f32(a.v, b.v)}; }
+    static Vec min(Vec a, Vec b) { return {vminq_f32(a.v, b.v)}; }
+    static Vec relu(Vec a) { return max(zero(), a); }
+    static Vec power_of_two(Vec n) {
+        const int32x4_t bits = vshlq_n_s32(vreinterpretq_s32_f32(n.v), 23);
+        return {vreinterpretq_f32_s32(vaddq_s32(bits, vdupq_n_s32(0x3F800000)))};
+    }
 };
 
 #else
@@ -131,9 +157,33 @@ struct Vec {
         for (int i = 0; i < 4; ++i) c.v[i] += a.v[i] * b.v[i];
         return c;
     }
+    friend Vec operator/(Vec a, Vec b) {
+        for (int i = 0; i < 4; ++i) a.v[i] /= b.v[i];
+        return a;
+    }
+    static Vec sqrt(Vec a) {
+        for (float& x : a.v) x = __builtin_sqrtf(x);
+        return a;
+    }
+    // NaN compares false: the second operand wins where one is NaN.
+    static Vec max(Vec a, Vec b) {
+        for (int i = 0; i < 4; ++i) b.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+        return b;
+    }
+    static Vec min(Vec a, Vec b) {
+        for (int i = 0; i < 4; ++i) b.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
+        return b;
+    }
     static Vec relu(Vec a) {
         for (float& x : a.v) x = x < 0.0f ? 0.0f : x;  // NaN compares false and stays
         return a;
+    }
+    static Vec power_of_two(Vec n) {
+        unsigned bits[4];
+        std::memcpy(bits, n.v, sizeof(bits));
+        for (unsigned& b : bits) b = (b << 23) + 0x3F800000u;
+        std::memcpy(n.v, bits, sizeof(bits));
+        return n;
     }
 };
 

@@ -1,0 +1,65 @@
+"""Reads convolutions, BatchNorm and pooling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sparse_ovs.engine.graph import BatchNorm, Conv, Pool
+from sparse_ovs.engine.importer.handlers import (
+    Call,
+    handles,
+    is_float_weight,
+    is_optional_tensor,
+)
+
+aten = torch.ops.aten
+
+
+@handles(aten.conv2d.default)
+def _conv2d(call: Call) -> Any:
+    weight, bias = call["weight"], call["bias"]
+    image = call.values.as_image(call["input"], call.shape_of(0))
+    if image is None or not is_float_weight(weight) or not is_optional_tensor(bias):
+        return None
+    stride, padding, dilation = (_pair(call[name]) for name in ("stride", "padding", "dilation"))
+    conv = Conv(call.name, image.name, weight, bias, stride, padding, dilation, call["groups"])
+    return call.values.add(conv)
+
+
+def _pair(sizes: list[int]) -> tuple[int, int]:
+    return (sizes[0], sizes[-1])
+
+
+@handles(aten.batch_norm.default)
+def _batch_norm(call: Call) -> Any:
+    image = call.values.as_image(call["input"], call.shape_of(0))
+    vectors = [call[name] for name in ("weight", "bias", "running_mean", "running_var")]
+    if image is None or call["training"] or not all(isinstance(v, Tensor) for v in vectors):
+        return None
+    gamma, beta, mean, var = vectors
+    return call.values.add(BatchNorm(call.name, image.name, gamma, beta, mean, var, call["eps"]))
+
+
+@handles(aten.avg_pool2d.default)
+def _avg_pool2d(call: Call) -> Any:
+    if _pools(call, 1):
+        return call["self"]
+    image = call.values.as_image(call["self"], call.shape_of(0))
+    if image is None or not _pools(call, 2):
+        return None
+    return call.values.add(Pool(call.name, image.name))
+
+
+def _pools(call: Call, size: int) -> bool:
+    """A mean over size x size pixels with that stride, nothing else."""
+    kernel = call["kernel_size"]
+    return (
+        _pair(kernel) == (size, size)
+        and _pair(call["stride"] or kernel) == (size, size)
+        and not any(call["padding"])
+        and not call["ceil_mode"]
+        and call["divisor_override"] is None
+    )

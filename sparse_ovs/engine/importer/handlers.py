@@ -1,0 +1,89 @@
+"""The table of what reads each torch operation into the graph, and what all of them need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from sparse_ovs.engine.graph import Ref
+from sparse_ovs.engine.importer.values import Mapped, Values
+
+
+@dataclass(frozen=True)
+class Call:
+    """An operation of the exported program.
+
+    Attributes:
+        node: as exported.
+        named: its arguments by name, defaults too, with what is known of values in place of nodes.
+        values: of the graph that is being made.
+    """
+
+    node: Any
+    named: Mapping[str, Any]
+    values: Values
+
+    @classmethod
+    def of(cls, node: Any, args: Sequence[Any], kwargs: Mapping[str, Any], values: Values) -> Call:
+        """Names the arguments by the operation's schema."""
+        declared = node.target._schema.arguments
+        named = {a.name: a.default_value for a in declared if a.has_default_value()}
+        named.update(zip((a.name for a in declared), args, strict=False))
+        return cls(node, {**named, **kwargs}, values)
+
+    @property
+    def name(self) -> str:
+        """Of the value that it makes."""
+        return str(self.node.name)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the tensor that it makes; () where that is none."""
+        return shape(self.node)
+
+    def shape_of(self, argument: int) -> tuple[int, ...]:
+        """Of an argument that is a tensor, else ()."""
+        return shape(self.node.args[argument])
+
+    def __getitem__(self, name: str) -> Any:
+        return self.named[name]
+
+
+# Gives what the operation's result stands for; None where the engine has no step for it.
+Handler = Callable[[Call], Any]
+HANDLERS: dict[Any, Handler] = {}
+
+
+def handles(*targets: Any) -> Callable[[Handler], Handler]:
+    """Puts a function into the table."""
+
+    def register(handler: Handler) -> Handler:
+        HANDLERS.update(dict.fromkeys(targets, handler))
+        return handler
+
+    return register
+
+
+def shape(node: Any) -> tuple[int, ...]:
+    """Of the tensor that a node of the program makes; () where that is none."""
+    made = node.meta.get("val") if isinstance(node, fx.Node) else None
+    return tuple(made.shape) if isinstance(made, Tensor) else ()
+
+
+def is_value(known: Any) -> bool:
+    """A value of the graph, not a constant."""
+    return isinstance(known, (Mapped, Ref))
+
+
+def is_float_weight(weight: Any) -> bool:
+    """A constant that the library can pack."""
+    return isinstance(weight, Tensor) and weight.dtype == torch.float32
+
+
+def is_optional_tensor(value: Any) -> bool:
+    """A constant, or none."""
+    return value is None or isinstance(value, Tensor)
