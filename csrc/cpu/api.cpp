@@ -118,7 +118,7 @@ sovs_status sovs_weights_unpack(const sovs_weights* weights, float* dense) {
 sovs_status sovs_weights_release(const sovs_weights* weights) {
     return guarded([&] {
         require(weights != nullptr, "expected weights, got NULL");
-        weights->shared->release();
+        weights->shared->hold_once();
     });
 }
 void sovs_weights_destroy(sovs_weights* weights) { delete weights; }

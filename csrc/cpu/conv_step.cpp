@@ -48,7 +48,7 @@ ConvStep::ConvStep(std::shared_ptr<const Weights> weights, const ConvParams& par
       output_(output),
       tiling_(choose_tiling(
           shape_, input,
-          {weights_->density(), weights_->sizes().block_rows, weights_->live(), weights_->released()}, tuning, kernels(),
+          {weights_->density(), weights_->sizes().block_rows, weights_->live(), weights_->held_once()}, tuning, kernels(),
           std::max(1, threads))),
       panel_(shape_, tiling_.panel, tiling_.tile_rows, tiling_.tile_cols, kernels().width, tiling_.room),
       stream_(weights_->stream({panel_, tiling_.k_tile, tiling_.stream_parts})) {

@@ -150,7 +150,7 @@ void Plan::choose_tiles() {
     for (const PlanStep& step : steps_)
         if (step.residual >= 0) added_to[step.residual] = added_to[step.output] = true;
     const bool held_once = std::any_of(steps_.begin(), steps_.end(), [](const PlanStep& step) {
-        return step.weights != nullptr && step.weights->released();
+        return step.weights != nullptr && step.weights->held_once();
     });
     for (int id = 0; id < static_cast<int>(tensors_.size()); ++id)
         if (!is_outside(id)) tensors_[id].tile = tile_for(tensors_[id], held_once);

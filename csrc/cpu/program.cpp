@@ -77,6 +77,7 @@ private:
         const auto [dilation_h, dilation_w] = pair(step, "dilation", 1);
         made.params = {stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, activation(step)};
         made.weights = weights(step, made.name);
+        made.weights->release();  // the file's encoder makes few plans, and runs them often
         const WeightSizes& sizes = made.weights->sizes();
         made.out_channels = sizes.out_channels;
         if (channels_[made.input] != sizes.in_channels * sizes.groups)

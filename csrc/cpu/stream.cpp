@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <map>
 #include <numeric>
 #include <utility>
 
@@ -140,13 +139,13 @@ PackedWeights pack_stream(const Stream& stream, const WeightSizes& sizes) {
     packed.keys.resize(packed.row_ptr.back());
     packed.values.resize(packed.row_ptr.back() * rows);
 
-    std::map<std::ptrdiff_t, std::int64_t> tap_at;
+    std::vector<std::int64_t> tap_at(layout.channel_stride);
     for (std::size_t tap = 0; tap < layout.tap_offsets.size(); ++tap)
         tap_at[layout.tap_offsets[tap]] = static_cast<std::int64_t>(tap);
     const auto key_of = [&](std::int32_t offset, std::int64_t channel_begin) {
         const std::ptrdiff_t place = offset / static_cast<std::ptrdiff_t>(sizeof(float));
         const std::int64_t channel = channel_begin + place / layout.channel_stride;
-        return static_cast<std::uint32_t>(channel * sizes.taps() + tap_at.at(place % layout.channel_stride));
+        return static_cast<std::uint32_t>(channel * sizes.taps() + tap_at[place % layout.channel_stride]);
     };
     // K-tiles ascend in each conv group, so every row's keys do.
     std::vector<std::int64_t> next(packed.row_ptr.begin(), packed.row_ptr.end() - 1);

@@ -32,7 +32,7 @@ Maps maps_of(const Weights& weights, const ConvParams& p, const ConvPlace& place
               {place.n, w.out_channels, shape.out_h(place.h), shape.out_w(place.w), 1}};
     checked_shape(weights, p, maps.input, maps.output);
     if (!place.pixel_major || !WinogradStep::fits(weights, p))
-        for (TensorDesc* map : {&maps.input, &maps.output}) map->tile = tile_for(*map, weights.released());
+        for (TensorDesc* map : {&maps.input, &maps.output}) map->tile = tile_for(*map, weights.held_once());
     return maps;
 }
 
@@ -82,7 +82,7 @@ std::vector<Tuning> conv_candidates(const std::shared_ptr<const Weights>& weight
     const Maps maps = maps_of(*weights, params, place);
     if (maps.winograd() || DepthwiseStep::fits(*weights, params)) return {Tuning{}};
     return candidate_tunings(checked_shape(*weights, params, maps.input, maps.output), maps.input,
-                             {weights->density(), weights->sizes().block_rows, {}, weights->released()}, kernels(), most);
+                             {weights->density(), weights->sizes().block_rows, {}, weights->held_once()}, kernels(), most);
 }
 
 std::vector<double> time_conv(const std::shared_ptr<const Weights>& weights, const ConvParams& params,

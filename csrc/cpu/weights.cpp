@@ -35,7 +35,7 @@ std::shared_ptr<const Stream> Weights::stream(const StreamLayout& layout) const 
     if (auto known = find()) return known;
     std::erase_if(streams_, [](const auto& item) { return item.second.expired(); });
     streams_[key] = made;
-    if (released_) keep_once(made);
+    if (released_) replace_packed(made);
     return made;
 }
 
@@ -51,16 +51,22 @@ void Weights::release() const {
     std::lock_guard<std::mutex> lock(mutex_);
     released_ = true;
     for (const auto& [key, weak] : streams_)
-        if (const auto stream = weak.lock()) keep_once(stream);
+        if (const auto stream = weak.lock()) replace_packed(stream);
 }
 
-bool Weights::released() const {
+void Weights::hold_once() const {
+    release();
     std::lock_guard<std::mutex> lock(mutex_);
-    return released_;
+    held_once_ = true;
+}
+
+bool Weights::held_once() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return held_once_;
 }
 
 // Under the lock.
-void Weights::keep_once(const std::shared_ptr<const Stream>& stream) const {
+void Weights::replace_packed(const std::shared_ptr<const Stream>& stream) const {
     if (packed_ == nullptr) return;
     base_ = stream;
     packed_.reset();

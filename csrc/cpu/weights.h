@@ -29,10 +29,11 @@ public:
     // Layouts of the streams that are held anyway, in no particular order.
     std::vector<StreamLayout> live() const;
 
-    // From here on the weights are held once where possible: the first stream takes the compact copy's place, which is
-    // packed again for as long as somebody needs it.
+    // From here on the first stream takes the compact copy's place, which is packed again whenever it is needed.
     void release() const;
-    bool released() const;
+    // And plans of all sizes should share that stream, at the cost of some speed.
+    void hold_once() const;
+    bool held_once() const;
 
     // The weights as the dense kernels read them, (in_channels * taps, out_channels padded to `padded`).
     std::shared_ptr<const AlignedBuffer<float>> dense(std::int64_t padded) const;
@@ -47,13 +48,13 @@ public:
 
 private:
     using StreamKey = std::tuple<std::vector<std::ptrdiff_t>, std::ptrdiff_t, std::int64_t, int>;
-    void keep_once(const std::shared_ptr<const Stream>& stream) const;
+    void replace_packed(const std::shared_ptr<const Stream>& stream) const;
 
     WeightSizes sizes_;
     std::int64_t stored_;  // numbers
     AlignedBuffer<float> bias_;
     mutable std::mutex mutex_;
-    mutable bool released_ = false;
+    mutable bool released_ = false, held_once_ = false;
     mutable std::shared_ptr<const Packed> packed_;  // null once base_ has its place
     mutable std::shared_ptr<const Stream> base_;
     // Streams live as long as a plan uses them.
