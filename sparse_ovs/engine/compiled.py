@@ -123,8 +123,8 @@ class CompiledEncoder(nn.Module):
         """Writes a file that load_plan and C programs (sparse_ovs.h) run; atomic.
 
         Raises:
-            ValueError: parts of the encoder run in torch, or its outputs are nested in anything but
-                lists, tuples and dicts.
+            ValueError: it has steps other than convolutions, linear layers and 2x2 pooling, or its
+                outputs are nested in anything but lists, tuples and dicts.
         """
         tree = pytree.tree_unflatten(self._graph.outputs, self._out_spec)
         write_plan(path, self._graph, self._channels, tree, self._weights)
