@@ -4,6 +4,7 @@
 #include <chrono>
 #include <mutex>
 
+#include "arena.h"
 #include "copy_step.h"
 #include "dense_step.h"
 #include "depthwise_step.h"
@@ -282,47 +283,22 @@ void Plan::finalize(const std::vector<int>& inputs, const std::vector<int>& outp
     final_ = true;
 }
 
-// Maps that stages share and that are never needed at the same time share memory: the largest first, each at the lowest
-// place that is free while it lives.
+// Maps that stages share lie in the arena; those of strips have places of their own.
 void Plan::place_maps() {
-    struct Life {
-        int born = -1, dead = -1;  // stages that write it and that read it last
-        std::size_t floats = 0, place = 0;
-    };
     std::vector<Life> lives(tensors_.size());
-    std::vector<int> order;
-    placed_.assign(tensors_.size(), false);
     for (int i = 0; i < static_cast<int>(stages_.size()); ++i)
         for (int s = stages_[i].first; s < stages_[i].last; ++s)
             for (const int id : {steps_[s].input, steps_[s].residual, steps_[s].output}) {
                 if (id < 0 || is_outside(id) || stages_[i].places.contains(id)) continue;
-                if (lives[id].born < 0) {
-                    lives[id].born = i;
-                    order.push_back(id);
-                    placed_[id] = true;
-                }
+                if (lives[id].born < 0) lives[id].born = i;
                 lives[id].dead = i;
+                lives[id].floats = whole_lines(map_floats(tensors_[id]));
             }
-    for (const int id : order) {
-        const TensorDesc& map = tensors_[id];
-        lives[id].floats = whole_lines(map_floats(map));
+    arena_floats_ = place_lives(lives);
+    for (const Life& life : lives) {
+        placed_.push_back(life.born >= 0);
+        places_.push_back(life.place);
     }
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return lives[a].floats > lives[b].floats; });
-    std::vector<int> placed;
-    for (const int id : order) {
-        Life& mine = lives[id];
-        std::vector<const Life*> rivals;
-        for (const int other : placed)
-            if (lives[other].born <= mine.dead && mine.born <= lives[other].dead) rivals.push_back(&lives[other]);
-        std::sort(rivals.begin(), rivals.end(), [](const Life* a, const Life* b) { return a->place < b->place; });
-        for (const Life* rival : rivals)
-            if (rival->place < mine.place + mine.floats && mine.place < rival->place + rival->floats)
-                mine.place = rival->place + rival->floats;
-        arena_floats_ = std::max(arena_floats_, mine.place + mine.floats);
-        placed.push_back(id);
-    }
-    places_.assign(tensors_.size(), 0);
-    for (const int id : order) places_[id] = lives[id].place;
 }
 
 // Of the stage that needs most, for all its bands.

@@ -1,7 +1,6 @@
 #include "winograd_step.h"
 
 #include <numeric>
-#include <vector>
 
 #include "error.h"
 #include "isa.h"
@@ -36,6 +35,8 @@ WinogradStep::WinogradStep(std::shared_ptr<const Weights> weights, const ConvPar
     const std::int64_t pair = 2 * kernels().width;
     padded_ = (output.c + pair - 1) / pair * pair;
     points_ = weights_->winograd(padded_);
+    offsets_.resize(static_cast<std::size_t>(input.c));
+    std::iota(offsets_.begin(), offsets_.end(), 0);
 }
 
 Range WinogradStep::writes(long unit) const {
@@ -54,8 +55,6 @@ void WinogradStep::run(long unit, int, const StepMaps& maps) const {
     const std::int64_t channels = input_.c, quads = (output_.w + 1) / 2;
     scratch.inputs.reserve(static_cast<std::size_t>(16 * kQuads * channels));
     scratch.outputs.reserve(static_cast<std::size_t>(16 * kQuads * padded_));
-    std::vector<std::int32_t> offsets(channels);
-    std::iota(offsets.begin(), offsets.end(), 0);
 
     const float* in_rows[4];
     for (int r = 0; r < 4; ++r) {
@@ -83,7 +82,7 @@ void WinogradStep::run(long unit, int, const StepMaps& maps) const {
         for (int point = 0; point < 16; ++point) {
             DenseTask task;
             task.panel = scratch.inputs.data() + point * kQuads * channels;
-            task.offsets = offsets.data();
+            task.offsets = offsets_.data();
             task.depth = static_cast<std::int32_t>(channels);
             task.pixels = count;
             task.pixel_stride = channels;

@@ -1,6 +1,7 @@
 // A dense 3x3 convolution by Winograd's F(2x2, 3x3): 4 products an output instead of 9, between pixel-major maps.
 #pragma once
 #include <memory>
+#include <vector>
 
 #include "conv_step.h"
 
@@ -28,6 +29,7 @@ private:
     std::int64_t rows_;    // of 2x2 pixels in an image
     std::int64_t padded_;  // output channels in whole pairs of vectors
     std::shared_ptr<const AlignedBuffer<float>> points_;
+    std::vector<std::int32_t> offsets_;  // of a pixel's channels, which lie side by side
 };
 
 }  // namespace sovs

@@ -1,4 +1,4 @@
-"""What every encoder of the engine takes: the check of its inputs and thread counts."""
+"""What every encoder of the engine takes: the checks of its inputs, threads and rounds."""
 
 from __future__ import annotations
 
@@ -18,3 +18,9 @@ def check_threads(threads: int | None) -> None:
     """Raises ValueError for a count below 1."""
     if threads is not None and threads < 1:
         raise ValueError(f"expected at least 1 thread, got {threads}")
+
+
+def check_rounds(rounds: int) -> None:
+    """Raises ValueError for a number below 1."""
+    if rounds < 1:
+        raise ValueError(f"expected at least 1 round, got {rounds}")

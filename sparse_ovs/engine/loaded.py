@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_ovs import _native
-from sparse_ovs.engine.contract import check_input, check_threads
+from sparse_ovs.engine.contract import check_input, check_rounds, check_threads
 from sparse_ovs.engine.describe import StepRow, as_table, native_rows
 from sparse_ovs.engine.planfile import decode_tree
 from sparse_ovs.formats import FileFormatError
@@ -44,8 +44,7 @@ class LoadedPlan:
         Raises:
             ValueError: rounds below 1.
         """
-        if rounds < 1:
-            raise ValueError(f"expected at least 1 round, got {rounds}")
+        check_rounds(rounds)
         x = torch.randn(self._shapes[0])
         made = [empty_output(shape, torch.contiguous_format) for shape in self._shapes[1]]
         outputs = [t.data_ptr() for t in made]

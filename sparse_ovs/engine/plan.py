@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sparse_ovs import _native
 from sparse_ovs.engine.autotune import Tuner
+from sparse_ovs.engine.contract import check_rounds
 from sparse_ovs.engine.describe import StepRow, as_table, native_rows
 from sparse_ovs.engine.graph import AsMap, Conv, Graph, Node, TorchNode, View
 from sparse_ovs.engine.in_torch import run_in_torch
@@ -117,8 +118,7 @@ class Plan:
         Raises:
             ValueError: rounds below 1.
         """
-        if rounds < 1:
-            raise ValueError(f"expected at least 1 round, got {rounds}")
+        check_rounds(rounds)
         x = torch.randn(self._shapes[self._graph.input])
         samples: list[dict[str, float]] = []
         with torch.no_grad():
