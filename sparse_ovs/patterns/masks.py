@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sparse_ovs.patterns.layout import flatten_tap_major, unflatten_tap_major
 from sparse_ovs.patterns.pattern import Pattern, check_density, kept_count, parse_pattern
+from sparse_ovs.patterns.units import (
+    expand_units,
+    kept_units,
+    largest,
+    largest_in_groups,
+    magnitudes,
+    unit_sums,
+)
 
 
-def make_mask(weight: Tensor, pattern: str | Pattern, density: float | None = None) -> Tensor:
+def make_mask(
+    weight: Tensor,
+    pattern: str | Pattern,
+    density: float | None = None,
+    *,
+    count: int | None = None,
+    previous: Tensor | None = None,
+) -> Tensor:
     """Mask of the largest magnitudes of one weight.
 
     Units are weights, blocks (by the sum of magnitudes; blocks at the edges may be smaller), output
@@ -23,31 +37,32 @@ def make_mask(weight: Tensor, pattern: str | Pattern, density: float | None = No
     Args:
         weight: (O, I, *kernel) or (O, I), floating point.
         pattern: see `parse_pattern`.
-        density: kept fraction, 0 < density <= 1; for n:m None or n / m.
+        density: kept fraction, 0 < density <= 1, of all units, pruned ones included; for n:m None
+            or n / m.
+        count: how many units to keep, instead of a density; not for n:m.
+        previous: an earlier mask: what it prunes stays pruned, whatever its magnitude.
 
     Returns:
-        bool, of the weight's shape.
+        bool, of the weight's shape, on its device.
 
     Raises:
-        ValueError: bad pattern or density, or NaN in the weight.
-        TypeError: the weight is not floating point.
+        ValueError: bad pattern, density or count, more units than remain, a previous mask of
+            another shape or of parts of units, or NaN in the weight.
+        TypeError: the weight is not floating point, the previous mask not bool, or the count no
+            integer.
     """
-    pattern = parse_pattern(pattern)
-    magnitude = _magnitudes(weight)
-    if pattern.kind == "n:m":
-        _check_n_of_m_density(pattern, density)
-        kept = _n_of_m(magnitude, pattern.first, pattern.second)
-    else:
-        if density is None:
-            raise ValueError(f"expected a density for pattern '{pattern}', got None")
-        scores = _unit_scores(magnitude, pattern)
-        kept_units = _largest(scores.reshape(-1), kept_count(density, scores.numel()))
-        kept = _expand_units(kept_units.view_as(scores), pattern, magnitude.shape)
-    return unflatten_tap_major(kept, weight.shape)
+    earlier = None if previous is None else {"": previous}
+    return make_global_masks({"": weight}, pattern, density, count=count, previous=earlier)[""]
 
 
 def make_global_masks(
-    weights: Mapping[str, Tensor], pattern: str | Pattern, density: float | None = None
+    weights: Mapping[str, Tensor],
+    pattern: str | Pattern,
+    density: float | None = None,
+    *,
+    count: int | None = None,
+    costs: Mapping[str, float] | None = None,
+    previous: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Masks of the largest units of all weights together: one threshold, floor(density * all units)
     kept.
@@ -57,44 +72,129 @@ def make_global_masks(
 
     Args:
         weights: by layer name, in the order that breaks ties.
+        count: how many units to keep in all layers together, instead of a density.
+        costs: what one weight of each layer costs, in any unit; a unit's score is its magnitude
+            over this cost.
+        previous: earlier masks of the same layers.
 
     Returns:
         Masks by the same names. See `make_mask` for units and errors.
     """
     pattern = parse_pattern(pattern)
+    check_previous(weights, previous)
     if pattern.kind == "n:m":
-        return {name: make_mask(weight, pattern, density) for name, weight in weights.items()}
-    if density is None:
-        raise ValueError(f"expected a density for pattern '{pattern}', got None")
-    check_density(density)
-    magnitudes = {name: _magnitudes(weight) for name, weight in weights.items()}
-    scores = {name: _unit_scores(m, pattern) for name, m in magnitudes.items()}
+        _check_n_of_m(pattern, density, count)
+        return {
+            name: _n_of_m(weight, pattern, None if previous is None else previous[name])
+            for name, weight in weights.items()
+        }
+    check_amount(pattern, density, count)
+    scores = unit_scores(weights, pattern, previous)
+    if costs is not None:
+        costs = check_costs(weights, costs)
+        # In float64 no two magnitudes of a layer become equal by the division.
+        scores = {name: score.double() / costs[name] for name, score in scores.items()}
     if not scores:
         return {}
-    pooled = torch.cat([s.reshape(-1).float() for s in scores.values()])
-    kept = _largest(pooled, kept_count(density, pooled.numel()))
-    masks = {}
-    for (name, score), part in zip(
-        scores.items(), kept.split([s.numel() for s in scores.values()]), strict=True
-    ):
-        flat = _expand_units(part.view_as(score), pattern, magnitudes[name].shape)
-        masks[name] = unflatten_tap_major(flat, weights[name].shape)
-    return masks
+    pooled = torch.cat([score.flatten() for score in scores.values()])
+    if density is not None:
+        count = kept_count(density, pooled.numel())
+    assert count is not None
+    remaining = int((pooled >= 0).sum())
+    if count > remaining:
+        raise ValueError(
+            f"expected a count of at most the {remaining} units that remain, got {count}"
+        )
+    shapes = {name: weight.shape for name, weight in weights.items()}
+    masks = masks_of_units(largest(pooled, count), shapes, scores, pattern)
+    return {name: mask.to(weights[name].device) for name, mask in masks.items()}
 
 
-def _magnitudes(weight: Tensor) -> Tensor:
-    """|weight|, tap-major (O, K); halves become float32 so that block sums do not round."""
-    if not weight.is_floating_point():
-        raise TypeError(f"expected a floating point weight, got {weight.dtype}")
-    magnitude = flatten_tap_major(weight.detach()).abs()
-    if magnitude.dtype in (torch.float16, torch.bfloat16):
-        magnitude = magnitude.float()
-    if torch.isnan(magnitude).any():
-        raise ValueError("expected a weight without NaN, got NaN")
-    return magnitude
+def unit_scores(
+    weights: Mapping[str, Tensor], pattern: Pattern, previous: Mapping[str, Tensor] | None
+) -> dict[str, Tensor]:
+    """Summed magnitude of every unit, by layer, of shape `unit_grid`, on the CPU; -1 where the
+    previous masks prune it. Errors as `make_mask`."""
+    scores = {}
+    for name, weight in weights.items():
+        scores[name] = unit_sums(magnitudes(weight), pattern)
+        if previous is not None:
+            scores[name] = scores[name].masked_fill(~kept_units(previous[name], pattern), -1.0)
+    return scores
 
 
-def _check_n_of_m_density(pattern: Pattern, density: float | None) -> None:
+def masks_of_units(
+    kept: Tensor,
+    shapes: Mapping[str, Sequence[int]],
+    units: Mapping[str, Tensor],
+    pattern: Pattern,
+) -> dict[str, Tensor]:
+    """Masks from one flat choice of units: bool, all layers' units one after the other.
+
+    Args:
+        kept: bool (all units).
+        shapes: of the weights, by layer.
+        units: a tensor of shape `unit_grid` for each layer.
+    """
+    parts = kept.split([unit.numel() for unit in units.values()])
+    return {
+        name: unflatten_tap_major(
+            expand_units(part.view_as(unit), pattern, shapes[name]), shapes[name]
+        )
+        for (name, unit), part in zip(units.items(), parts, strict=True)
+    }
+
+
+def check_amount(pattern: Pattern, density: float | None, count: int | None) -> None:
+    """Raises ValueError or TypeError unless one of density and count is given, in its range."""
+    if density is not None and count is not None:
+        raise ValueError(f"expected a density or a count, got {density!r} and {count!r}")
+    if count is not None:
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise TypeError(f"expected a count as an integer, got {count!r}")
+        if count < 0:
+            raise ValueError(f"expected a count of at least 0, got {count}")
+    elif density is None:
+        raise ValueError(f"expected a density for pattern '{pattern}', got None")
+    else:
+        check_density(density)
+
+
+def check_costs(weights: Mapping[str, Tensor], costs: Mapping[str, float]) -> dict[str, float]:
+    """The costs of these layers.
+
+    Raises:
+        ValueError: a layer without a cost, or a cost that is not positive and finite.
+    """
+    missing = [name for name in weights if name not in costs]
+    if missing:
+        raise ValueError(f"expected a cost for every layer, got none for {', '.join(missing)}")
+    for name in weights:
+        if not 0 < costs[name] < float("inf"):
+            raise ValueError(f"expected a positive, finite cost for {name}, got {costs[name]!r}")
+    return {name: costs[name] for name in weights}
+
+
+def check_previous(weights: Mapping[str, Tensor], previous: Mapping[str, Tensor] | None) -> None:
+    """Raises ValueError or TypeError unless there is a bool mask of each weight's shape."""
+    if previous is None:
+        return
+    missing = [name for name in weights if name not in previous]
+    if missing:
+        raise ValueError(f"expected a previous mask of every layer, got none of {missing}")
+    for name, weight in weights.items():
+        if previous[name].dtype != torch.bool:
+            raise TypeError(f"expected bool previous masks, got {previous[name].dtype}")
+        if previous[name].shape != weight.shape:
+            raise ValueError(
+                f"expected previous masks of the weights' shapes, got "
+                f"{tuple(previous[name].shape)} for {tuple(weight.shape)}"
+            )
+
+
+def _check_n_of_m(pattern: Pattern, density: float | None, count: int | None) -> None:
+    if count is not None:
+        raise ValueError(f"expected no count for pattern '{pattern}', got {count!r}")
     if density is None:
         return
     implied = pattern.first / pattern.second
@@ -104,51 +204,12 @@ def _check_n_of_m_density(pattern: Pattern, density: float | None) -> None:
         )
 
 
-def _padded(magnitude: Tensor, rows: int, cols: int) -> Tensor:
-    """Zeros added at the bottom and the right, up to whole units."""
-    return F.pad(magnitude, (0, -magnitude.shape[1] % cols, 0, -magnitude.shape[0] % rows))
-
-
-def _unit_scores(magnitude: Tensor, pattern: Pattern) -> Tensor:
-    """One score a unit: (O, K), (block rows, block columns) or (O, 1)."""
-    if pattern.kind == "unstructured":
-        return magnitude
-    if pattern.kind == "channel":
-        return magnitude.sum(1, keepdim=True)
-    rows, cols = pattern.first, pattern.second
-    padded = _padded(magnitude, rows, cols)
-    return padded.unflatten(0, (-1, rows)).unflatten(2, (-1, cols)).sum((1, 3))
-
-
-def _expand_units(kept: Tensor, pattern: Pattern, shape: torch.Size) -> Tensor:
-    """Units back to single weights (O, K)."""
-    if pattern.kind == "unstructured":
-        return kept
-    if pattern.kind == "channel":
-        return kept.expand(shape)
-    whole = kept.repeat_interleave(pattern.first, 0).repeat_interleave(pattern.second, 1)
-    return whole[: shape[0], : shape[1]]
-
-
-def _largest(scores: Tensor, count: int) -> Tensor:
-    """bool: the `count` largest of a flat tensor; of equal ones those with the lowest index."""
-    kept = torch.zeros(scores.numel(), dtype=torch.bool)
-    if count <= 0:
-        return kept
-    if count >= scores.numel():
-        return ~kept
-    threshold = torch.kthvalue(scores, scores.numel() - count + 1).values
-    kept = scores > threshold
-    ties = (scores == threshold).nonzero().squeeze(1)
-    kept[ties[: count - int(kept.sum())]] = True
-    return kept
-
-
-def _n_of_m(magnitude: Tensor, n: int, m: int) -> Tensor:
-    """bool (O, K): the n largest of every m neighbouring columns; a shorter group at the end
-    keeps min(n, length)."""
-    # Padding ranks below every weight, zeros included.
-    groups = F.pad(magnitude, (0, -magnitude.shape[1] % m), value=-1.0).unflatten(1, (-1, m))
-    order = groups.sort(dim=2, descending=True, stable=True).indices[..., :n]
-    kept = torch.zeros_like(groups, dtype=torch.bool).scatter_(2, order, True)
-    return kept.flatten(1)[:, : magnitude.shape[1]]
+def _n_of_m(weight: Tensor, pattern: Pattern, previous: Tensor | None) -> Tensor:
+    scores = magnitudes(weight)
+    if previous is not None:
+        alive = flatten_tap_major(previous.cpu())
+        scores = scores.masked_fill(~alive, -1.0)
+    kept = largest_in_groups(scores, pattern.second, pattern.first)
+    if previous is not None:
+        kept &= alive
+    return unflatten_tap_major(kept, weight.shape).to(weight.device)

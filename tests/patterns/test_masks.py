@@ -11,8 +11,10 @@ from sparse_ovs.patterns import (
     kept_count,
     make_global_masks,
     make_mask,
+    parse_pattern,
     unflatten_tap_major,
 )
+from sparse_ovs.patterns.units import kept_units
 
 shapes = st.one_of(
     st.tuples(st.integers(1, 9), st.integers(1, 9)),
@@ -190,3 +192,103 @@ def _row_pairs(weight: Tensor) -> int:
 
 def _row_pairs_kept(mask: Tensor) -> int:
     return int(flatten_tap_major(mask)[::2].sum())
+
+
+@given(shape=shapes, pattern=st.sampled_from(["unstructured", "block4x1", "channel"]))
+def test_a_count_keeps_exactly_so_many_units(shape: tuple[int, ...], pattern: str) -> None:
+    weights = {"a": torch.randn(shape), "b": torch.randn(5, 3)}
+    parsed = parse_pattern(pattern)
+    total = sum(kept_units(torch.ones_like(w).bool(), parsed).numel() for w in weights.values())
+    for count in {0, 1, total // 2, total}:
+        masks = make_global_masks(weights, pattern, count=count)
+        assert sum(int(kept_units(mask, parsed).sum()) for mask in masks.values()) == count
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "block4x1", "channel"])
+def test_a_later_mask_prunes_among_what_remains_also_where_everything_is_zero(pattern: str) -> None:
+    weights = {"a": torch.randn(8, 6), "b": torch.randn(8, 2, 3, 3)}
+    first = make_global_masks(weights, pattern, 0.5)
+    for masked in ({n: w * first[n] for n, w in weights.items()}, _zeros(weights), weights):
+        second = make_global_masks(masked, pattern, 0.25, previous=first)
+        parsed = parse_pattern(pattern)
+        units = [kept_units(m, parsed) for m in second.values()]
+        assert sum(int(u.sum()) for u in units) == kept_count(0.25, sum(u.numel() for u in units))
+        assert all(bool((first[n] | ~second[n]).all()) for n in weights)
+
+
+def test_pruned_weights_stay_pruned_however_large_they_have_grown() -> None:
+    weight = torch.tensor([[9.0, 1.0, 8.0, 2.0]])
+    previous = torch.tensor([[False, True, False, True]])
+    mask = make_mask(weight, "unstructured", count=1, previous=previous)
+    assert mask.tolist() == [[False, False, False, True]]
+
+
+def test_a_later_n_of_m_mask_keeps_what_it_can_of_what_remains() -> None:
+    weight = torch.tensor([[4.0, 3.0, 2.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    previous = torch.tensor([[False, True, True, True], [False, False, False, True]])
+    mask = make_mask(weight, "2:4", previous=previous)
+    assert mask.tolist() == [[False, True, True, False], [False, False, False, True]]
+
+
+def test_a_cost_divides_the_score_between_layers_alone() -> None:
+    weights = {"cheap": torch.tensor([[1.0, 3.0]]), "dear": torch.tensor([[4.0, 8.0]])}
+    masks = make_global_masks(weights, "unstructured", count=2, costs={"cheap": 1, "dear": 4})
+    assert masks["cheap"].tolist() == [[False, True]]
+    assert masks["dear"].tolist() == [[False, True]]
+
+
+def test_dividing_by_a_cost_makes_no_two_magnitudes_of_a_layer_equal() -> None:
+    one = torch.tensor(1.0)
+    close = torch.nextafter(one, torch.tensor(2.0))
+    weights = {"a": torch.stack([one, close]).view(1, 2)}
+    for cost in (3.0, 7.0, 1e9, 0.1):
+        masks = make_global_masks(weights, "unstructured", count=1, costs={"a": cost})
+        assert masks["a"].tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"density": 0.5, "count": 2}, ValueError, r"expected a density or a count, got 0\.5 and"),
+        ({"count": -1}, ValueError, "expected a count of at least 0, got -1"),
+        ({"count": 1.0}, TypeError, r"expected a count as an integer, got 1\.0"),
+        ({"count": 5}, ValueError, "expected a count of at most the 4 units that remain, got 5"),
+        ({"count": 1, "costs": {}}, ValueError, "expected a cost for every layer, got none for a"),
+        (
+            {"count": 1, "costs": {"a": 0}},
+            ValueError,
+            "expected a positive, finite cost for a, got",
+        ),
+        ({"count": 1, "previous": {}}, ValueError, "expected a previous mask of every layer, got"),
+        (
+            {"count": 1, "previous": {"a": torch.ones(2, 2)}},
+            TypeError,
+            r"expected bool previous masks, got torch\.float32",
+        ),
+        (
+            {"count": 1, "previous": {"a": torch.ones(4, dtype=torch.bool)}},
+            ValueError,
+            r"expected previous masks of the weights' shapes, got \(4,\) for \(2, 2\)",
+        ),
+    ],
+)
+def test_an_argument_out_of_its_range_is_refused(
+    arguments: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        make_global_masks({"a": torch.randn(2, 2)}, "unstructured", **arguments)  # type: ignore[arg-type]
+
+
+def test_more_units_than_the_previous_masks_left_are_refused() -> None:
+    previous = torch.tensor([[True, False], [False, False]])
+    with pytest.raises(ValueError, match="expected a count of at most the 1 units that remain"):
+        make_mask(torch.randn(2, 2), "unstructured", 0.5, previous=previous)
+
+
+def test_a_count_for_n_of_m_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected no count for pattern '2:4', got 3"):
+        make_mask(torch.randn(4, 4), "2:4", count=3)
+
+
+def _zeros(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: torch.zeros_like(weight) for name, weight in weights.items()}
