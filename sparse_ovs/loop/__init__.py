@@ -1,0 +1,31 @@
+"""A resumable training loop that knows no head and no loss."""
+
+from sparse_ovs.loop.batches import Batches, DatasetBatches, GeneratedBatches
+from sparse_ovs.loop.checkpoints import Checkpoints
+from sparse_ovs.loop.ema import Ema
+from sparse_ovs.loop.loop import Hook, Loop, LoopSettings, Losses, Stateful
+from sparse_ovs.loop.progress import Report, progress_bar
+from sparse_ovs.loop.schedules import Constant, Cosine, MultiStep, Poly, Schedule
+from sparse_ovs.loop.seeds import derive_seed, seed_everything
+
+__all__ = [
+    "Batches",
+    "Checkpoints",
+    "Constant",
+    "Cosine",
+    "DatasetBatches",
+    "Ema",
+    "GeneratedBatches",
+    "Hook",
+    "Loop",
+    "LoopSettings",
+    "Losses",
+    "MultiStep",
+    "Poly",
+    "Report",
+    "Schedule",
+    "Stateful",
+    "derive_seed",
+    "progress_bar",
+    "seed_everything",
+]
