@@ -1,0 +1,80 @@
+"""A run that is killed, wherever that is, ends with the bits of one that was not."""
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import small_runs
+from small_runs import STEPS
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    _finish(folder)
+    return folder
+
+
+def test_a_run_killed_at_ten_random_moments_ends_with_the_same_bits(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    chance = random.Random()
+    for kill in range(10):
+        reader, writer = small_runs.pipe()
+        child = small_runs.process(small_runs.train, tmp_path, writer)
+        writer.close()
+        # Somewhere in the next tenth of the run, within the step or the checkpoint after it.
+        moment = STEPS * kill // 12 + chance.randrange(STEPS // 12 + 1)
+        while moment and reader.recv() < moment:
+            pass
+        time.sleep(chance.uniform(0, 0.02))
+        child.kill()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+    _finish(tmp_path)
+    _assert_same(tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize(
+    "place", ["half written", "before the rename", "after the rename", "within a row"]
+)
+def test_a_run_killed_within_a_write_ends_with_the_same_bits(
+    uninterrupted: Path, tmp_path: Path, place: str
+) -> None:
+    child = small_runs.process(small_runs.train_and_die, tmp_path, place)
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    _finish(tmp_path)
+    _assert_same(tmp_path, uninterrupted)
+
+
+def test_a_damaged_newest_checkpoint_costs_steps_but_no_bits(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    child = small_runs.process(small_runs.train_and_die, tmp_path, "within a row")
+    child.join()
+    newest = max((tmp_path / "checkpoints").glob("step-*"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    _finish(tmp_path)
+    assert newest.with_name(f"{newest.name}.damaged").exists()
+    _assert_same(tmp_path, uninterrupted)
+
+
+def _finish(folder: Path) -> None:
+    child = small_runs.process(small_runs.train, folder)
+    child.join()
+    assert child.exitcode == 0
+
+
+def _assert_same(folder: Path, expected: Path) -> None:
+    """Same log and same checkpoints: model, optimiser, EMA, masks, random states."""
+    assert (folder / "log.csv").read_bytes() == (expected / "log.csv").read_bytes()
+    assert (expected / "log.csv").read_text().count("\n") == 1 + STEPS
+    names = sorted(path.name for path in (expected / "checkpoints").iterdir())
+    assert names == [f"step-{step:08d}.safetensors" for step in (STEPS - 3, STEPS)]
+    for name in names:
+        ours = (folder / "checkpoints" / name).read_bytes()
+        assert ours == (expected / "checkpoints" / name).read_bytes()
