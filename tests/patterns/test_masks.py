@@ -238,12 +238,12 @@ def test_a_cost_divides_the_score_between_layers_alone() -> None:
 
 
 def test_dividing_by_a_cost_makes_no_two_magnitudes_of_a_layer_equal() -> None:
-    one = torch.tensor(1.0)
-    close = torch.nextafter(one, torch.tensor(2.0))
-    weights = {"a": torch.stack([one, close]).view(1, 2)}
-    for cost in (3.0, 7.0, 1e9, 0.1):
-        masks = make_global_masks(weights, "unstructured", count=1, costs={"a": cost})
-        assert masks["a"].tolist() == [[False, True]]
+    # Neighbours just below 2, rising; over 1.9 in float32 every second one would be its neighbour.
+    weight = (2 - torch.arange(16, 0, -1) * 2.0**-23).view(1, 16)
+    assert len(set((weight / 1.9).flatten().tolist())) < 16
+    for count in range(17):
+        masks = make_global_masks({"a": weight}, "unstructured", count=count, costs={"a": 1.9})
+        assert masks["a"].tolist() == [[False] * (16 - count) + [True] * count]
 
 
 @pytest.mark.parametrize(
