@@ -89,6 +89,10 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     tensors, header = read_file(path)
     if header.get("kind") == "plan":
         raise FileFormatError(f"expected a saved model, got a plan, which load_plan reads: {path}")
+    if header.get("kind") == "masks":
+        raise FileFormatError(
+            f"expected a saved model, got masks, which pruning.masks.load reads: {path}"
+        )
     masks, patterns = {}, {}
     try:
         for key, info in header["layers"].items():

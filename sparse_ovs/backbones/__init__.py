@@ -3,7 +3,7 @@
 from sparse_ovs.backbones.clip_parts import ClipParts
 from sparse_ovs.backbones.create import create_backbone
 from sparse_ovs.backbones.density_profile import load_density_profile
-from sparse_ovs.backbones.masks import load_masks
+from sparse_ovs.backbones.masks import fit_masks, load_masks, rename_masks
 from sparse_ovs.backbones.trunk import Backbone, default_scope
 from sparse_ovs.backbones.weights import PretrainedUnavailable
 
@@ -13,6 +13,8 @@ __all__ = [
     "PretrainedUnavailable",
     "create_backbone",
     "default_scope",
+    "fit_masks",
     "load_density_profile",
     "load_masks",
+    "rename_masks",
 ]

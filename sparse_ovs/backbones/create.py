@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sparse_ovs.backbones.clip_parts import ClipParts
 from sparse_ovs.backbones.convnext import ConvNeXtTrunk
 from sparse_ovs.backbones.density_profile import load_density_profile
-from sparse_ovs.backbones.masks import load_masks
+from sparse_ovs.backbones.masks import fit_masks, load_masks
 from sparse_ovs.backbones.resnet import ResNetTrunk
 from sparse_ovs.backbones.trunk import Backbone
 from sparse_ovs.backbones.vit import ViTTrunk
@@ -45,7 +45,8 @@ def create_backbone(
         density: kept fraction of the default scope's weights (see default_scope); None leaves the
             encoder dense, or takes the mask; "weights" takes the zeros that are already there.
         pattern: see `sparse_ovs.make_mask`.
-        mask: masks by layer name, or a file of them (see load_masks); instead of magnitude masks.
+        mask: masks by layer name, or a file of them (see load_masks), by any framework's names;
+            instead of magnitude masks.
         out_indices: which features to return; by default strides 4 to 32, or four blocks of a ViT.
         profile: densities by layer (see load_density_profile).
         engine, fold_bn, example_input: see `sparse_ovs.sparsify`.
@@ -111,16 +112,17 @@ def _prune(
     fold_bn: bool | str,
     example_input: Any,
 ) -> SparsifyReport:
-    scope = backbone.scope()
     options: dict[str, Any] = {
         "engine": engine,
         "fold_bn": fold_bn,
         "example_input": example_input,
     }
     if mask is not None:
-        return sparsify(backbone, pattern, None, masks=load_masks(mask), **options)
+        return sparsify(
+            backbone, pattern, None, masks=fit_masks(backbone, load_masks(mask)), **options
+        )
     if density == "weights":
         return sparsify(backbone, pattern, None, **options)
     assert isinstance(density, (int, float))
-    densities = load_density_profile(profile, density, scope)
+    densities = load_density_profile(profile, density, backbone.scope())
     return sparsify(backbone, pattern, densities, **options)

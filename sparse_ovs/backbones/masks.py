@@ -1,72 +1,94 @@
-"""Reads mask files: boolean tensors by layer, as written by this project or by others."""
+"""Masks from mappings and files, and where they belong in a model of any framework."""
 
 from __future__ import annotations
 
 import os
-import re
+from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 
-import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-_SUFFIXES = (".weight_mask", ".mask", ".weight")
-# What frameworks put before the encoder's own names.
-_PREFIX = re.compile(r"^.*?(?=(?:layer\d|transformer\.resblocks|stages)\.)")
+from sparse_ovs.backbones.layer_names import canonical_name, framework_name
+from sparse_ovs.formats import as_mask, read_masks
+from sparse_ovs.nn.named_weights import weight_owners
+
+_SUFFIXES = (".weight_mask", "_weight_mask", ".mask", ".weight")
 
 
 def load_masks(source: str | os.PathLike[str] | Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Masks by layer name (`layer1.0.conv1`): from a mapping, a safetensors file, or a torch file.
+    """Masks (bool) by canonical layer name (`layer1.0.conv1`): from a mapping or a file.
 
-    Torch files are those of OpenTrans: {"backbone": {"layer1.0.conv1.weight_mask": ...}}; every key
-    that ends in `weight_mask` counts. Prefixes such as "backbone." or "visual." are dropped.
+    Files are those of `sparse_ovs.pruning.masks.save`, safetensors, and torch files such as
+    OpenTrans's: {"backbone": {"layer1.0.conv1.weight_mask": ...}}. Names may be those of any
+    framework that `canonical_name` knows.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file without masks, or with values other than 0 and 1.
+        ValueError: a damaged file, one without masks, values other than 0 and 1, or two masks for
+            one layer.
     """
-    if isinstance(source, Mapping):
-        tensors, named = dict(source), False
-    else:
-        tensors, named = _read(Path(source)), True
+    if not isinstance(source, Mapping):
+        return canonical_masks(read_masks(source)[0])
+    if not source:
+        raise ValueError("expected masks by layer name, got none")
     masks = {}
-    for key, tensor in tensors.items():
-        if named and not key.endswith(_SUFFIXES[:2]):
+    for key, tensor in source.items():
+        suffix = next((suffix for suffix in _SUFFIXES if key.endswith(suffix)), "")
+        masks[key.removesuffix(suffix)] = as_mask(key, tensor)
+    return canonical_masks(masks)
+
+
+def canonical_masks(masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The masks by canonical layer names.
+
+    Raises:
+        ValueError: two masks for one layer.
+    """
+    renamed: dict[str, Tensor] = {}
+    for name, mask in masks.items():
+        canonical = canonical_name(name)
+        if canonical in renamed:
+            raise ValueError(f"expected one mask for {canonical}, got another one named {name}")
+        renamed[canonical] = mask
+    return renamed
+
+
+def rename_masks(masks: Mapping[str, Tensor], names: str) -> dict[str, Tensor]:
+    """The masks by the names that a framework gives to their layers; see `framework_name`."""
+    return {framework_name(name, names): mask for name, mask in load_masks(masks).items()}
+
+
+def fit_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The masks by the names of the model's own layers, ready for `sparsify(model, masks=...)`.
+
+    The model may be a backbone of this project, an encoder of open_clip or timm, or anything that
+    holds one (fc-clip, DataParallel); where a model holds two towers, the image tower "visual" is
+    meant. Layers without a mask are left out.
+
+    Raises:
+        ValueError: all masks together that have no layer, several layers, or one of another shape.
+    """
+    owners = weight_owners(model)
+    places: dict[str, list[str]] = defaultdict(list)
+    for name in owners:
+        places[canonical_name(name)].append(name)
+    fitted = {}
+    problems = []
+    for name, mask in load_masks(masks).items():
+        candidates = places.get(name, [])
+        in_image_tower = [place for place in candidates if "visual" in place.split(".")]
+        candidates = in_image_tower or candidates
+        if len(candidates) != 1:
+            problems.append(f"{name} ({' and '.join(candidates) or 'no such layer'})")
             continue
-        name = key
-        for suffix in _SUFFIXES:
-            name = name.removesuffix(suffix)
-        masks[_PREFIX.sub("", name)] = _as_bool(key, tensor)
-    if not masks:
-        raise ValueError(f"expected masks named '<layer>.weight_mask', got none in {source}")
-    return masks
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a file of masks, got none at {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # safetensors, pickle, zipfile and torch each raise their own
+        module, parameter = owners[candidates[0]]
+        shape = getattr(module, parameter).shape
+        if mask.shape != shape:
+            problems.append(f"{name} (a mask of {tuple(mask.shape)} for {tuple(shape)})")
+        fitted[candidates[0]] = mask
+    if problems:
         raise ValueError(
-            f"expected a file of masks, got a damaged or foreign one: {path}"
-        ) from error
-    for key in ("backbone", "state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict):
-        raise ValueError(f"expected a dict of masks in {path}, got {type(content).__name__}")
-    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
-
-
-def _as_bool(key: str, tensor: Tensor) -> Tensor:
-    if tensor.dtype == torch.bool:
-        return tensor
-    kept = tensor != 0
-    if not torch.equal(kept.to(tensor.dtype), tensor):
-        raise ValueError(f"expected a mask of 0 and 1 for {key}, got other values")
-    return kept
+            f"expected masks that fit the layers of the model, got {len(problems)} that do not: "
+            + ", ".join(problems)
+        )
+    return fitted

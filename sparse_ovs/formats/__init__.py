@@ -8,6 +8,7 @@ from sparse_ovs.formats.files import (
     replace_file,
     write_file,
 )
+from sparse_ovs.formats.mask_files import as_mask, read_masks, write_masks
 from sparse_ovs.formats.packed import PackedWeight, pack
 
 __all__ = [
@@ -15,8 +16,11 @@ __all__ = [
     "FileFormatError",
     "ForeignFileError",
     "PackedWeight",
+    "as_mask",
     "pack",
     "read_file",
+    "read_masks",
     "replace_file",
     "write_file",
+    "write_masks",
 ]

@@ -3,6 +3,7 @@
 from sparse_ovs.nn.attention import SparseMultiheadAttention
 from sparse_ovs.nn.conv import SparseConv2d
 from sparse_ovs.nn.linear import SparseLinear
+from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.nn.report import LayerReport, SparsifyReport
 from sparse_ovs.nn.sparsify import densify, sparsify
 
@@ -13,5 +14,6 @@ __all__ = [
     "SparseMultiheadAttention",
     "SparsifyReport",
     "densify",
+    "named_weights",
     "sparsify",
 ]

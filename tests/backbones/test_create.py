@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from models import assert_same_maps
 from oracles import random_mask
 from sparse_ovs import create_backbone
-from sparse_ovs.backbones import Backbone, default_scope, load_density_profile, load_masks
+from sparse_ovs.backbones import Backbone, default_scope, load_density_profile
 from sparse_ovs.patterns import kept_count
 
 
@@ -185,37 +184,6 @@ def test_a_profile_can_be_a_file(tmp_path: Path) -> None:
     path.write_text("[1]")
     with pytest.raises(ValueError, match=r"expected JSON \{density: \{layer: density\}\}"):
         load_density_profile(path, 0.1, ["a", "b"])
-
-
-def test_masks_come_from_a_mapping_or_from_files_of_others(tmp_path: Path) -> None:
-    mask = random_mask((64, 64, 1, 1), 0.3)
-    own = {"layer1.0.conv1": mask}
-    assert torch.equal(load_masks(own)["layer1.0.conv1"], mask)
-    assert torch.equal(load_masks({"layer1.0.conv1": mask.float()})["layer1.0.conv1"], mask)
-
-    opentrans = tmp_path / "masks.pth"
-    key = "layer1.0.conv1.weight_mask"
-    torch.save({"backbone": {key: mask.float(), "layer1.0.conv1.weight_orig": mask}}, opentrans)
-    assert list(load_masks(opentrans)) == ["layer1.0.conv1"]
-    assert torch.equal(load_masks(opentrans)["layer1.0.conv1"], mask)
-
-    tensors = tmp_path / "masks.safetensors"
-    safetensors.torch.save_file({f"visual.{key}": mask}, tensors)
-    assert torch.equal(load_masks(tensors)["layer1.0.conv1"], mask)
-
-
-def test_a_bad_mask_file_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="expected a file of masks, got none at "):
-        load_masks(tmp_path / "no.pth")
-    damaged = tmp_path / "damaged.pth"
-    damaged.write_bytes(b"PK damaged")
-    with pytest.raises(ValueError, match="expected a file of masks, got a damaged or foreign one"):
-        load_masks(damaged)
-    torch.save({"weight": torch.zeros(1)}, damaged)
-    with pytest.raises(ValueError, match=r"expected masks named '<layer>.weight_mask', got none"):
-        load_masks(damaged)
-    with pytest.raises(ValueError, match="expected a mask of 0 and 1 for a, got other values"):
-        load_masks({"a": torch.tensor([0.5])})
 
 
 def test_a_backbone_takes_a_mask_for_some_of_its_layers() -> None:

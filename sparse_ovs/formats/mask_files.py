@@ -1,0 +1,132 @@
+"""Files of masks: ours, safetensors of others, and torch files such as OpenTrans writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from sparse_ovs.formats.files import FileFormatError, ForeignFileError, read_file, write_file
+
+KIND = "masks"
+_SUFFIXES = (".weight_mask", "_weight_mask", ".mask")
+
+
+def write_masks(
+    path: str | os.PathLike[str], masks: Mapping[str, Tensor], header: Mapping[str, Any]
+) -> None:
+    """Writes `<layer>.weight_mask` (bool) for each layer, with a header; atomic.
+
+    Beside what it says, the header gets the format version, the density of all layers together, and
+    of each layer how many weights it keeps and its density.
+    """
+    kept = {name: int(mask.sum()) for name, mask in masks.items()}
+    layers = {
+        name: {"kept": kept[name], "density": kept[name] / mask.numel()}
+        for name, mask in masks.items()
+    }
+    density = sum(kept.values()) / sum(mask.numel() for mask in masks.values())
+    tensors = {
+        # safetensors refuses tensors that share memory: every one is written for itself.
+        f"{name}.weight_mask": mask.detach().cpu().contiguous().clone()
+        for name, mask in masks.items()
+    }
+    write_file(path, tensors, {"kind": KIND, **header, "density": density, "layers": layers})
+
+
+def read_masks(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """Masks (bool) by the file's own layer names, and the header; None for files of others.
+
+    Files of others are safetensors, or torch files with a dict of tensors, also one level down
+    under "backbone", "state_dict" or "model". Keys that end in `weight_mask` (or `.mask`) count,
+    with values 0 and 1 of any dtype. Torch files are read without running code of theirs.
+
+    Raises:
+        FileNotFoundError: no such file.
+        FileFormatError: a damaged or newer file, one that holds no masks, or values other than 0
+            and 1.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a file of masks, got none at {path}")
+    header: dict[str, Any] | None
+    try:
+        tensors, header = read_file(path)
+    except ForeignFileError:
+        tensors, header = _read_foreign(path), None
+    if header is not None and header.get("kind") != KIND:
+        raise FileFormatError(
+            f"expected a file of masks, got a {header.get('kind', 'saved model')}: {path}"
+        )
+    masks = {}
+    for key, tensor in tensors.items():
+        suffix = next((suffix for suffix in _SUFFIXES if key.endswith(suffix)), None)
+        if suffix is not None:
+            try:
+                masks[key.removesuffix(suffix)] = as_mask(key, tensor)
+            except ValueError as error:
+                raise FileFormatError(f"{error} in {path}") from error
+    if not masks:
+        raise FileFormatError(f"expected masks named '<layer>.weight_mask', got none in {path}")
+    if header is not None:
+        _check_counts(path, masks, header)
+    return masks, header
+
+
+def as_mask(name: str, tensor: Tensor) -> Tensor:
+    """The tensor as bool.
+
+    Raises:
+        ValueError: values other than 0 and 1.
+    """
+    if tensor.dtype == torch.bool:
+        return tensor
+    kept = tensor != 0
+    if not torch.equal(kept.to(tensor.dtype), tensor):
+        raise ValueError(f"expected a mask of 0 and 1 for {name}, got other values")
+    return kept
+
+
+def _read_foreign(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # safetensors, pickle, zipfile and torch each raise their own
+        raise FileFormatError(
+            f"expected a file of masks, got a damaged or foreign one: {path}"
+        ) from error
+    for key in ("backbone", "state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict):
+        raise FileFormatError(f"expected a dict of masks in {path}, got {type(content).__name__}")
+    return {
+        key: value
+        for key, value in content.items()
+        if isinstance(key, str) and isinstance(value, Tensor)
+    }
+
+
+def _check_counts(path: Path, masks: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """safetensors has no checksum: flipped bits show where the counts are not the header's."""
+    try:
+        said = {name: layer["kept"] for name, layer in header["layers"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(
+            f"expected the counts of each layer in the header of {path}, got none"
+        ) from error
+    found = {name: int(mask.sum()) for name, mask in masks.items()}
+    wrong = sorted(name for name in said | found if said.get(name) != found.get(name))
+    if wrong:
+        raise FileFormatError(
+            f"expected as many kept weights as the header says, got others in {path}: "
+            f"{', '.join(wrong)}"
+        )
