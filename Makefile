@@ -34,19 +34,17 @@ $(VENV)/.native: $(VENV)/.packages $(NATIVE)
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
-# C++ tests: plain, under the sanitizers, and for Arm under an emulator -----------------------------
+# C++ tests, once for each ISA: plain, under the sanitizers, and for Arm under an emulator -----------
 
 test-cpp: $(VENV)/.packages
 	$(BIN)/cmake -S . -B build/cpp -G Ninja -DSOVS_BUILD_TESTS=ON -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja >/dev/null
 	$(BIN)/cmake --build build/cpp
-	build/cpp/sparse_ovs_tests
-	SPARSE_OVS_ISA=generic build/cpp/sparse_ovs_tests
+	$(BIN)/ctest --test-dir build/cpp --verbose --no-tests=error
 
 test-sanitize: $(VENV)/.packages
 	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DSOVS_BUILD_TESTS=ON -DSOVS_SANITIZE=ON -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja >/dev/null
 	$(BIN)/cmake --build build/sanitize
-	build/sanitize/sparse_ovs_tests
-	SPARSE_OVS_ISA=generic build/sanitize/sparse_ovs_tests
+	$(BIN)/ctest --test-dir build/sanitize --verbose --no-tests=error
 
 # Needs g++-aarch64-linux-gnu and qemu-user, which cannot fork a process that has threads.
 test-neon: $(VENV)/.packages

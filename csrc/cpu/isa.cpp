@@ -15,7 +15,12 @@ std::vector<const KernelTable*> usable_tables() {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
         tables.push_back(&avx512::table);
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) tables.push_back(&avx2::table);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        tables.push_back(&avx2::table);
+#if defined(SOVS_HAS_AVX2X16)  // slower: only when asked for
+        tables.push_back(&avx2x16::table);
+#endif
+    }
 #elif defined(__aarch64__)
     tables.push_back(&neon::table);
 #endif

@@ -8,7 +8,7 @@
 namespace sovs::SOVS_ISA_NAMESPACE {
 
 // Pixels of one register tile: 2 sums each, beside a pair of weights and an input.
-#if defined(SOVS_ISA_AVX512)
+#if defined(SOVS_WIDTH_16)
 constexpr int kDensePixels = 12;
 #elif defined(SOVS_ISA_NEON)
 constexpr int kDensePixels = 8;

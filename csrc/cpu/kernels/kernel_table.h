@@ -172,6 +172,7 @@ struct KernelTable {
 
 namespace generic { extern const KernelTable table; }
 namespace avx2 { extern const KernelTable table; }
+namespace avx2x16 { extern const KernelTable table; }  // in builds with tests only
 namespace avx512 { extern const KernelTable table; }
 namespace neon { extern const KernelTable table; }
 

@@ -12,7 +12,7 @@
 namespace sovs::SOVS_ISA_NAMESPACE {
 
 // As many sums as the register file holds, beside a weight (rows1) or beside a weight and the activations (rows4).
-#if defined(SOVS_ISA_AVX512)
+#if defined(SOVS_WIDTH_16)
 constexpr int kMax1 = 16, kMax4 = 6;
 #elif defined(SOVS_ISA_AVX2)
 constexpr int kMax1 = 14, kMax4 = 3;

@@ -13,14 +13,14 @@ inline const float* at(const float* panel, std::int32_t byte_offset) {
     return reinterpret_cast<const float*>(reinterpret_cast<const char*>(panel) + byte_offset);
 }
 
-#if defined(SOVS_ISA_AVX512)
+#if defined(SOVS_WIDTH_16)
 // One load for both halves of an entry: loads bind the loop, the port that broadcasts from a register is idle.
 inline Vec weight_of(const Entry* entry, const float*& pixels) {
     std::uint64_t both;
     std::memcpy(&both, entry, sizeof both);
     asm("" : "+r"(both));  // else the compiler makes two loads of it again
     pixels = reinterpret_cast<const float*>(reinterpret_cast<const char*>(pixels) + (both >> 32));
-    return {_mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(both)))};
+    return Vec::broadcast_bits(static_cast<int>(both));
 }
 #else
 inline Vec weight_of(const Entry* entry, const float*& pixels) {

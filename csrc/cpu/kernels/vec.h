@@ -2,7 +2,14 @@
 #pragma once
 #include <cstring>
 
-#if defined(SOVS_ISA_AVX2) || defined(SOVS_ISA_AVX512)
+#include "vec_pair.h"
+
+// Builds at width 16: AVX-512, and the one for AVX2 that stands in for it in tests on machines without AVX-512.
+#if defined(SOVS_ISA_AVX512) || defined(SOVS_ISA_AVX2X16)
+#define SOVS_WIDTH_16
+#endif
+
+#if defined(SOVS_ISA_AVX2) || defined(SOVS_WIDTH_16)
 #include <immintrin.h>
 #elif defined(SOVS_ISA_NEON)
 #include <arm_neon.h>
@@ -21,6 +28,7 @@ struct Vec {
     __m512 v;
     static Vec zero() { return {_mm512_setzero_ps()}; }
     static Vec broadcast(const float* p) { return {_mm512_set1_ps(*p)}; }
+    static Vec broadcast_bits(int bits) { return {_mm512_castsi512_ps(_mm512_set1_epi32(bits))}; }
     static Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
     static Vec load_first(const float* p, int n) { return {_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p)}; }
     void store(float* p) const { _mm512_storeu_ps(p, v); }
@@ -49,33 +57,34 @@ struct Vec {
     }
 };
 
-#elif defined(SOVS_ISA_AVX2)
+#elif defined(SOVS_ISA_AVX2) || defined(SOVS_ISA_AVX2X16)
 
-struct Vec {
+struct Vec8 {
     static constexpr int kWidth = 8;
     __m256 v;
-    static Vec zero() { return {_mm256_setzero_ps()}; }
-    static Vec broadcast(const float* p) { return {_mm256_broadcast_ss(p)}; }
-    static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
-    static Vec load_first(const float* p, int n) { return {_mm256_maskload_ps(p, first(n))}; }
+    static Vec8 zero() { return {_mm256_setzero_ps()}; }
+    static Vec8 broadcast(const float* p) { return {_mm256_broadcast_ss(p)}; }
+    static Vec8 broadcast_bits(int bits) { return {_mm256_castsi256_ps(_mm256_set1_epi32(bits))}; }
+    static Vec8 load(const float* p) { return {_mm256_loadu_ps(p)}; }
+    static Vec8 load_first(const float* p, int n) { return {_mm256_maskload_ps(p, first(n))}; }
     void store(float* p) const { _mm256_storeu_ps(p, v); }
     void store_first(float* p, int n) const { _mm256_maskstore_ps(p, first(n), v); }
-    friend Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
-    friend Vec operator-(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
-    friend Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
-    static Vec pair_sums(const float* p) {
+    friend Vec8 operator+(Vec8 a, Vec8 b) { return {_mm256_add_ps(a.v, b.v)}; }
+    friend Vec8 operator-(Vec8 a, Vec8 b) { return {_mm256_sub_ps(a.v, b.v)}; }
+    friend Vec8 operator*(Vec8 a, Vec8 b) { return {_mm256_mul_ps(a.v, b.v)}; }
+    static Vec8 pair_sums(const float* p) {
         const __m256 sums = _mm256_hadd_ps(_mm256_loadu_ps(p), _mm256_loadu_ps(p + kWidth));
         // hadd works inside 128-bit halves: its quarters come out as 0, 2, 1, 3.
         return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(sums), 0xD8))};
     }
-    static Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
-    friend Vec operator/(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
-    static Vec sqrt(Vec a) { return {_mm256_sqrt_ps(a.v)}; }
+    static Vec8 fma(Vec8 a, Vec8 b, Vec8 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+    friend Vec8 operator/(Vec8 a, Vec8 b) { return {_mm256_div_ps(a.v, b.v)}; }
+    static Vec8 sqrt(Vec8 a) { return {_mm256_sqrt_ps(a.v)}; }
     // The second operand wins where one is NaN, so NaN passes through as in torch.
-    static Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
-    static Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
-    static Vec relu(Vec a) { return max(zero(), a); }
-    static Vec power_of_two(Vec n) {
+    static Vec8 max(Vec8 a, Vec8 b) { return {_mm256_max_ps(a.v, b.v)}; }
+    static Vec8 min(Vec8 a, Vec8 b) { return {_mm256_min_ps(a.v, b.v)}; }
+    static Vec8 relu(Vec8 a) { return max(zero(), a); }
+    static Vec8 power_of_two(Vec8 n) {
         const __m256i bits = _mm256_slli_epi32(_mm256_castps_si256(n.v), 23);
         return {_mm256_castsi256_ps(_mm256_add_epi32(bits, _mm256_set1_epi32(0x3F800000)))};
     }
@@ -85,6 +94,12 @@ private:
         return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     }
 };
+
+#if defined(SOVS_ISA_AVX2)
+using Vec = Vec8;
+#else
+using Vec = VecPair<Vec8>;
+#endif
 
 #elif defined(SOVS_ISA_NEON)
 
