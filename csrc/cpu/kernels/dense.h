@@ -20,6 +20,7 @@ template <int kPixels>
 void dense_tile(const DenseTask& t, std::int32_t pixel, std::int32_t channel, std::int32_t padded) {
     constexpr int W = Vec::kWidth;
     Vec sum[kPixels][2];
+    SOVS_UNROLL
     for (int half = 0; half < 2; ++half) {
         const Vec start = t.bias == nullptr ? Vec::zero() : Vec::load(t.bias + channel + half * W);
         SOVS_UNROLL

@@ -39,7 +39,8 @@ inline void check_contract(const RowsTask& task) {
     assert(task.residual == nullptr || task.out != nullptr);
 }
 
-// Writes the final sums of one channel to its place in the output, or any sums to the tile's buffer.
+// Writes the final sums of one channel to its place in the output, or any sums to the tile's buffer. Activations that
+// are more than a maximum come later: see activate_rows.
 template <int kVectors>
 inline void finish(const RowsTask& task, std::int64_t channel, Vec (&sum)[kVectors]) {
     constexpr int W = Vec::kWidth;
@@ -69,8 +70,13 @@ inline void finish(const RowsTask& task, std::int64_t channel, Vec (&sum)[kVecto
         sum[kVectors - 1].store(out + (kVectors - 1) * W);
     else
         sum[kVectors - 1].store_first(out + (kVectors - 1) * W, tail);
-    // Apart from the sums, whose registers it would need.
-    if (task.activation > Activation::relu) activate(out, task.pixels, task.activation);
+}
+
+// The rest of finish, apart from it: a call takes the registers of all sums that are still to be stored.
+inline void activate_rows(const RowsTask& task, std::int64_t channel, int rows) {
+    if (task.activation <= Activation::relu || !task.last || task.out == nullptr) return;
+    for (const std::int64_t end = channel + rows; channel < end && channel < task.channels; ++channel)
+        activate(task.out + channel * task.channel_stride, task.pixels, task.activation);
 }
 
 template <int kVectors>
@@ -107,6 +113,7 @@ void rows1(const RowsTask& task) {
                 for (int j = 0; j < kVectors; ++j) sum[j] = Vec::fma(weight, Vec::load(pixels + j * W), sum[j]);
             }
             finish(task, channel, sum);
+            activate_rows(task, channel, 1);
         }
     }
 }
@@ -140,6 +147,7 @@ void rows4(const RowsTask& task) {
             }
             SOVS_UNROLL
             for (int r = 0; r < 4; ++r) finish(task, channel + r, sum[r]);
+            activate_rows(task, channel, 4);
         }
     }
 }

@@ -63,7 +63,7 @@ struct Vec8 {
     static constexpr int kWidth = 8;
     __m256 v;
     static Vec8 zero() { return {_mm256_setzero_ps()}; }
-    static Vec8 broadcast(const float* p) { return {_mm256_broadcast_ss(p)}; }
+    static Vec8 broadcast(const float* p) { return {_mm256_set1_ps(*p)}; }
     static Vec8 broadcast_bits(int bits) { return {_mm256_castsi256_ps(_mm256_set1_epi32(bits))}; }
     static Vec8 load(const float* p) { return {_mm256_loadu_ps(p)}; }
     static Vec8 load_first(const float* p, int n) { return {_mm256_maskload_ps(p, first(n))}; }
