@@ -63,7 +63,8 @@ def fit_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor
 
     The model may be a backbone of this project, an encoder of open_clip or timm, or anything that
     holds one (fc-clip, DataParallel); where a model holds two towers, the image tower "visual" is
-    meant. Layers without a mask are left out.
+    meant. Of a model with several encoders, give the part that holds one. Layers without a mask are
+    left out.
 
     Raises:
         ValueError: all masks together that have no layer, several layers, or one of another shape.

@@ -148,6 +148,12 @@ def budget_masks(
     return {name: mask.to(weights[name].device) for name, mask in masks.items()}
 
 
+def kept_magnitude(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> float:
+    """Share of the summed magnitudes of all weights that the masks keep."""
+    kept = sum(float(w.detach()[masks[name]].double().abs().sum()) for name, w in weights.items())
+    return kept / sum(float(w.detach().double().abs().sum()) for w in weights.values())
+
+
 def _keep_within(
     keys: list[Tensor], sizes: list[Tensor], costs: list[Fraction], budget: Fraction
 ) -> list[Tensor]:
@@ -160,7 +166,8 @@ def _keep_within(
         if paid:
             ties = (key == threshold).nonzero().squeeze(1)
             weights = size[ties].cumsum(0)
-            count = int((weights <= int(left / cost)).sum())
+            affordable = int(min(left / cost, size.sum().item()))
+            count = int((weights <= affordable).sum())
             above[ties[:count]] = True
             left -= cost * (int(weights[count - 1]) if count else 0)
             paid = count == len(ties)
@@ -176,28 +183,36 @@ def _threshold(
 
     Halves the range of keys and goes on with those inside alone.
     """
-    open_units = [(key[key >= 0], size[key >= 0]) for key, size in zip(keys, sizes, strict=True)]
-    low = min((int(key.min()) for key, _ in open_units if len(key)), default=0) - 1
-    high = max((int(key.max()) for key, _ in open_units if len(key)), default=low)
+    # Units of one price together: they only need counting.
+    groups = [
+        (key[(key >= 0) & (size == value)], value * cost)
+        for key, size, cost in zip(keys, sizes, costs, strict=True)
+        for value in _values(size)
+    ]
+    low = min((int(key.min()) for key, _ in groups if len(key)), default=0) - 1
+    high = max((int(key.max()) for key, _ in groups if len(key)), default=low)
     left = budget
     while low < high:
         middle = (low + high) // 2
-        above = [key > middle for key, _ in open_units]
-        cost = sum(
-            (
-                int(size[a].sum()) * c
-                for (_, size), a, c in zip(open_units, above, costs, strict=True)
-            ),
-            Fraction(0),
-        )
+        above = [key > middle for key, _ in groups]
+        counts = [int(a.count_nonzero()) for a in above]
+        cost = sum((n * price for n, (_, price) in zip(counts, groups, strict=True)), Fraction(0))
         if cost <= left:
             left -= cost
             high = middle
             above = [~a for a in above]
         else:
             low = middle + 1
-        open_units = [(key[a], size[a]) for (key, size), a in zip(open_units, above, strict=True)]
+            if 2 * sum(counts) > sum(len(a) for a in above):
+                continue  # too few to leave out; below every later middle they do not count
+        groups = [(key[a], price) for (key, price), a in zip(groups, above, strict=True)]
     return high, left
+
+
+def _values(size: Tensor) -> list[int]:
+    """The different sizes of a layer's units: one, but for blocks cut off at an edge."""
+    low, high = (int(value) for value in size.aminmax())
+    return [low] if low == high else size.unique().tolist()
 
 
 def _by_layer(weights: Mapping[str, Tensor], value: Any) -> Callable[[str], Any]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from sparse_ovs.patterns import kept_count, make_global_masks, make_mask, parse_pattern
 from sparse_ovs.patterns.units import kept_units, unit_sizes
 from sparse_ovs.pruning import budget_masks, iterative, magnitude_masks, unit_counts
+from sparse_ovs.pruning.criteria import kept_magnitude
 
 PATTERNS = ["unstructured", "block4x1", "block2x3", "channel"]
 
@@ -97,7 +98,9 @@ def test_a_budget_is_spent_exactly_and_never_passed() -> None:
 def test_a_budget_for_everything_keeps_zeros_too_and_none_keeps_nothing() -> None:
     weights = {"a": torch.zeros(2, 2), "b": torch.randn(2, 2)}
     costs = {"a": 1.0, "b": 2.0}
-    assert all(bool(m.all()) for m in budget_masks(weights, "unstructured", costs, 12).values())
+    for budget in (12, 1e30):
+        masks = budget_masks(weights, "unstructured", costs, budget)
+        assert all(bool(mask.all()) for mask in masks.values())
     assert not any(bool(m.any()) for m in budget_masks(weights, "unstructured", costs, 0).values())
     assert budget_masks({}, "unstructured", {}, 1) == {}
 
@@ -209,3 +212,9 @@ def test_arguments_that_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         magnitude_masks({"a": torch.ones(2, 2)}, **arguments)  # type: ignore[arg-type]
+
+
+def test_kept_magnitude_is_a_share_of_all_layers_together() -> None:
+    weights = {"a": torch.tensor([[3.0, -1.0]]), "b": torch.tensor([[4.0]])}
+    masks = {"a": torch.tensor([[True, False]]), "b": torch.tensor([[False]])}
+    assert kept_magnitude(weights, masks) == 3 / 8
