@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import random
 import signal
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from sparse_ovs.loop import Cosine, DatasetBatches, Ema, Loop, LoopSettings
+from sparse_ovs.loop import Cosine, DatasetBatches, Ema, Loop, LoopSettings, Report
 from sparse_ovs.loop.logs import CsvLog
 from sparse_ovs.pruning.fixed import FixedMasks
 
@@ -78,7 +79,15 @@ class _Rounds:
 
 
 def train(folder: Path, reports: Connection | None = None) -> None:
-    """Runs or resumes it to the end; sends the number of each step done."""
+    """Runs or resumes it to the end; or sends the number of each step done, and waits shortly
+    before the end to be killed."""
+
+    def report(done: Report) -> None:
+        if reports is not None:
+            reports.send(done.step)
+            if done.step == STEPS - 4:
+                time.sleep(600)
+
     torch.set_num_threads(1)
     torch.manual_seed(11)
     model = nn.Sequential(
@@ -115,7 +124,7 @@ def train(folder: Path, reports: Connection | None = None) -> None:
         state={"masks": masks, "rounds": rounds},
         ema=ema,
         hooks=[rounds],
-        report=None if reports is None else lambda report: reports.send(report.step),
+        report=report,
     ).run(resume=True)
     assert rounds.done == STEPS // 5
 

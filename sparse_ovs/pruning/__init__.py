@@ -2,10 +2,12 @@
 
 from sparse_ovs.pruning.controls import random_masks_like, uniform_random_masks
 from sparse_ovs.pruning.criteria import budget_masks, magnitude_masks, unit_counts
+from sparse_ovs.pruning.fixed import FixedMasks
 from sparse_ovs.pruning.masks import MaskFile, MaskInfo
 from sparse_ovs.pruning.schedules import gradual, iterative, one_shot
 
 __all__ = [
+    "FixedMasks",
     "MaskFile",
     "MaskInfo",
     "budget_masks",

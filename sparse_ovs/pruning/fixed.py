@@ -10,6 +10,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from sparse_ovs.nn.named_weights import weight_owners
+
+# A module and the name of its weight: parameters may be replaced, modules stay.
+_Owner = tuple[nn.Module, str]
+
 _WRAPPERS = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile
 
 
@@ -27,18 +32,19 @@ class FixedMasks:
 
     Args:
         model: holds the layers; may be wrapped by DistributedDataParallel or torch.compile.
-        masks: bool, True = kept, of the weight's shape, by layer name; those of wrapped models
-            (`module.layer1.0.conv1`) will do.
+        masks: bool, True = kept, of the weight's shape, by layer name (see
+            `nn.named_weights.weight_owners`); those of wrapped models (`module.layer1.0.conv1`)
+            will do.
 
     Raises:
         ValueError: masks that do not fit the model; lists all of them.
     """
 
     def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]) -> None:
-        self._layers, self._dead = _fit(model, masks)
+        self._owners, self._dead = _fit(model, masks)
         self._optimizers: list[Optimizer] = []
-        self._followers: list[dict[str, nn.Module]] = []
-        self._handles = [self._hook_gradient(name) for name in self._layers]
+        self._followers: list[dict[str, _Owner]] = []
+        self._handles = [self._hook_gradient(*named) for named in _weights(self._owners)]
         self.apply()
 
     @property
@@ -53,7 +59,7 @@ class FixedMasks:
             ValueError: it has none of the masked weights.
         """
         known = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        if not any(id(layer.weight) in known for layer in self._layers.values()):
+        if not any(id(weight) in known for _, weight in _weights(self._owners)):
             raise ValueError("expected an optimiser of the masked weights, got one of others")
         self._optimizers.append(optimizer)
         self._handles.append(
@@ -71,8 +77,8 @@ class FixedMasks:
         Raises:
             ValueError: the masks do not fit it; lists all that do not.
         """
-        layers, _ = _fit(copy, self.masks)
-        self._followers.append(layers)
+        owners, _ = _fit(copy, self.masks)
+        self._followers.append(owners)
         self.apply()
 
     def update(self, masks: Mapping[str, Tensor]) -> None:
@@ -88,9 +94,9 @@ class FixedMasks:
         """Zeroes what lies outside the masks: weights, gradients, optimisers' state, copies."""
         self._mask_gradients()
         self._mask_weights(*self._optimizers)
-        for layers in self._followers:
-            for name, layer in layers.items():
-                self._mask(name, layer.weight)
+        for owners in self._followers:
+            for name, weight in _weights(owners):
+                self._mask(name, weight)
 
     def remove(self) -> None:
         """Takes all hooks away; the weights stay as they are."""
@@ -111,23 +117,20 @@ class FixedMasks:
         self._replace(state["masks"], may_grow=True)
 
     def _replace(self, masks: Mapping[str, Tensor], may_grow: bool) -> None:
-        named = {_bare(name, self._layers): mask for name, mask in masks.items()}
-        problems = [f"{name}: no mask" for name in self._layers if name not in named]
+        named = {_bare(name, self._owners): mask for name, mask in masks.items()}
+        problems = [f"{name}: no mask" for name in self._owners if name not in named]
         for name, mask in named.items():
-            problem = _problem(self._layers.get(name), mask)
+            problem = _problem(self._owners.get(name), mask)
             if not problem and not may_grow:
                 woken = int((mask & self._dead_on(name, mask.device)).sum())
                 problem = f"keeps {woken} weights that were pruned" if woken else ""
             problems += [f"{name}: {problem}"] if problem else []
         _raise(problems)
-        for name in self._layers:
+        for name in self._owners:
             self._dead[name] = named[name].logical_not()
         self.apply()
 
-    def _hook_gradient(self, name: str) -> RemovableHandle:
-        weight = self._layers[name].weight
-        assert isinstance(weight, nn.Parameter)
-
+    def _hook_gradient(self, name: str, weight: Tensor) -> RemovableHandle:
         def mask(gradient: Tensor) -> Tensor:
             return gradient.masked_fill(self._dead_on(name, gradient.device), 0.0)
 
@@ -139,24 +142,20 @@ class FixedMasks:
 
     @torch.no_grad()
     def _mask_gradients(self) -> None:
-        for name, weight in self._weights():
+        for name, weight in _weights(self._owners):
             if weight.grad is not None:  # may have been set by hand
                 self._mask(name, weight.grad)
 
     @torch.no_grad()
     def _mask_weights(self, *optimizers: Optimizer) -> None:
-        for name, weight in self._weights():
+        for name, weight in _weights(self._owners):
             self._mask(name, weight)
             for optimizer in optimizers:
                 for value in optimizer.state.get(weight, {}).values():
                     if isinstance(value, Tensor) and value.shape == weight.shape:
                         self._mask(name, value)
 
-    def _weights(self) -> Iterator[tuple[str, Tensor]]:
-        for name, layer in self._layers.items():
-            yield name, layer.weight  # type: ignore[misc]
-
-    def _mask(self, name: str, tensor: Any) -> None:
+    def _mask(self, name: str, tensor: Tensor) -> None:
         # Not a product: 0 * nan is nan, and 0 * -1 is -0.0.
         tensor.masked_fill_(self._dead_on(name, tensor.device), 0.0)
 
@@ -166,24 +165,29 @@ class FixedMasks:
         return self._dead[name]
 
 
+def _weights(owners: Mapping[str, _Owner]) -> Iterator[tuple[str, Tensor]]:
+    for name, (module, parameter) in owners.items():
+        yield name, getattr(module, parameter)
+
+
 def _fit(
     model: nn.Module, masks: Mapping[str, Tensor]
-) -> tuple[dict[str, nn.Module], dict[str, Tensor]]:
-    """Layers, and where each weight is dead, by bare name."""
+) -> tuple[dict[str, _Owner], dict[str, Tensor]]:
+    """Owners of the weights, and where each weight is dead, by bare name."""
     inner = model
     while [f"{name}." for name, _ in inner.named_children()] in ([w] for w in _WRAPPERS):
         inner = next(inner.children())
-    modules = dict(inner.named_modules())
-    layers, dead, problems = {}, {}, []
+    known = weight_owners(inner)
+    owners, dead, problems = {}, {}, []
     for given, mask in masks.items():
-        name = _bare(given, modules)
-        problem = "given twice" if name in layers else _problem(modules.get(name), mask)
+        name = _bare(given, known)
+        problem = "given twice" if name in owners else _problem(known.get(name), mask)
         if problem:
             problems.append(f"{name}: {problem}")
         else:
-            layers[name], dead[name] = modules[name], mask.logical_not()
+            owners[name], dead[name] = known[name], mask.logical_not()
     _raise(problems)
-    return layers, dead
+    return owners, dead
 
 
 def _bare(name: str, known: Mapping[str, object]) -> str:
@@ -193,13 +197,13 @@ def _bare(name: str, known: Mapping[str, object]) -> str:
     return name
 
 
-def _problem(layer: nn.Module | None, mask: Tensor) -> str:
-    """What keeps a mask from fitting a layer; empty if nothing does."""
-    if layer is None:
+def _problem(owner: _Owner | None, mask: Tensor) -> str:
+    """What keeps a mask from fitting a weight; empty if nothing does."""
+    if owner is None:
         return "no such layer"
-    weight = getattr(layer, "weight", None)
-    if not isinstance(weight, nn.Parameter):
-        return f"a {type(layer).__name__} has no weight to prune"
+    weight = getattr(*owner)
+    if not isinstance(weight, nn.Parameter):  # of torch.nn.utils.prune, or a parametrization
+        return "its weight is computed, not a parameter"
     if mask.dtype != torch.bool:
         return f"dtype {mask.dtype}, not bool"
     if mask.shape != weight.shape:

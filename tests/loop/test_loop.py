@@ -232,6 +232,25 @@ def test_a_step_of_overflowing_gradients_is_skipped_and_the_scale_outlives_a_res
     assert again.loop._scaler.get_scale() == 65536 / 2
 
 
+def test_clipping_under_a_scaler_is_of_the_unscaled_gradients(tmp_path: Path) -> None:
+    def run(name: str, autocast: torch.dtype | None) -> Tensor:
+        def losses(batch: Tensor, number: int) -> Mapping[str, Tensor]:
+            return {"loss": 1e-3 * made.losses(batch, number)["loss"]}  # too small to overflow
+
+        made = Run(
+            losses=losses, lr=10.0, clip_norm=1e-4, autocast=autocast, folder=tmp_path / name
+        )
+        before = made.weights()
+        made.loop.run()
+        return made.weights() - before
+
+    plain, scaled = run("plain", None), run("scaled", torch.float16)
+    torch.testing.assert_close(scaled, plain, rtol=0.05, atol=1e-4)
+    for one, other in zip(_rows(tmp_path / "plain"), _rows(tmp_path / "scaled"), strict=True):
+        assert one["grad_norm"] > 1e-4
+        assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-2)
+
+
 def test_rates_held_as_tensors_are_set_in_place() -> None:
     plain, held = Run(schedule=Cosine(steps=6)), Run(schedule=Cosine(steps=6))
     rate = torch.tensor(0.5)
@@ -258,17 +277,19 @@ def test_a_used_folder_is_refused_unless_the_run_is_to_be_resumed(tmp_path: Path
 
 
 def test_a_finished_run_is_restored_and_goes_on_when_more_steps_are_asked(tmp_path: Path) -> None:
-    whole = Run(steps=9, folder=tmp_path / "whole")
+    whole = Run(steps=9, decay=0.9, folder=tmp_path / "whole")
     whole.loop.run()
-    first = Run(steps=6, folder=tmp_path / "parts")
+    first = Run(steps=6, decay=0.9, folder=tmp_path / "parts")
     first.loop.run()
-    same = Run(steps=6, folder=tmp_path / "parts")
+    same = Run(steps=6, decay=0.9, folder=tmp_path / "parts")
     same.loop.run(resume=True)
     assert same.loop.step == 6
     assert torch.equal(same.weights(), first.weights())
-    more = Run(steps=9, folder=tmp_path / "parts")
+    more = Run(steps=9, decay=0.9, folder=tmp_path / "parts")
     more.loop.run(resume=True)
     assert torch.equal(more.weights(), whole.weights())
+    for ours, theirs in zip(more.ema.model.parameters(), whole.ema.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
     assert (tmp_path / "parts/log.csv").read_bytes() == (tmp_path / "whole/log.csv").read_bytes()
 
 

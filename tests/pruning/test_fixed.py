@@ -9,6 +9,7 @@ import data_parallel
 import pytest
 import small_runs
 import torch
+import torch.nn.utils.prune
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -382,6 +383,23 @@ def test_a_sparse_layer_notices_that_its_weights_were_masked() -> None:
     torch.testing.assert_close(layer(image), expected)
 
 
+def test_an_attentions_weights_are_masked_under_the_names_of_its_projections() -> None:
+    model = nn.Sequential(nn.MultiheadAttention(8, 2, batch_first=True))
+    shapes = {"0.in_proj": (24, 8), "0.out_proj": (8, 8)}
+    masks = {name: torch.rand(shape) < 0.5 for name, shape in shapes.items()}
+    optimizer = torch.optim.AdamW(model.parameters(), 0.1)
+    FixedMasks(model, masks).attach(optimizer)
+    weights = {"0.in_proj": model[0].in_proj_weight, "0.out_proj": model[0].out_proj.weight}
+    for _ in range(2):
+        image = torch.randn(2, 5, 8)
+        model[0](image, image, image)[0].square().sum().backward()
+        optimizer.step()
+        for name, mask in masks.items():
+            assert _positive_zero(weights[name][~mask])
+            assert _positive_zero(weights[name].grad[~mask])
+            assert weights[name][mask].count_nonzero() == mask.sum()
+
+
 def test_removed_masks_let_go() -> None:
     model, masks = _model(), _masks()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -405,7 +423,7 @@ def _wrong(changes: dict[str, Any]) -> dict[str, Tensor]:
 
 _WRONG: list[tuple[dict[str, Any], str]] = [
     ({"9": torch.ones(1).bool()}, "9: no such layer"),
-    ({"2": torch.ones(1).bool()}, "2: a Tanh has no weight to prune"),
+    ({"2": torch.ones(1).bool()}, "2: no such layer"),
     ({"0": _masks()["0"][:2]}, r"0: shape \(2, 3, 3, 3\), not \(4, 3, 3, 3\)"),
     ({"0": _masks()["0"].float()}, "0: dtype torch.float32, not bool"),
     (
@@ -448,8 +466,15 @@ def test_new_masks_that_do_not_fit_are_refused_all_at_once(
 
 def test_a_copy_of_another_model_is_refused() -> None:
     fixed = FixedMasks(_model(), _masks())
-    with pytest.raises(ValueError, match="got 0: a Tanh has no weight to prune; 4: no such layer"):
+    with pytest.raises(ValueError, match="got 0: no such layer; 4: no such layer"):
         fixed.follow(nn.Sequential(nn.Tanh()))
+
+
+def test_weights_that_are_computed_are_refused() -> None:
+    model = _model()
+    torch.nn.utils.prune.identity(model[0], "weight")
+    with pytest.raises(ValueError, match="got 0: its weight is computed, not a parameter"):
+        FixedMasks(model, _masks())
 
 
 def test_an_optimiser_of_other_weights_is_refused() -> None:
