@@ -1,0 +1,60 @@
+"""A folder of images without labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+
+class ImageFolder(Dataset[Tensor]):
+    """All images in a folder and the folders in it, in the order of their paths.
+
+    Args:
+        folder: where they are; other files in it are passed over.
+        transform: PIL image (RGB) -> tensor, such as a backbone's `.preprocess`.
+
+    Attributes:
+        paths: of the images.
+
+    Raises:
+        NotADirectoryError: no such folder.
+        ValueError: no images in it; at access, a file that is no readable image.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], transform: Callable[[Image.Image], Tensor]
+    ) -> None:
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise NotADirectoryError(f"expected a folder of images, got {folder}")
+        self.paths = sorted(
+            path
+            for path in folder.rglob("*")
+            if path.suffix.lower() in _SUFFIXES and path.is_file()
+        )
+        if not self.paths:
+            raise ValueError(f"expected images in {folder}, got none ({_names()})")
+        self._transform = transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        path = self.paths[index]
+        try:
+            with Image.open(path) as image:
+                pixels = image.convert("RGB")
+        except OSError as error:
+            raise ValueError(f"expected a readable image, got {path}: {error}") from error
+        return self._transform(pixels)
+
+
+def _names() -> str:
+    return ", ".join(sorted(suffix[1:] for suffix in _SUFFIXES))
