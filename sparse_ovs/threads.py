@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -36,3 +38,15 @@ def get_num_threads() -> int:
     if not named.isdecimal() or int(named) < 1:
         raise ValueError(f"expected {_VARIABLE} to be a positive integer, got {named!r}")
     return int(named)
+
+
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """torch runs on so many threads inside; None changes nothing."""
+    before: int = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

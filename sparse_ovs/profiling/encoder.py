@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from sparse_ovs.profiling.macs import LayerMacs, count_macs, layer_density, weig
 from sparse_ovs.profiling.pair import EncoderPair, make_pair
 from sparse_ovs.profiling.record import Extras, LayerRow, Profile, StageTimes
 from sparse_ovs.profiling.timing import time_interleaved
+from sparse_ovs.threads import torch_threads
 
 MODES = ("plan", "modules")
 
@@ -87,7 +87,7 @@ def profile_pair(
     _check(threads, mode, rounds)
     isa = _native.isa()
     dense = pair.dense
-    with _threads(threads):
+    with torch_threads(threads):
         on_step("compile" if mode == "plan" else "time layers to choose their backends")
         ours = whole_plan(pair, x) if mode == "plan" else swapped_modules(pair, x)
         built = build_baselines(dense, x, baselines, lambda name: on_step(f"build dense {name}"))
@@ -165,17 +165,6 @@ def _check(threads: int | None, mode: str, rounds: int) -> None:
         raise ValueError(f"expected at least 1 thread, got {threads}")
     if rounds < 1:
         raise ValueError(f"expected at least 1 round, got {rounds}")
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _layer_rows(
