@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from sparse_ovs.cli import demo, info, profile
+from sparse_ovs.cli import compare, demo, info, profile, prune
 
 app = typer.Typer(
     name="sparse-ovs",
@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 app.command("info")(info.info)
 app.command("profile")(profile.profile)
+app.command("prune")(prune.prune)
+app.command("compare")(compare.compare)
 app.command("demo")(demo.demo)
 
 

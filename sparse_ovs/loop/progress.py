@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -61,9 +61,16 @@ class Meter:
 
 
 @contextmanager
-def progress_bar(console: Console, what: str) -> Iterator[Callable[[Report], None]]:
+def progress_bar(
+    console: Console, what: str, metrics: Sequence[str] = ()
+) -> Iterator[Callable[[Report], None]]:
     """A bar with step, loss, items/s and time left, for a loop's `report`; shows nothing where the
-    console is no terminal."""
+    console is no terminal.
+
+    Args:
+        what: is going on, in a word or two.
+        metrics: that are shown beside the loss.
+    """
     bar = progress.Progress(
         progress.TextColumn(what),
         progress.BarColumn(),
@@ -76,10 +83,9 @@ def progress_bar(console: Console, what: str) -> Iterator[Callable[[Report], Non
         task = bar.add_task(what, total=None, text="")
 
         def show(report: Report) -> None:
-            text = (
-                f"loss {report.metrics['loss']:.4g}, {report.items_per_second:.1f} items/s, "
-                f"{_duration(report.eta_seconds)} left"
-            )
+            shown = [f"{name} {report.metrics[name]:.4g}" for name in ("loss", *metrics)]
+            rate, left = report.items_per_second, _duration(report.eta_seconds)
+            text = ", ".join([*shown, f"{rate:.1f} items/s", f"{left} left"])
             bar.update(task, completed=report.step, total=report.steps, text=text)
 
         yield show

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from sparse_ovs.profiling.record import Profile
 
 _DENSE_COLOUR, _SPARSE_COLOUR = "#9aa5b1", "#1b8a5a"
+_MORE_COLOURS = ("#c2571a", "#3b6fb6", "#8e5ea2")
 
 
 def pca_colours(features: Tensor, reference: Tensor) -> np.ndarray:
@@ -93,4 +94,34 @@ def draw_layer_times(profile: Profile, path: str | os.PathLike[str]) -> None:
     )
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, loc="lower right")
+    figure.savefig(path, dpi=110)
+
+
+def draw_densities(
+    densities: Mapping[str, Mapping[str, float]], path: str | os.PathLike[str], title: str = ""
+) -> None:
+    """Draws the kept fraction of every layer, one series of bars for each encoder.
+
+    Args:
+        densities: by encoder, then by layer; all of the same layers.
+        title: above the picture.
+    """
+    from matplotlib.figure import Figure
+
+    layers = list(next(iter(densities.values())))
+    figure = Figure(figsize=(max(8.0, 0.2 * len(layers) + 2), 4.2), layout="constrained")
+    axis = figure.subplots()
+    place = np.arange(len(layers))
+    width = 0.8 / len(densities)
+    colours = (_DENSE_COLOUR, _SPARSE_COLOUR, *_MORE_COLOURS)
+    for index, (name, by_layer) in enumerate(densities.items()):
+        shift = (index + 0.5) * width - 0.4
+        values = [by_layer[layer] for layer in layers]
+        axis.bar(place + shift, values, width, label=name, color=colours[index % len(colours)])
+    axis.set_xticks(place, layers, fontsize=7, rotation=90)
+    axis.set_xlim(-0.7, len(layers) - 0.3)
+    axis.set_ylabel("density (kept fraction)")
+    axis.set_title(title, fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
     figure.savefig(path, dpi=110)

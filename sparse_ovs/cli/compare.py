@@ -1,0 +1,197 @@
+"""sparse-ovs compare: what two encoders see and cost, side by side."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.table import Table
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+import sparse_ovs
+from sparse_ovs.backbones import Backbone, create_backbone
+from sparse_ovs.cli.console import err, out, progress, wide
+from sparse_ovs.cli.profile import parse_size
+from sparse_ovs.data import ImageFolder
+from sparse_ovs.formats import FileFormatError
+from sparse_ovs.nn import SparseConv2d, SparseLinear
+from sparse_ovs.nn.named_weights import named_weights
+from sparse_ovs.profiling.macs import count_macs
+from sparse_ovs.profiling.pictures import draw_densities
+from sparse_ovs.profiling.timing import Timings, time_interleaved
+from sparse_ovs.pruning import masks as mask_files
+from sparse_ovs.pruning.compare import Similarity, compare_features
+from sparse_ovs.threads import torch_threads
+
+_RANDOM = "RANDOM WEIGHTS, but for those of a saved encoder: cosines mean nothing, costs do."
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one encoder costs.
+
+    Attributes:
+        params: weights and biases that are not zero.
+        bytes: of its file, weights packed.
+        macs: of one forward, by layer.
+        densities: of the layers in scope.
+        ms: of one forward through the engine, median.
+    """
+
+    params: int
+    bytes: int
+    macs: dict[str, int]
+    densities: dict[str, float]
+    ms: float
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="a file of masks or of `save`, or `dense`")],
+    b: Annotated[str, typer.Argument(help="the same, compared with A")],
+    images: Annotated[Path, typer.Option(help="folder of images, no labels")],
+    model: Annotated[str, typer.Option(help="encoder that masks and `dense` are for")] = "RN50",
+    pretrained: Annotated[
+        str | None, typer.Option(help="its weights: tag (openai) or path; default: random")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="images at most", min=1)] = 256,
+    batch: Annotated[int, typer.Option(help="images at once", min=1)] = 16,
+    size: Annotated[
+        str, typer.Option(help="pixels that MACs and times are for, S or HxW", metavar="S|HxW")
+    ] = "224",
+    threads: Annotated[
+        int | None, typer.Option(help="that times are for; default: torch's own choice")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="timed forwards of each", min=1)] = 9,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write the record here")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="draw the density of every layer here (.png, .svg)")
+    ] = None,
+) -> None:
+    """Compare two encoders: cosines of their maps and embedding, MACs, bytes, latency.
+
+    `sparse-ovs compare dense m.safetensors --images photos --pretrained openai --picture d.png`
+    """
+    height, width = parse_size(size)
+    x = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    with progress("create encoders") as say:
+        encoders = [_encoder(which, model, pretrained) for which in (a, b)]
+        first, second = (encoder.backbone for encoder in encoders)
+        dataset = ImageFolder(images, first.preprocess)
+        seen = min(limit, len(dataset))
+        say(f"run {seen} images through both")
+        some = DataLoader(Subset(dataset, range(seen)), batch)
+        alike = compare_features(first, second, some)
+        say("compile and time both")
+        with torch_threads(threads):
+            fast = [sparse_ovs.compile(encoder, x, threads) for encoder in (first, second)]
+            timings = time_interleaved({"A": lambda: fast[0](x), "B": lambda: fast[1](x)}, rounds)
+            used = torch.get_num_threads()
+        costs = [
+            _cost(encoder, x, timings.median(name))
+            for encoder, name in zip(encoders, ("A", "B"), strict=True)
+        ]
+    labels = [encoder.label for encoder in encoders]
+    console = wide(out)
+    console.print(_similarities(alike, first))
+    console.print(_layers(labels, costs))
+    console.print(_costs(labels, costs, timings, f"{height}x{width}, threads: {used}"))
+    if pretrained is None:
+        console.print(_RANDOM, style="yellow")
+    if json_file is not None:
+        record = {"similarity": asdict(alike), "A": asdict(costs[0]), "B": asdict(costs[1])}
+        json_file.write_text(json.dumps(record, indent=2) + "\n")
+        err.print(f"wrote {json_file}")
+    if picture is not None:
+        densities = {label: cost.densities for label, cost in zip(labels, costs, strict=True)}
+        draw_densities(densities, picture, f"{first.clip.name}: density by layer")
+        err.print(f"wrote {picture}")
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """Dense torch modules, with the zeros of a file, and the pattern that these are in."""
+
+    label: str
+    backbone: Backbone
+    pattern: str
+
+
+def _encoder(which: str, model: str, pretrained: str | None) -> _Encoder:
+    torch.manual_seed(0)  # random weights are the same in both
+    backbone = create_backbone(model, pretrained)
+    if which == "dense":
+        return _Encoder(which, backbone, "unstructured")
+    label = Path(which).name
+    try:
+        # Into an encoder with its pool, which files of `save` leave out.
+        sparse_ovs.load(which, backbone)
+    except FileFormatError:
+        found = mask_files.load(which)
+        mask_files.apply(backbone, found.masks)
+        return _Encoder(label, backbone, found.info.pattern if found.info else "unstructured")
+    patterns = [m.pattern for m in backbone.modules() if isinstance(m, SparseConv2d | SparseLinear)]
+    sparse_ovs.densify(backbone)
+    return _Encoder(label, backbone, patterns[0] if patterns else "unstructured")
+
+
+def _cost(encoder: _Encoder, x: Tensor, ms: float) -> Cost:
+    backbone = encoder.backbone
+    macs = {name: layer.sparse for name, layer in count_macs(backbone, x).items()}
+    weights = named_weights(backbone, backbone.scope())
+    state = sum(t.numel() * t.element_size() for t in backbone.state_dict().values())
+    report = sparse_ovs.sparsify(copy.deepcopy(backbone), encoder.pattern, None)
+    saved = sum(layer.bytes_dense - layer.bytes_sparse for layer in report.layers)
+    return Cost(
+        params=sum(int(torch.count_nonzero(p)) for p in backbone.parameters()),
+        bytes=state - saved,
+        macs=macs,
+        densities={n: int(torch.count_nonzero(w)) / w.numel() for n, w in weights.items()},
+        ms=ms,
+    )
+
+
+def _similarities(alike: Similarity, first: Backbone) -> Table:
+    table = Table(title=f"cosines, mean of {alike.images} images", title_justify="left")
+    for name in (*first.feature_info.module_name(), "embedding"):
+        table.add_column(name, justify="right")
+    table.add_row(*(f"{value:.4f}" for value in (*alike.maps, alike.embedding)))
+    return table
+
+
+def _costs(labels: Sequence[str], costs: Sequence[Cost], timings: Timings, where: str) -> Table:
+    table = Table(title=f"cost, {where}", title_justify="left")
+    table.add_column("")
+    for name in ("parameters", "MB", "GMAC", "ms", "A / B"):
+        table.add_column(name, justify="right")
+    for label, cost, ratio in zip(labels, costs, ("", str(timings.ratio("A", "B"))), strict=True):
+        table.add_row(
+            label,
+            f"{cost.params:,}",
+            f"{cost.bytes / 1e6:.1f}",
+            f"{sum(cost.macs.values()) / 1e9:.3f}",
+            f"{cost.ms:.1f}",
+            ratio,
+        )
+    return table
+
+
+def _layers(labels: Sequence[str], costs: Sequence[Cost]) -> Table:
+    table = Table(title="layer by layer", title_justify="left")
+    table.add_column("layer")
+    for label in labels:
+        table.add_column(f"{label}: density", justify="right")
+        table.add_column("MMAC", justify="right")
+    for name in costs[0].macs:
+        cells = []
+        for cost in costs:
+            density = cost.densities.get(name)
+            cells += ["" if density is None else f"{density:.4f}", f"{cost.macs[name] / 1e6:.1f}"]
+        table.add_row(name, *cells)
+    return table
