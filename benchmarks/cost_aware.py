@@ -24,7 +24,7 @@ from sparse_ovs.backbones.density_profile import load_density_profile
 from sparse_ovs.cli.profile import parse_size
 from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.profiling import BASELINES
-from sparse_ovs.pruning.run import density_of
+from sparse_ovs.pruning.criteria import density_of
 from sparse_ovs.pruning.speedup import SpeedupSearch, Weighing
 
 _DENSITY = 0.1  # at which the profile is met

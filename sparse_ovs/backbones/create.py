@@ -10,10 +10,11 @@ import open_clip
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor, nn
 
+from sparse_ovs.backbones.bottlenecks import order_channels
 from sparse_ovs.backbones.clip_parts import ClipParts
 from sparse_ovs.backbones.convnext import ConvNeXtTrunk
 from sparse_ovs.backbones.density_profile import load_density_profile
-from sparse_ovs.backbones.masks import fit_masks, load_masks
+from sparse_ovs.backbones.masks import fit_masks, load_masks, load_orders
 from sparse_ovs.backbones.resnet import ResNetTrunk
 from sparse_ovs.backbones.trunk import Backbone
 from sparse_ovs.backbones.vit import ViTTrunk
@@ -46,7 +47,7 @@ def create_backbone(
             encoder dense, or takes the mask; "weights" takes the zeros that are already there.
         pattern: see `sparse_ovs.make_mask`.
         mask: masks by layer name, or a file of them (see load_masks), by any framework's names;
-            instead of magnitude masks.
+            instead of magnitude masks. A file's orders of channels are applied too.
         out_indices: which features to return; by default strides 4 to 32, or four blocks of a ViT.
         profile: densities by layer (see load_density_profile).
         engine, fold_bn, example_input: see `sparse_ovs.sparsify`.
@@ -118,6 +119,7 @@ def _prune(
         "example_input": example_input,
     }
     if mask is not None:
+        order_channels(backbone, load_orders(mask))
         return sparsify(
             backbone, pattern, None, masks=fit_masks(backbone, load_masks(mask)), **options
         )

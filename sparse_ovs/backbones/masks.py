@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sparse_ovs.backbones.layer_names import canonical_name, framework_name
-from sparse_ovs.formats import as_mask, read_masks
+from sparse_ovs.formats import FileFormatError, as_mask, read_masks
 from sparse_ovs.nn.named_weights import weight_owners
 
 _SUFFIXES = (".weight_mask", "_weight_mask", ".mask", ".weight")
@@ -36,6 +38,30 @@ def load_masks(source: str | os.PathLike[str] | Mapping[str, Tensor]) -> dict[st
         suffix = next((suffix for suffix in _SUFFIXES if key.endswith(suffix)), "")
         masks[key.removesuffix(suffix)] = as_mask(key, tensor)
     return canonical_masks(masks)
+
+
+def load_orders(source: str | os.PathLike[str] | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Orders of channels that a mask file's masks are for (see bottlenecks.order_channels); a
+    mapping of masks and files of others have none.
+
+    Raises:
+        FileNotFoundError, FileFormatError: see read_masks.
+    """
+    header = None if isinstance(source, Mapping) else read_masks(source)[1]
+    return read_orders(header)
+
+
+def read_orders(header: Mapping[str, Any] | None) -> dict[str, Tensor]:
+    """The orders that a mask file's header holds.
+
+    Raises:
+        FileFormatError: something else in their place.
+    """
+    orders = (header or {}).get("orders", {})
+    try:
+        return {name: torch.tensor(order, dtype=torch.int64) for name, order in orders.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise FileFormatError(f"expected orders of channels in the header: {error}") from error
 
 
 def canonical_masks(masks: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -134,7 +134,7 @@ def _encoder(which: str, model: str, pretrained: str | None) -> _Encoder:
         sparse_ovs.load(which, backbone)
     except FileFormatError:
         found = mask_files.load(which)
-        mask_files.apply(backbone, found.masks)
+        mask_files.apply(backbone, found.masks, found.orders)
         return _Encoder(label, backbone, found.info.pattern if found.info else "unstructured")
     patterns = [m.pattern for m in backbone.modules() if isinstance(m, SparseConv2d | SparseLinear)]
     sparse_ovs.densify(backbone)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 import torch
 import typer
@@ -22,13 +22,19 @@ from sparse_ovs.profiling import BASELINES
 from sparse_ovs.pruning import masks as mask_files
 from sparse_ovs.pruning.controls import random_masks_like, uniform_random_masks
 from sparse_ovs.pruning.cost import mac_costs
-from sparse_ovs.pruning.criteria import kept_magnitude, magnitude_masks
+from sparse_ovs.pruning.criteria import (
+    density_of,
+    kept_magnitude,
+    magnitude_masks,
+    unit_counts,
+)
 from sparse_ovs.pruning.distill import LabelFreeDistillation
 from sparse_ovs.pruning.goals import DensityGoal, Goal, MacsGoal, SpeedupGoal
 from sparse_ovs.pruning.masks import MaskInfo
+from sparse_ovs.pruning.permute import permute_for_blocks
 from sparse_ovs.pruning.recalibrate import recalibrate_batch_norm
 from sparse_ovs.pruning.rounds import SCHEDULES, RoundSettings, ScheduleName
-from sparse_ovs.pruning.run import TrainSettings, density_of, prune_and_train
+from sparse_ovs.pruning.run import TrainSettings, prune_and_train
 from sparse_ovs.pruning.run import prune as prune_untrained
 from sparse_ovs.pruning.speedup import SpeedupSearch, Weighing
 
@@ -109,6 +115,12 @@ def prune(
     work: Annotated[
         Path | None, typer.Option(help="log and checkpoints; default: OUT with .run behind it")
     ] = None,
+    permute: Annotated[
+        bool,
+        typer.Option(
+            "--permute", help="first order the channels inside bottlenecks for blockRx1 patterns"
+        ),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="go on where a run stopped")] = False,
 ) -> None:
     """Find a sparse subnetwork: masks that any framework with this encoder can use.
@@ -129,6 +141,7 @@ def prune(
     if images is None and (iters_per_round or recalibrate):
         raise ValueError("expected --images to train or recalibrate on, got none")
     height, width = parse_size(size)
+    control = schedule in _CONTROLS
     with progress(f"create {model}") as say:
         torch.manual_seed(seed)
         backbone = create_backbone(model, pretrained)
@@ -143,57 +156,82 @@ def prune(
                 backbone, example, layers, pattern, threads, baseline or BASELINES, on_step=say
             )
             goal = SpeedupGoal(target_speedup, search, cast(Weighing, weigh))
+        settings = None if control else _rounds(cast(ScheduleName, schedule), rounds)
+        orders = _permute(backbone, pattern, goal, settings, say) if permute else {}
     before = {n: w.detach().clone() for n, w in named_weights(backbone, layers).items()}
-    trained = schedule in SCHEDULES and iters_per_round > 0
-    if schedule in _CONTROLS:
+    trained = settings is not None and iters_per_round > 0
+    if settings is None:
         found = _random_masks(schedule, before, pattern, density, like, seed)
-        words = (f"random, seed {seed}", "random in one step")
         mask_files.apply(backbone, found)
+    elif trained:
+        assert dataset is not None
+        with progress_bar(err, f"prune {model}", ("density",)) as report:
+            found = prune_and_train(
+                backbone,
+                layers,
+                pattern,
+                goal,
+                settings,
+                DatasetBatches(dataset, batch, seed, workers),
+                LabelFreeDistillation(backbone),
+                TrainSettings(iters_per_round, lr, seed=seed),
+                folder=work or out_file.with_name(f"{out_file.name}.run"),
+                resume=resume,
+                report=report,
+            )
     else:
-        gradual = schedule == "gradual" and rounds is None
-        settings = RoundSettings(
-            cast(ScheduleName, schedule), _GRADUAL_ROUNDS if gradual else rounds
-        )
-        words = (goal.criterion, str(settings))
-        if trained:
-            assert dataset is not None
-            training = TrainSettings(iters_per_round, lr, seed=seed)
-            batches = DatasetBatches(dataset, batch, seed, workers)
-            loss = LabelFreeDistillation(backbone)
-            folder = work or out_file.with_name(f"{out_file.name}.run")
-            with progress_bar(err, f"prune {model}", ("density",)) as report:
-                found = prune_and_train(
-                    backbone,
-                    layers,
-                    pattern,
-                    goal,
-                    settings,
-                    batches,
-                    loss,
-                    training,
-                    folder=folder,
-                    resume=resume,
-                    report=report,
-                )
-        else:
-            with progress("prune") as say:
+        with progress("prune") as say:
 
-                def show(done: int, all_rounds: int, kept: float) -> None:
-                    say(f"round {done} of {all_rounds}: density {kept:.4f}")
+            def show(done: int, all_rounds: int, kept: float) -> None:
+                say(f"round {done} of {all_rounds}: density {kept:.4f}")
 
-                found = prune_untrained(backbone, layers, pattern, goal, settings, show)
+            found = prune_untrained(backbone, layers, pattern, goal, settings, show)
     if recalibrate:
         assert dataset is not None
         with progress("recalibrate BatchNorm"):
             recalibrate_batch_norm(backbone, _batches(dataset, batch, recalibrate))
-    kind: Literal["original", "trained"] = "trained" if trained else "original"
-    origin = f"{backbone.clip.name} {pretrained or 'random weights'}"
-    info = MaskInfo(origin, pattern, *words, seed, kind)
-    mask_files.save(out_file, found, info)
+    info = MaskInfo(
+        model=f"{backbone.clip.name} {pretrained or 'random weights'}",
+        pattern=pattern,
+        criterion=f"random, seed {seed}" if control else goal.criterion,
+        schedule="random in one step" if control else str(settings),
+        seed=seed,
+        weights="trained" if trained else "original",
+    )
+    mask_files.save(out_file, found, info, orders)
     err.print(f"wrote {out_file}")
     if weights_file is not None:
         _write_weights(backbone, found, pattern, weights_file)
     _say_what_was_found(found, before, backbone, example, goal, pretrained)
+
+
+def _rounds(schedule: ScheduleName, rounds: int | None) -> RoundSettings:
+    if schedule == "gradual" and rounds is None:
+        rounds = _GRADUAL_ROUNDS
+    return RoundSettings(schedule, rounds)
+
+
+def _permute(
+    backbone: Backbone,
+    pattern: str,
+    goal: Goal,
+    settings: RoundSettings | None,
+    say: Callable[[str], None],
+) -> dict[str, Tensor]:
+    """Orders channels for the density that pruning will end with; the orders."""
+    weights = named_weights(backbone, backbone.scope())
+    density = goal.density(weights, pattern)
+    if density is None:
+        assert settings is not None  # random masks need a density
+        total = sum(unit_counts(weights, pattern).values())
+        density = settings.counts(total, None)[-1] / total
+
+    def show(layer: str, done: int, most: int) -> None:
+        say(f"order channels: {layer}, {done} of at most {most}")
+
+    report = permute_for_blocks(backbone, pattern, density, progress=show)
+    err.print(str(report))
+    return report.orders
 
 
 def _check(

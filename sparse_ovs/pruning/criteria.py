@@ -148,6 +148,12 @@ def budget_masks(
     return {name: mask.to(weights[name].device) for name, mask in masks.items()}
 
 
+def density_of(masks: Mapping[str, Tensor]) -> float:
+    """Kept fraction of all masks together."""
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    return kept / sum(mask.numel() for mask in masks.values())
+
+
 def kept_magnitude(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> float:
     """Share of the summed magnitudes of all weights that the masks keep."""
     kept = sum(float(w.detach()[masks[name]].double().abs().sum()) for name, w in weights.items())

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from sparse_ovs.backbones.masks import canonical_masks, fit_masks, load_masks, rename_masks
+from sparse_ovs.backbones.bottlenecks import order_channels
+from sparse_ovs.backbones.layer_names import canonical_name
+from sparse_ovs.backbones.masks import (
+    canonical_masks,
+    fit_masks,
+    load_masks,
+    read_orders,
+    rename_masks,
+)
 from sparse_ovs.formats import FileFormatError, read_masks, write_masks
 from sparse_ovs.nn.named_weights import weight_owners
 from sparse_ovs.nn.prune_import import resolve_pruned
@@ -54,10 +62,13 @@ class MaskFile:
     Attributes:
         masks: bool, by canonical layer name (`layer1.0.conv1`).
         info: None for a file of others, which does not say.
+        orders: int64, by convolution: the order that channels inside bottlenecks must have for
+            these masks (see permute_for_blocks); empty where the original one.
     """
 
     masks: dict[str, Tensor]
     info: MaskInfo | None
+    orders: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def densities(self) -> dict[str, float]:
@@ -71,16 +82,26 @@ class MaskFile:
         return sum(int(mask.sum()) for mask in self.masks.values()) / total
 
 
-def save(path: str | os.PathLike[str], masks: Mapping[str, Tensor], info: MaskInfo) -> None:
+def save(
+    path: str | os.PathLike[str],
+    masks: Mapping[str, Tensor],
+    info: MaskInfo,
+    orders: Mapping[str, Tensor] | None = None,
+) -> None:
     """Writes the masks and where they come from; atomic.
 
     Args:
         masks: bool, or 0 and 1, by layer name of any framework; the file has canonical names.
+        info: where they come from.
+        orders: of channels that the masks are for, as in PermutationReport.
 
     Raises:
         ValueError: no masks, two for one layer, or values other than 0 and 1.
     """
-    write_masks(path, load_masks(masks), asdict(info))
+    header = asdict(info)
+    if orders:
+        header["orders"] = {canonical_name(name): o.tolist() for name, o in orders.items()}
+    write_masks(path, load_masks(masks), header)
 
 
 def load(path: str | os.PathLike[str]) -> MaskFile:
@@ -95,16 +116,18 @@ def load(path: str | os.PathLike[str]) -> MaskFile:
     if header is None:
         return MaskFile(canonical_masks(masks), None)
     try:
-        info = MaskInfo(**{field.name: header[field.name] for field in fields(MaskInfo)})
+        info = MaskInfo(**{own.name: header[own.name] for own in fields(MaskInfo)})
     except (KeyError, ValueError) as error:
         raise FileFormatError(
             f"expected a header that says where masks come from, got another in {path}: {error}"
         ) from error
-    return MaskFile(canonical_masks(masks), info)
+    return MaskFile(canonical_masks(masks), info, read_orders(header))
 
 
 @torch.no_grad()
-def apply(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def apply(
+    model: nn.Module, masks: Mapping[str, Tensor], orders: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     """Zeroes the model's weights outside the masks, and returns the masks by the model's own names.
 
     The weights stay dense and nothing holds the zeros: `sparsify(model, masks=...)` with the
@@ -115,14 +138,17 @@ def apply(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
         model: a backbone of this project, an encoder of open_clip or timm, or a model that holds
             one.
         masks: by layer name of any framework.
+        orders: of MaskFile: channels inside bottlenecks are put into them first, exactly; weights
+            that are in these orders already must not be given them again.
 
     Returns:
         bool masks by module name, on the devices they came on.
 
     Raises:
-        ValueError: all masks together that do not fit; the model is unchanged.
+        ValueError: all masks, or all orders, together that do not fit; the model is unchanged.
     """
     fitted = fit_masks(model, masks)
+    order_channels(model, orders or {})
     owners = weight_owners(model)
     for name, mask in fitted.items():
         module, parameter = owners[name]

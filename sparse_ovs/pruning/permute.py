@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_ovs.backbones import Backbone
+from sparse_ovs.backbones.bottlenecks import find_internal_channels, permute_internal_channels
 from sparse_ovs.patterns import (
     Pattern,
     check_density,
@@ -16,7 +17,6 @@ from sparse_ovs.patterns import (
     kept_count,
     parse_pattern,
 )
-from sparse_ovs.pruning.bottlenecks import find_internal_channels, permute_internal_channels
 from sparse_ovs.pruning.row_groups import RowGroups
 
 # Sweeps end when one adds less than this part of what is kept,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from sparse_ovs.patterns import parse_pattern
-from sparse_ovs.pruning.criteria import magnitude_masks, unit_counts
+from sparse_ovs.pruning.criteria import density_of, magnitude_masks, unit_counts
 from sparse_ovs.pruning.goals import Goal
 from sparse_ovs.pruning.schedules import gradual, iterative, one_shot
 
@@ -81,6 +81,7 @@ class PruningRounds:
 
     Attributes:
         done: rounds that were pruned.
+        density: kept fraction of the weights after them.
 
     Raises:
         ValueError: n:m in more than one round.
@@ -88,6 +89,7 @@ class PruningRounds:
 
     def __init__(self, weights: Weights, pattern: str, goal: Goal, settings: RoundSettings) -> None:
         self.done = 0
+        self.density = 1.0
         self._pattern, self._goal = pattern, goal
         if parse_pattern(pattern).kind == "n:m":
             if settings.schedule != "oneshot":
@@ -125,12 +127,14 @@ class PruningRounds:
                 weights, self._pattern, count=count, costs=self._goal.costs, previous=previous
             )
         self.done += 1
+        self.density = density_of(masks)
         return masks
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts, and how many rounds are done."""
-        return {"done": self.done, "counts": self._counts}
+        """The counts, how many rounds are done, and the density."""
+        return {"done": self.done, "counts": self._counts, "density": self.density}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
         """Puts a state back."""
         self.done, self._counts = state["done"], state["counts"]
+        self.density = state["density"]

@@ -74,7 +74,7 @@ def prune(
     masks: dict[str, Tensor] | None = None
     while plan.done < len(plan):
         masks = plan.next_masks(weights, masks)
-        on_round(plan.done, len(plan), density_of(masks))
+        on_round(plan.done, len(plan), plan.density)
     assert masks is not None
     FixedMasks(model, masks).remove()
     return masks
@@ -127,7 +127,7 @@ def prune_and_train(
     fixed.attach(optimizer)
 
     def losses(images: Any, _: int) -> dict[str, Tensor | float]:
-        return {**loss(model, images), "density": density_of(fixed.masks)}
+        return {**loss(model, images), "density": plan.density}
 
     def prune_when_due(step: int) -> None:
         if step % training.iters_per_round == 0:
@@ -166,12 +166,6 @@ def prune_and_train(
         for module, mode in modes.items():
             module.training = mode
     return fixed.masks
-
-
-def density_of(masks: dict[str, Tensor]) -> float:
-    """Kept fraction of all masks together."""
-    kept = sum(int(mask.sum()) for mask in masks.values())
-    return kept / sum(mask.numel() for mask in masks.values())
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -117,6 +117,20 @@ def test_training_writes_masks_weights_and_a_log_and_a_finished_run_resumes(
     assert all(torch.equal(mask, masks[name]) for name, mask in found.masks.items())
 
 
+def test_masks_for_ordered_channels_give_the_features_of_the_ordered_encoder(
+    tmp_path: Path,
+) -> None:
+    path, weights = tmp_path / "m.safetensors", tmp_path / "w.safetensors"
+    options = ("--density", 0.3, "--schedule", "oneshot", "--pattern", "block4x1", "--permute")
+    finish("prune", "RN50", *options, "--out", path, "--weights", weights, "--seed", 4)
+    torch.manual_seed(4)  # the random weights of the run
+    backbone = sparse_ovs.create_backbone("RN50", mask=path, pattern="block4x1")
+    saved = sparse_ovs.load(weights)
+    assert len(mask_files.load(path).orders) > 16
+    for name, parameter in saved.named_parameters():
+        assert torch.equal(parameter, backbone.get_parameter(name)), name
+
+
 @pytest.mark.slow
 def test_a_target_speedup_is_reached_within_ten_percent(tmp_path: Path) -> None:
     path = tmp_path / "fast.safetensors"
@@ -137,6 +151,7 @@ def test_a_target_speedup_is_reached_within_ten_percent(tmp_path: Path) -> None:
         (("--density", 0.1, "--recalibrate", 5), "expected --images to train or recalibrate"),
         (("--like", "x"), "expected --like with schedule random, got schedule imp"),
         (("--budget-macs", 0.1, "--schedule", "uniform"), "expected --density with schedule unif"),
+        (("--density", 0.1, "--permute"), "expected a pattern blockRx1, got 'unstructured'"),
         (("--density", 2), "expected a density with 0 < density <= 1, got 2"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 
@@ -190,3 +191,22 @@ def test_applying_to_a_sparse_model_prunes_further() -> None:
     sparsify(model, density=None, masks=first)
     masks.apply(model, _masks())
     assert not any(bool(model.get_submodule(name).weight.any()) for name in NAMES)
+
+
+def test_orders_of_channels_come_back_by_canonical_names(tmp_path: Path) -> None:
+    path = tmp_path / "masks.safetensors"
+    order = torch.tensor([2, 0, 1, 5, 4, 3])
+    masks.save(path, _masks(), INFO, {f"visual.{NAMES[0]}": order})
+    loaded = masks.load(path)
+    assert list(loaded.orders) == [NAMES[0]]
+    assert torch.equal(loaded.orders[NAMES[0]], order)
+    masks.save(path, _masks(), INFO)
+    assert masks.load(path).orders == {}
+
+
+@pytest.mark.parametrize("orders", [[1, 2], {"a": "b"}, {"a": [0.5, None]}])
+def test_orders_that_are_no_numbers_are_refused(tmp_path: Path, orders: object) -> None:
+    path = tmp_path / "masks.safetensors"
+    write_masks(path, _masks(), {**dataclasses.asdict(INFO), "orders": orders})
+    with pytest.raises(FileFormatError, match="expected orders of channels in the header"):
+        masks.load(path)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from sparse_ovs.backbones.layer_names import canonical_name
 
 # Where a kind of bottleneck keeps its convolutions and norms: open_clip's ResNets, as well as
 # torchvision's and timm's, and timm's ByobNet, which resnet50_clip is made of.
@@ -49,6 +52,35 @@ def find_internal_channels(model: nn.Module) -> list[InternalChannels]:
     return found
 
 
+def order_channels(model: nn.Module, orders: Mapping[str, Tensor]) -> None:
+    """Puts the channels inside bottlenecks into the orders of a mask file, in place and exactly,
+    whatever framework holds the encoder.
+
+    Args:
+        model: with the weights in their original order.
+        orders: by convolution, any framework's name; see permute_internal_channels.
+
+    Raises:
+        ValueError: all orders together that have no such convolution, or are no permutation of its
+            channels; the model is unchanged.
+    """
+    known = {canonical_name(channels.conv): channels for channels in find_internal_channels(model)}
+    named = {canonical_name(name): order for name, order in orders.items()}
+    problems = []
+    for name, order in named.items():
+        if name not in known:
+            problems.append(f"{name} (not the first or second convolution of a bottleneck)")
+        elif not _is_permutation(order, _conv(model, known[name]).out_channels):
+            problems.append(f"{name} (no permutation of its channels)")
+    if problems:
+        raise ValueError(
+            f"expected orders that fit the bottlenecks of the model, got {len(problems)} that do "
+            f"not: {', '.join(problems)}"
+        )
+    for name, order in named.items():
+        permute_internal_channels(model, known[name], order)
+
+
 def permute_internal_channels(model: nn.Module, channels: InternalChannels, order: Tensor) -> None:
     """Puts the channels into another order, in place and exactly: new channel i is the old channel
     order[i]. The network computes what it did, up to the order of the reader's sums.
@@ -61,12 +93,10 @@ def permute_internal_channels(model: nn.Module, channels: InternalChannels, orde
     Raises:
         ValueError: not a permutation.
     """
-    conv = model.get_submodule(channels.conv)
+    conv = _conv(model, channels)
     norm = model.get_submodule(channels.norm)
     reader = model.get_submodule(channels.reader)
-    assert isinstance(conv, nn.Conv2d)
-    expected = torch.arange(conv.out_channels)
-    if not torch.equal(order.sort().values.cpu(), expected):
+    if not _is_permutation(order, conv.out_channels):
         raise ValueError(
             f"expected a permutation of the {conv.out_channels} channels of {channels.conv}"
         )
@@ -76,6 +106,16 @@ def permute_internal_channels(model: nn.Module, channels: InternalChannels, orde
                 tensor.copy_(tensor[order.to(tensor.device)])
         inputs: Tensor = reader.weight  # type: ignore[assignment]
         inputs.copy_(inputs[:, order.to(inputs.device)])
+
+
+def _conv(model: nn.Module, channels: InternalChannels) -> nn.Conv2d:
+    conv = model.get_submodule(channels.conv)
+    assert isinstance(conv, nn.Conv2d)
+    return conv
+
+
+def _is_permutation(order: Tensor, count: int) -> bool:
+    return torch.equal(order.sort().values.cpu(), torch.arange(count))
 
 
 def _is_bottleneck(block: nn.Module, layout: tuple[str, ...]) -> bool:

@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from sparse_ovs.backbones import Backbone
-from sparse_ovs.pruning.bottlenecks import find_internal_channels, permute_internal_channels
+from sparse_ovs.backbones.bottlenecks import (
+    find_internal_channels,
+    order_channels,
+    permute_internal_channels,
+)
+from sparse_ovs.backbones.layer_names import framework_name
 
 
 def _shuffle(model: nn.Module) -> None:
@@ -144,3 +149,39 @@ def test_what_is_no_permutation_is_refused(rn50: Backbone, order: list[int]) -> 
     block = copy.deepcopy(rn50.layer1[1])
     with pytest.raises(ValueError, match="expected a permutation of the 64 channels of conv1"):
         permute_internal_channels(block, find_internal_channels(block)[0], torch.tensor(order))
+
+
+def _orders(model: nn.Module) -> dict[str, Tensor]:
+    return {
+        channels.conv: torch.randperm(model.get_submodule(channels.conv).out_channels)
+        for channels in find_internal_channels(model)
+    }
+
+
+def test_orders_go_by_the_names_of_any_framework(rn50: Backbone) -> None:
+    ours = _used(copy.deepcopy(rn50))
+    theirs = nn.ModuleDict({"visual": copy.deepcopy(ours)})
+    orders = _orders(ours)
+    x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        expected = ours(x)
+        order_channels(ours, orders)
+        timm_names = {framework_name(name, "timm"): order for name, order in orders.items()}
+        order_channels(theirs, timm_names)
+        _assert_same(ours(x), expected)
+    for name, value in ours.state_dict().items():
+        assert torch.equal(theirs["visual"].state_dict()[name], value), name
+
+
+def test_orders_that_do_not_fit_are_all_named_and_change_nothing(rn50: Backbone) -> None:
+    model = copy.deepcopy(rn50)
+    before = copy.deepcopy(model.state_dict())
+    orders = {
+        "layer1.0.conv1": torch.arange(64).flip(0),
+        "layer1.0.conv2": torch.zeros(64, dtype=torch.int64),
+        "layer1.0.conv3": torch.arange(256),
+    }
+    message = r"2 that do not: layer1\.0\.conv2 \(no perm.*layer1\.0\.conv3 \(not the first"
+    with pytest.raises(ValueError, match=message):
+        order_channels(model, orders)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
