@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from sparse_ovs import create_backbone
 from sparse_ovs.loop import DatasetBatches
 from sparse_ovs.pruning.distill import LabelFreeDistillation
 from sparse_ovs.pruning.goals import DensityGoal
@@ -16,7 +17,8 @@ from sparse_ovs.pruning.rounds import RoundSettings
 from sparse_ovs.pruning.run import TrainSettings, prune_and_train
 
 LAYERS = ["conv1", "conv2"]
-DENSITY, ITERS, ROUNDS = 0.35, 3, 11
+DENSITY, ITERS, ROUNDS, RN50_ROUNDS = 0.35, 3, 11, 4
+Reports = Connection | None
 
 
 class Net(nn.Module):
@@ -40,7 +42,7 @@ class Noise(Dataset[Tensor]):
         return 7
 
     def __getitem__(self, item: int) -> Tensor:
-        return torch.randn(3, 16, 16) + item
+        return torch.randn(3, 32, 32) + item
 
 
 def make_net() -> Net:
@@ -48,16 +50,17 @@ def make_net() -> Net:
     return Net()
 
 
-def prune(folder: Path | None, reports: Connection | None = None) -> tuple[Net, dict[str, Tensor]]:
+def prune(
+    net: nn.Module, layers: list[str], rounds: RoundSettings, folder: Path | None, reports: Reports
+) -> dict[str, Tensor]:
     """Runs or resumes it to the end; sends the number of each step done."""
     torch.set_num_threads(1)
-    net = make_net()
-    masks = prune_and_train(
+    return prune_and_train(
         net,
-        LAYERS,
+        layers,
         "unstructured",
         DensityGoal(DENSITY),
-        RoundSettings("imp"),
+        rounds,
         DatasetBatches(Noise(), 4, seed=5),
         LabelFreeDistillation(net),
         TrainSettings(ITERS, lr=1e-2, seed=6, checkpoint_every=4),
@@ -65,10 +68,21 @@ def prune(folder: Path | None, reports: Connection | None = None) -> tuple[Net, 
         resume=True,
         report=None if reports is None else lambda report: reports.send(report.step),
     )
-    return net, masks
 
 
-def prune_and_save(folder: Path, reports: Connection | None = None) -> None:
-    """As `prune`; weights and masks go to `result.pt`."""
-    net, masks = prune(folder, reports)
+def prune_small(folder: Path, reports: Reports = None) -> None:
+    """As `prune`, a small network; weights and masks go to `result.pt`."""
+    net = make_net()
+    _save(net, prune(net, LAYERS, RoundSettings("imp"), folder, reports), folder)
+
+
+def prune_rn50(folder: Path, reports: Reports = None) -> None:
+    """As `prune_small`, CLIP's RN50."""
+    torch.manual_seed(3)
+    net = create_backbone("RN50")
+    masks = prune(net, net.scope(), RoundSettings("gradual", RN50_ROUNDS), folder, reports)
+    _save(net, masks, folder)
+
+
+def _save(net: nn.Module, masks: dict[str, Tensor], folder: Path) -> None:
     torch.save({"net": net.state_dict(), "masks": masks}, folder / "result.pt")

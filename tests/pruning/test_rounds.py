@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from sparse_ovs.pruning.cost import WeightCosts
+from sparse_ovs.pruning.criteria import density_of
 from sparse_ovs.pruning.goals import DensityGoal, MacsGoal
 from sparse_ovs.pruning.rounds import PruningRounds, RoundSettings
-from sparse_ovs.pruning.run import density_of
 
 
 def make_weights(seed: int = 0) -> dict[str, Tensor]:

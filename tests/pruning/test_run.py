@@ -4,29 +4,49 @@ import csv
 import random
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import small_runs
 import torch
-from small_pruning import DENSITY, ITERS, LAYERS, ROUNDS, make_net, prune, prune_and_save
+from small_pruning import (
+    DENSITY,
+    ITERS,
+    LAYERS,
+    RN50_ROUNDS,
+    ROUNDS,
+    make_net,
+    prune,
+    prune_rn50,
+    prune_small,
+)
 
 from sparse_ovs.nn.named_weights import named_weights
+from sparse_ovs.pruning.criteria import density_of
 from sparse_ovs.pruning.goals import DensityGoal
 from sparse_ovs.pruning.rounds import RoundSettings
-from sparse_ovs.pruning.run import TrainSettings, density_of
+from sparse_ovs.pruning.run import TrainSettings
 from sparse_ovs.pruning.run import prune as prune_untrained
 
 
-def test_a_run_killed_at_ten_random_moments_ends_with_the_same_bits(tmp_path: Path) -> None:
-    steps = ITERS * ROUNDS
+@pytest.mark.parametrize(
+    ("run", "steps"),
+    [
+        pytest.param(prune_small, ITERS * ROUNDS, id="small"),
+        pytest.param(prune_rn50, ITERS * RN50_ROUNDS, id="RN50", marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_killed_at_ten_random_moments_ends_with_the_same_bits(
+    run: Callable[[Path], None], steps: int, tmp_path: Path
+) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
         folder.mkdir()
     chance = random.Random()
     for kill in range(10):
         reader, writer = small_runs.pipe()
-        child = small_runs.process(prune_and_save, killed, writer)
+        child = small_runs.process(run, killed, writer)
         writer.close()
         moment = steps * kill // 12 + chance.randrange(steps // 12 + 1)
         while moment and reader.recv() < moment:
@@ -36,7 +56,7 @@ def test_a_run_killed_at_ten_random_moments_ends_with_the_same_bits(tmp_path: Pa
         child.join()
         assert child.exitcode == -signal.SIGKILL
     for folder in (whole, killed):
-        child = small_runs.process(prune_and_save, folder)
+        child = small_runs.process(run, folder)
         child.join()
         assert child.exitcode == 0
     assert (killed / "log.csv").read_bytes() == (whole / "log.csv").read_bytes()
@@ -51,7 +71,7 @@ def test_a_run_killed_at_ten_random_moments_ends_with_the_same_bits(tmp_path: Pa
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run."""
     folder = tmp_path_factory.mktemp("finished")
-    prune_and_save(folder)
+    prune_small(folder)
     return folder
 
 
@@ -85,7 +105,8 @@ def test_the_log_tells_the_density_of_each_step_and_each_round_prunes_after_its_
 
 
 def test_the_model_keeps_its_mode_and_no_hooks() -> None:
-    net, masks = prune(None)
+    net = make_net()
+    masks = prune(net, LAYERS, RoundSettings("gradual", 2), None, None)
     assert all(module.training for module in net.modules())
     weight = net.conv1.weight
     weight.grad = torch.ones_like(weight)
