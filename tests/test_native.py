@@ -18,6 +18,7 @@ import sparse_ovs
 from oracles import assert_as_exact_as_torch
 from problems import ConvProblem, conv_data
 from sparse_ovs import _native, ops
+from sparse_ovs._native import loading
 from sparse_ovs.ops import share_torch_threads
 
 # Every kernel of an ISA: row heights, panels, layouts, epilogues, tails, pooled outputs.
@@ -95,7 +96,7 @@ def test_an_unknown_isa_is_told_with_those_that_exist(
         _native.NativeLibraryError,
         match=f"expected SPARSE_OVS_ISA to be one of {names}, got 'mmx'",
     ):
-        _native._library.__wrapped__()
+        loading.library.__wrapped__()
 
 
 def test_a_missing_library_names_the_places_where_it_was_looked_for(
@@ -106,7 +107,7 @@ def test_a_missing_library_names_the_places_where_it_was_looked_for(
         _native.NativeLibraryError,
         match=r"expected the compiled library libsparse_ovs\.\w+, got none in /nowhere/",
     ):
-        _native._library.__wrapped__()
+        loading.library.__wrapped__()
 
 
 def test_a_file_that_is_no_library_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,25 +116,25 @@ def test_a_file_that_is_no_library_is_told(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(
         _native.NativeLibraryError, match=r"expected a loadable library, got .*text"
     ):
-        _native._library.__wrapped__()
+        loading.library.__wrapped__()
 
 
 def test_a_library_of_others_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     others = next(Path(torch.__file__).parent.glob("lib/libc10.*"))
     monkeypatch.setenv("SPARSE_OVS_LIBRARY", str(others))
     with pytest.raises(_native.NativeLibraryError, match=r"expected a loadable library, got .*c10"):
-        _native._library.__wrapped__()
+        loading.library.__wrapped__()
 
 
 def test_a_library_of_another_version_asks_for_a_new_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_native, "ABI_VERSION", 99)
+    monkeypatch.setattr(loading, "ABI_VERSION", 99)
     with pytest.raises(
         _native.NativeLibraryError,
         match=r"expected a library with ABI version 99, got \d+ in .*: reinstall sparse_ovs",
     ):
-        _native._library.__wrapped__()
+        loading.library.__wrapped__()
 
 
 def test_without_the_library_its_absence_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,4 +215,4 @@ def test_the_cpu_has_a_name() -> None:
 
 
 def _place() -> Path:
-    return next(p for p in _native._candidates() if p.is_file())
+    return next(p for p in loading.candidates() if p.is_file())

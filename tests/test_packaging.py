@@ -9,9 +9,11 @@ from pathlib import Path
 import sparse_ovs
 from sparse_ovs import _native
 
+# In a bare package of the same name and place: sparse_ovs itself imports torch.
 _LOAD = (
-    "import sys; from importlib.machinery import SourceFileLoader; "
-    f"_native = SourceFileLoader('_native', {_native.__file__!r}).load_module()"
+    "import sys, types; bare = types.ModuleType('sparse_ovs'); "
+    f"bare.__path__ = {list(sparse_ovs.__path__)!r}; sys.modules['sparse_ovs'] = bare; "
+    "from sparse_ovs import _native"
 )
 
 

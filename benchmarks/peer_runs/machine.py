@@ -9,6 +9,7 @@ from pathlib import Path
 
 import sparse_ovs
 from sparse_ovs import _native
+from sparse_ovs._native import loading
 
 
 def describe_machine() -> dict[str, str]:
@@ -29,7 +30,7 @@ def code_fingerprint() -> str:
     """Changes with the compiled library and with every Python file of the package."""
     digest = hashlib.sha256()
     package = Path(sparse_ovs.__file__).parent
-    library = next((p for p in _native._candidates() if p.is_file()), None)
+    library = next((p for p in loading.candidates() if p.is_file()), None)
     for path in [*sorted(package.rglob("*.py")), *([library] if library else [])]:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())

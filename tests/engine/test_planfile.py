@@ -22,7 +22,7 @@ from torch import Tensor, nn
 import sparse_ovs
 from forks import in_child
 from oracles import random_sparse_weight
-from sparse_ovs import _native
+from sparse_ovs._native import loading
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.formats import FileFormatError
 
@@ -209,7 +209,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     header = ROOT / "csrc" / "include"
     if compiler is None or not header.is_dir() or sys.platform != "linux":
         pytest.skip("needs a C compiler and the sources")
-    library = Path(_native._library()._name)
+    library = Path(loading.library()._name)
     made = tmp_path_factory.mktemp("c") / "run_plan"
     source = ROOT / "examples" / "c" / "run_plan.c"
     warnings = ["-std=c11", "-Wall", "-Wextra", "-Werror"]

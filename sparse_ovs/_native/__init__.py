@@ -1,0 +1,32 @@
+"""Wraps the compiled library's C API: the only place that knows it is there."""
+
+from sparse_ovs._native.cpu import available_isas, cpu_name, isa
+from sparse_ovs._native.encoder_file import EncoderFile
+from sparse_ovs._native.layer_plans import AvgPoolPlan, ConvPlan
+from sparse_ovs._native.loading import NativeLibraryError, unavailable_reason
+from sparse_ovs._native.plan import NCHW, NHWC, Plan
+from sparse_ovs._native.process import idle_buffer_bytes, take_floats, use_openmp
+from sparse_ovs._native.step_info import StepInfo
+from sparse_ovs._native.tuning import ConvSpot, Tuning
+from sparse_ovs._native.weights import NativeWeights
+
+__all__ = [
+    "NCHW",
+    "NHWC",
+    "AvgPoolPlan",
+    "ConvPlan",
+    "ConvSpot",
+    "EncoderFile",
+    "NativeLibraryError",
+    "NativeWeights",
+    "Plan",
+    "StepInfo",
+    "Tuning",
+    "available_isas",
+    "cpu_name",
+    "idle_buffer_bytes",
+    "isa",
+    "take_floats",
+    "unavailable_reason",
+    "use_openmp",
+]

@@ -1,0 +1,101 @@
+"""Arguments and results of the library's functions, as the C header declares them."""
+
+from __future__ import annotations
+
+import ctypes
+
+from sparse_ovs._native.structures import (
+    AttentionParams,
+    Conv2dParams,
+    Conv2dPlace,
+    Shape,
+    StepInfoStructure,
+    TuningStructure,
+    WeightsDesc,
+)
+
+
+def declare(lib: ctypes.CDLL) -> None:
+    """Tells ctypes the types of all functions."""
+    i32, i64, pointer = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
+    signatures: dict[str, tuple[object, list[object]]] = {
+        "sovs_last_error": (ctypes.c_char_p, []),
+        "sovs_isa": (ctypes.c_char_p, []),
+        "sovs_available_isas": (ctypes.c_char_p, []),
+        "sovs_use_openmp": (None, [pointer]),
+        "sovs_buffer_take": (i32, [ctypes.c_size_t, ctypes.POINTER(pointer)]),
+        "sovs_buffer_give": (i32, [pointer]),
+        "sovs_buffer_idle_bytes": (ctypes.c_size_t, []),
+        "sovs_weights_create": (i32, [ctypes.POINTER(WeightsDesc), ctypes.POINTER(pointer)]),
+        "sovs_weights_create_dense": (i32, [i64] * 5 + [pointer, pointer, ctypes.POINTER(pointer)]),
+        "sovs_weights_bytes": (ctypes.c_size_t, [pointer]),
+        "sovs_weights_packed_bytes": (ctypes.c_size_t, [pointer]),
+        "sovs_weights_release": (i32, [pointer]),
+        "sovs_weights_unpack": (i32, [pointer, pointer]),
+        "sovs_weights_destroy": (None, [pointer]),
+        "sovs_plan_create": (i32, [ctypes.POINTER(pointer)]),
+        "sovs_plan_add_tensor": (i32, [pointer, i64, i64, i64, i64, i32, ctypes.POINTER(i32)]),
+        "sovs_plan_add_conv2d": (
+            i32,
+            [pointer, pointer, ctypes.POINTER(Conv2dParams), pointer, i32, i32, i32],
+        ),
+        "sovs_conv2d_candidates": (
+            i32,
+            [
+                pointer,
+                ctypes.POINTER(Conv2dParams),
+                ctypes.POINTER(Conv2dPlace),
+                ctypes.POINTER(TuningStructure),
+                ctypes.POINTER(i32),
+            ],
+        ),
+        "sovs_conv2d_time": (
+            i32,
+            [
+                pointer,
+                ctypes.POINTER(Conv2dParams),
+                ctypes.POINTER(Conv2dPlace),
+                ctypes.POINTER(TuningStructure),
+                *[i32] * 2,
+                ctypes.POINTER(ctypes.c_double),
+            ],
+        ),
+        "sovs_plan_add_avg_pool2x2": (i32, [pointer, i32, i32]),
+        "sovs_plan_add_layer_norm": (
+            i32,
+            [pointer, i64, pointer, pointer, ctypes.c_float, i32, i32],
+        ),
+        "sovs_plan_add_attention": (
+            i32,
+            [pointer, ctypes.POINTER(AttentionParams), i32, i32, i32],
+        ),
+        "sovs_plan_add_tokens": (i32, [pointer, i64, i64, pointer, i64, i32, i32]),
+        "sovs_plan_add_crop": (i32, [pointer, i64, i32, i32]),
+        "sovs_plan_finalize": (
+            i32,
+            [pointer, ctypes.POINTER(i32), i32, ctypes.POINTER(i32), i32, i32],
+        ),
+        "sovs_plan_run": (i32, [pointer, ctypes.POINTER(pointer), ctypes.POINTER(pointer), i32]),
+        "sovs_plan_time": (
+            i32,
+            [pointer, *[ctypes.POINTER(pointer)] * 2, i32, ctypes.POINTER(ctypes.c_double)],
+        ),
+        "sovs_plan_step_count": (i32, [pointer]),
+        "sovs_plan_step_info": (i32, [pointer, i32, ctypes.POINTER(StepInfoStructure)]),
+        "sovs_plan_arena_bytes": (ctypes.c_size_t, [pointer]),
+        "sovs_plan_destroy": (None, [pointer]),
+        "sovs_encoder_load": (i32, [ctypes.c_char_p, ctypes.POINTER(pointer)]),
+        "sovs_encoder_input_channels": (i64, [pointer]),
+        "sovs_encoder_output_count": (i32, [pointer]),
+        "sovs_encoder_header": (ctypes.c_char_p, [pointer]),
+        "sovs_encoder_outputs": (i32, [pointer, i64, i64, i64, ctypes.POINTER(Shape)]),
+        "sovs_encoder_run": (
+            i32,
+            [pointer, pointer, i64, i64, i64, ctypes.POINTER(pointer), i32],
+        ),
+        "sovs_encoder_plan": (i32, [pointer, i64, i64, i64, i32, ctypes.POINTER(pointer)]),
+        "sovs_encoder_destroy": (None, [pointer]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(lib, name)
+        function.restype, function.argtypes = result, arguments

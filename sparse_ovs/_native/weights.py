@@ -1,0 +1,104 @@
+"""Packed or dense weights of one layer inside the library."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+
+from sparse_ovs._native.loading import check, library
+from sparse_ovs._native.structures import TUNING_FIELDS, TuningStructure, WeightsDesc
+from sparse_ovs._native.tuning import ConvSpot, Tuning, tuning_structure
+
+
+class NativeWeights:
+    """Packed weights of one layer, copied into the library. Addresses are of contiguous CPU memory.
+
+    `block_rows` is None where they are dense. Raises ValueError where the library finds the
+    structure damaged.
+    """
+
+    block_rows: int | None
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int, int],
+        groups: int,
+        block_rows: int,
+        row_ptr: int,
+        indices: int,
+        index_bits: int,
+        values: int,
+        bias: int | None,
+    ) -> None:
+        lib = library()
+        desc = WeightsDesc(*shape, groups, block_rows, row_ptr, indices, index_bits, values, bias)
+        handle = ctypes.c_void_p()
+        check(lib.sovs_weights_create(ctypes.byref(desc), ctypes.byref(handle)))
+        self._adopt(handle, block_rows)
+
+    def _adopt(self, handle: ctypes.c_void_p, block_rows: int | None) -> None:
+        self._handle = handle
+        self.block_rows = block_rows
+        weakref.finalize(self, library().sovs_weights_destroy, handle)
+
+    @classmethod
+    def dense(
+        cls, shape: tuple[int, int, int, int], groups: int, weight: int, bias: int | None
+    ) -> NativeWeights:
+        """Dense weights (O, I / groups, kh, kw), fp32, for the library's own dense kernels."""
+        made = cls.__new__(cls)
+        handle = ctypes.c_void_p()
+        check(
+            library().sovs_weights_create_dense(*shape, groups, weight, bias, ctypes.byref(handle))
+        )
+        made._adopt(handle, None)
+        return made
+
+    def release(self) -> None:
+        """From here on memory comes first: the weights are held once, and plans of all input sizes
+        share them where they can."""
+        check(library().sovs_weights_release(self._handle))
+
+    def nbytes(self) -> int:
+        """Bytes held by the library: the compact copy and the streams of all live plans."""
+        return int(library().sovs_weights_bytes(self._handle))
+
+    def packed_nbytes(self) -> int:
+        """Bytes of the compact copy alone."""
+        return int(library().sovs_weights_packed_bytes(self._handle))
+
+    def unpack(self, dense: int) -> None:
+        """Writes the dense weight (O, I / groups, kh, kw), fp32, to that address."""
+        check(library().sovs_weights_unpack(self._handle, dense))
+
+    def candidates(self, spot: ConvSpot, most: int) -> list[Tuning]:
+        """Tunings worth timing: what the library would choose itself, then others."""
+        found, count = (TuningStructure * most)(), ctypes.c_int32(most)
+        params, place = spot.structures()
+        check(
+            library().sovs_conv2d_candidates(
+                self._handle, ctypes.byref(params), ctypes.byref(place), found, ctypes.byref(count)
+            )
+        )
+        return [
+            Tuning(*(getattr(t, name) for name, _ in TUNING_FIELDS)) for t in found[: count.value]
+        ]
+
+    def time(self, spot: ConvSpot, tunings: Sequence[Tuning], rounds: int) -> list[float]:
+        """Seconds that one thread takes there with each tuning: the best of `rounds`."""
+        wanted = (TuningStructure * len(tunings))(*map(tuning_structure, tunings))
+        seconds = (ctypes.c_double * len(tunings))()
+        params, place = spot.structures()
+        check(
+            library().sovs_conv2d_time(
+                self._handle,
+                ctypes.byref(params),
+                ctypes.byref(place),
+                wanted,
+                len(tunings),
+                rounds,
+                seconds,
+            )
+        )
+        return list(seconds)
