@@ -218,13 +218,6 @@ sovs_status sovs_plan_time(const sovs_plan* plan, const float* const* inputs, fl
     });
 }
 
-sovs_status sovs_plan_tuning(const sovs_plan* plan, int32_t step, sovs_tuning* out) {
-    return guarded([&] {
-        require(plan != nullptr && out != nullptr, "expected plan and out, got NULL");
-        *out = to_tuning(plan->plan.tiling(step));
-    });
-}
-
 int32_t sovs_plan_step_count(const sovs_plan* plan) { return plan == nullptr ? 0 : plan->plan.run_steps(); }
 
 sovs_status sovs_plan_step_info(const sovs_plan* plan, int32_t i, sovs_step_info* out) {

@@ -379,15 +379,4 @@ PlanStepInfo Plan::info(int run_step) const {
     return info;
 }
 
-const Tiling& Plan::tiling(int step) const {
-    require(final_ && step >= 0 && step < added_, "expected a step of a final plan");
-    for (const PlanStep& s : steps_)
-        if (s.added == step && s.kind != Kind::copy) {
-            const auto* conv = dynamic_cast<const ConvStep*>(s.step.get());
-            require(conv != nullptr, "expected a convolution that runs in tiles");
-            return conv->tiling();
-        }
-    throw InvalidArgument("expected a step of a final plan");
-}
-
 }  // namespace sovs

@@ -37,8 +37,6 @@ public:
     void finalize(const std::vector<int>& inputs, const std::vector<int>& outputs, int threads);
     // seconds: null, or for each step that was added the time spent in it, summed over threads.
     void run(const float* const* inputs, float* const* outputs, int threads, double* seconds = nullptr) const;
-    // Of a convolution that runs in tiles, by the order in which steps were added.
-    const Tiling& tiling(int step) const;
     int steps() const { return added_; }
     // Steps in the order in which they run, copies at the plan's edge among them.
     int run_steps() const { return static_cast<int>(steps_.size()); }

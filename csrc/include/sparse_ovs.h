@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a signature or a struct below changes. */
-#define SOVS_ABI_VERSION 3
+#define SOVS_ABI_VERSION 4
 
 typedef enum {
     SOVS_OK = 0,
@@ -182,8 +182,6 @@ SOVS_API sovs_status sovs_plan_run(const sovs_plan* plan, const float* const* in
  * Time of several threads is summed where they run different strips at once. */
 SOVS_API sovs_status sovs_plan_time(const sovs_plan* plan, const float* const* inputs, float* const* outputs,
                                     int32_t threads, double* seconds);
-/* The tuning that finalize chose for step `step`, a convolution. */
-SOVS_API sovs_status sovs_plan_tuning(const sovs_plan* plan, int32_t step, sovs_tuning* out);
 
 typedef struct {
     int32_t step;        /* number of the step that was added; of a copy, of the step that it serves */
