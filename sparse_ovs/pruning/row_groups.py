@@ -173,8 +173,7 @@ class _Ranking:
         own = self.held.diagonal()
         gain = self.held + self.held.T - own[:, None] - own[None]
         gain[self.rejected] = -torch.inf
-        gain[groups.count :] = -torch.inf
-        gain[:, groups.count :] = -torch.inf
+        gain[:, groups.count :] = -torch.inf  # of the last group, which is h in what follows
         # (g, h, R * R): the best swap of each pair of groups
         gain = gain[order][:, order].view(count, rows, count, rows)
         best = gain.transpose(1, 2).flatten(2).max(2)

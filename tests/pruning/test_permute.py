@@ -78,7 +78,10 @@ def test_the_report_is_what_masks_by_layer_keep() -> None:
     assert report.kept_after > before
 
 
-def test_planted_partners_are_found_and_all_their_magnitude_is_kept() -> None:
+@pytest.mark.parametrize(
+    ("effort", "share"), [({}, 0.999), ({"max_sweeps": 1, "max_rounds": 1}, 0.97)]
+)
+def test_planted_partners_are_found_and_their_magnitude_is_kept(effort: dict, share: float) -> None:
     model = _network()
     _plant(model, 4)
     planted = [w for n, w in _weights(model).items() if n.endswith(("conv1", "conv2"))]
@@ -86,9 +89,9 @@ def test_planted_partners_are_found_and_all_their_magnitude_is_kept() -> None:
     density = sum(int((w != 0).sum()) for w in planted) / sum(
         w.numel() for w in _weights(model).values()
     )
-    report = permute_for_blocks(model, density=density, layers=_layers(model))
+    report = permute_for_blocks(model, density=density, layers=_layers(model), **effort)
     assert report.kept_before < 0.9 * live
-    assert report.kept_after > 0.999 * live
+    assert report.kept_after > share * live
 
 
 def test_the_permuted_network_computes_the_same_maps() -> None:
