@@ -1,6 +1,7 @@
 """What weighing magnitudes by cost gives: kept magnitude at equal, measured speed-up.
 
 python benchmarks/cost_aware.py [--size 640] [--threads 1] [--pattern unstructured] [--speedups 2,3]
+                                [--picture FILE]
 
 CLIP's weights cannot always be had; random ones have no layers that matter more. So the weights are
 drawn anew: Laplacian, the scale of each layer such that global magnitude pruning to density 0.1
@@ -24,6 +25,7 @@ from sparse_ovs.backbones.density_profile import load_density_profile
 from sparse_ovs.cli.profile import parse_size
 from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.profiling import BASELINES
+from sparse_ovs.profiling.pictures import draw_densities
 from sparse_ovs.pruning.criteria import density_of
 from sparse_ovs.pruning.speedup import SpeedupSearch, Weighing
 
@@ -57,9 +59,12 @@ def main() -> None:
         )
         for name in ("asked", "weighed by", "kept magnitude", "density", "GMAC", "measured", "ms"):
             table.add_column(name, justify="right")
+        shown: dict[str, dict[str, float]] = {}
         for speedup in map(float, options.speedups.split(",")):
             for weigh in get_args(Weighing):
                 found = search.masks_for(weights, speedup, cast(Weighing, weigh))
+                by_layer = {n: float(m.double().mean()) for n, m in found.masks.items()}
+                shown[f"{speedup:g}x by {weigh}"] = by_layer
                 table.add_row(
                     f"{speedup:g}x",
                     weigh,
@@ -70,6 +75,9 @@ def main() -> None:
                     f"{found.sparse_ms:.1f} / {found.dense_ms:.1f}",
                 )
     console.print(table)
+    if options.picture is not None:
+        last = {name: shown[name] for name in list(shown)[-3::2]}  # plain and time
+        draw_densities(last, options.picture, "RN50, trained-like weights: density by layer")
 
 
 def draw_trained_like(backbone: Backbone) -> None:
@@ -94,6 +102,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--speedups", default="2,3")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--baselines", default=",".join(BASELINES))
+    parser.add_argument("--picture", help="draw the densities of the last speed-up here")
     return parser.parse_args()
 
 

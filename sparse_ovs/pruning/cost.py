@@ -25,6 +25,8 @@ Unit = Literal["MACs", "seconds"]
 # Densities between which a layer's time is measured: in the range that pruning is about, and apart
 # enough for their difference to stand above the clock's noise.
 _SPARSE, _DENSER = 0.05, 0.2
+# Of the cost, in the ranking of weights.
+RANKING_POWER = 0.5
 # A rate may differ by this factor from the median of all layers; beyond it the clock was disturbed.
 _MOST_UNUSUAL = 4.0
 
@@ -55,6 +57,17 @@ class WeightCosts:
         return self.fixed + sum(
             self.per_weight[name] * int(mask.sum()) for name, mask in masks.items()
         )
+
+
+def ranking(costs: Mapping[str, float]) -> dict[str, float]:
+    """What magnitudes are divided by to rank weights: the square root of what a weight costs.
+
+    Pruning a weight w changes the squared error by about w^2 times a curvature (LeCun et al. 1989,
+    Optimal Brain Damage, eq. 5). With equal curvatures the least error for a budget is kept by the
+    largest w^2 / cost. Magnitude over the cost itself would keep more magnitude, and empties the
+    early layers, whose weights cost a hundred times as much as the last ones'.
+    """
+    return {name: cost**RANKING_POWER for name, cost in costs.items()}
 
 
 def mac_costs(model: nn.Module, example_input: Tensor, layers: Iterable[str]) -> WeightCosts:

@@ -104,6 +104,7 @@ def budget_masks(
     costs: Mapping[str, float],
     budget: float,
     *,
+    power: float = 1.0,
     previous: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Masks of the units with the most magnitude for their cost, as many as a budget pays for.
@@ -117,6 +118,8 @@ def budget_masks(
         pattern: see `sparse_ovs.make_mask`; not n:m.
         costs: what one weight of each layer costs; a unit costs that times its weights.
         budget: in the same unit as the costs, at least 0.
+        power: of the cost in the ranking: 1 keeps the most magnitude, 0.5 the most squared
+            magnitude (see `cost.ranking`).
         previous: see `magnitude_masks`.
 
     Returns:
@@ -138,7 +141,7 @@ def budget_masks(
     # In float64 no two magnitudes of a layer become equal by the division. The bits of floats that
     # are not negative rank as integers do; units pruned before are negative.
     keys = [
-        (score.flatten().double() / (size * costs[name])).view(torch.int64)
+        (score.flatten().double() / (size * costs[name]) ** power).view(torch.int64)
         for (name, score), size in zip(scores.items(), sizes, strict=True)
     ]
     kept = torch.cat(

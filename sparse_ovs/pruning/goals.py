@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparse_ovs.patterns import check_density, parse_pattern
 from sparse_ovs.patterns.units import kept_units
-from sparse_ovs.pruning.cost import WeightCosts
+from sparse_ovs.pruning.cost import RANKING_POWER, WeightCosts, ranking
 from sparse_ovs.pruning.criteria import budget_masks, magnitude_masks
 from sparse_ovs.pruning.speedup import SpeedupResult, SpeedupSearch, Weighing
 
@@ -76,7 +76,7 @@ class DensityGoal:
 
 
 class MacsGoal:
-    """A share of the MACs of the layers that are pruned: magnitude over MACs.
+    """A share of the MACs of the layers that are pruned: squared magnitude over MACs.
 
     Args:
         share: 0 < share <= 1.
@@ -86,14 +86,14 @@ class MacsGoal:
         ValueError, TypeError: a share out of its range.
     """
 
-    criterion = "magnitude over MACs, global"
+    criterion = "squared magnitude over MACs, global"
 
     def __init__(self, share: float, costs: WeightCosts) -> None:
         try:
             self.share = check_density(share)
         except ValueError:
             raise ValueError(f"expected a share of MACs with 0 < share <= 1, got {share}") from None
-        self.costs: Mapping[str, float] | None = costs.per_weight
+        self.costs: Mapping[str, float] | None = ranking(costs.per_weight)
         self._prices = costs.per_weight
 
     def density(self, weights: Weights, pattern: str) -> float:
@@ -104,7 +104,9 @@ class MacsGoal:
         """See `Goal`."""
         whole = sum(self._prices[name] * weight.numel() for name, weight in weights.items())
         budget = self.share * whole
-        return budget_masks(weights, pattern, self._prices, budget, previous=previous)
+        return budget_masks(
+            weights, pattern, self._prices, budget, power=RANKING_POWER, previous=previous
+        )
 
     def describe(self) -> dict[str, Any]:
         """See `Goal`."""
@@ -126,8 +128,12 @@ class SpeedupGoal:
     def __init__(self, speedup: float, search: SpeedupSearch, weigh: Weighing = "time") -> None:
         self.speedup, self.search, self.weigh = speedup, search, weigh
         self.costs = search.costs(weigh)
-        what = {"plain": "", "macs": " over MACs", "time": " over measured time"}[weigh]
-        self.criterion = f"magnitude{what}, global"
+        what = {
+            "plain": "magnitude",
+            "macs": "squared magnitude over MACs",
+            "time": "squared magnitude over measured time",
+        }
+        self.criterion = f"{what[weigh]}, global"
         self.result: SpeedupResult | None = None
 
     def density(self, weights: Weights, pattern: str) -> float:

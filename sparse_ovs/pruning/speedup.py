@@ -13,7 +13,7 @@ from sparse_ovs.compilation import compile
 from sparse_ovs.profiling.baselines import BASELINES, build_baselines
 from sparse_ovs.profiling.random_weights import calibrate_random_weights
 from sparse_ovs.profiling.timing import Ratio, time_interleaved
-from sparse_ovs.pruning.cost import mac_costs, time_costs
+from sparse_ovs.pruning.cost import mac_costs, ranking, time_costs
 from sparse_ovs.pruning.criteria import kept_magnitude, magnitude_masks
 from sparse_ovs.pruning.embedding import frozen_copy
 from sparse_ovs.pruning.masks import apply
@@ -108,15 +108,16 @@ class SpeedupSearch:
             self._dense = built.runs[self.baseline]
 
     def costs(self, weigh: Weighing) -> Mapping[str, float] | None:
-        """What magnitudes are weighed by; None for "plain".
+        """What magnitudes are divided by to rank them (see cost.ranking); None for "plain".
 
         Raises:
             ValueError: another word than plain, macs or time.
         """
         if weigh not in ("plain", "macs", "time"):
             raise ValueError(f"expected to weigh by plain, macs or time, got {weigh!r}")
-        found = {"plain": None, "macs": self.macs.per_weight, "time": self.times.per_weight}
-        return found[weigh]
+        if weigh == "plain":
+            return None
+        return ranking((self.macs if weigh == "macs" else self.times).per_weight)
 
     def likely_masks(
         self, weights: Mapping[str, Tensor], speedup: float, weigh: Weighing = "time"
@@ -142,8 +143,8 @@ class SpeedupSearch:
         Args:
             weights: by mask name: the encoder's, which may have been trained since.
             speedup: over the dense baseline, above 0.
-            weigh: "plain" ranks weights by magnitude alone; "macs" and "time" by magnitude over
-                what a weight costs.
+            weigh: "plain" ranks weights by magnitude alone; "macs" and "time" by squared magnitude
+                over what a weight costs.
             previous: masks to prune further.
 
         Raises:

@@ -152,6 +152,10 @@ def test_a_target_speedup_is_reached_within_ten_percent(tmp_path: Path) -> None:
         (("--like", "x"), "expected --like with schedule random, got schedule imp"),
         (("--budget-macs", 0.1, "--schedule", "uniform"), "expected --density with schedule unif"),
         (("--density", 0.1, "--permute"), "expected a pattern blockRx1, got 'unstructured'"),
+        (
+            ("--density", 0.1, "--schedule", "random", "--permute"),
+            "expected --permute with magnitudes, got schedule random",
+        ),
         (("--density", 2), "expected a density with 0 < density <= 1, got 2"),
     ],
 )

@@ -12,7 +12,7 @@ from sparse_ovs.engine.describe import StepRow
 from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.profiling import count_macs
 from sparse_ovs.pruning import cost
-from sparse_ovs.pruning.cost import WeightCosts, mac_costs, time_costs
+from sparse_ovs.pruning.cost import WeightCosts, mac_costs, ranking, time_costs
 
 LAYERS = ["conv1", "conv2", "conv3", "down"]
 
@@ -60,6 +60,13 @@ def test_a_layer_that_the_forward_leaves_out_is_refused() -> None:
     model.extra = nn.Conv2d(3, 3, 1)
     with pytest.raises(ValueError, match="expected layers that the forward uses, got extra"):
         mac_costs(model, torch.randn(1, 3, 16, 16), ["conv1", "extra"])
+
+
+def test_weights_are_ranked_by_squared_magnitude_over_cost() -> None:
+    costs = {"dear": 100.0, "cheap": 4.0}
+    scores = {name: 3.0 / price for name, price in ranking(costs).items()}
+    squares = {name: 3.0**2 / cost for name, cost in costs.items()}
+    assert {name: score**2 for name, score in scores.items()} == pytest.approx(squares)
 
 
 def test_costs_of_other_layers_are_refused() -> None:
