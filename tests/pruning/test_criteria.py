@@ -223,7 +223,7 @@ def test_kept_magnitude_is_a_share_of_all_layers_together() -> None:
 def test_a_power_of_one_half_ranks_by_squared_magnitude_over_cost() -> None:
     weights = {"dear": torch.tensor([[4.0]]), "cheap": torch.tensor([[1.2, 0.5]])}
     costs = {"dear": 9.0, "cheap": 1.0}
-    # |w| / cost is 0.44 and 1.2, 0.5: the dear weight comes last. w^2 / cost is 1.78 and 1.44, 0.25.
+    # By w / cost: 0.44, 1.2 and 0.5. By w^2 / cost: 1.78, 1.44 and 0.25.
     plain = budget_masks(weights, "unstructured", costs, 10.0)
     assert [mask.tolist() for mask in plain.values()] == [[[False]], [[True, True]]]
     squared = budget_masks(weights, "unstructured", costs, 10.0, power=0.5)
