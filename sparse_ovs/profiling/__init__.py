@@ -12,6 +12,7 @@ from sparse_ovs.profiling.macs import count_macs
 from sparse_ovs.profiling.pair import EncoderPair, make_pair
 from sparse_ovs.profiling.record import LayerRow, Profile, stage_rows
 from sparse_ovs.profiling.tables import profile_tables
+from sparse_ovs.profiling.training_cost import TrainingCost, training_cost
 
 __all__ = [
     "BASELINES",
@@ -19,6 +20,7 @@ __all__ = [
     "EncoderPair",
     "LayerRow",
     "Profile",
+    "TrainingCost",
     "count_macs",
     "make_pair",
     "max_relative_error",
@@ -26,5 +28,6 @@ __all__ = [
     "profile_pair",
     "profile_tables",
     "stage_rows",
+    "training_cost",
     "write_html",
 ]
