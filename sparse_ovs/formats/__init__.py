@@ -1,5 +1,7 @@
-"""How non-zeros are stored: the packed CPU format, and the files that hold it."""
+"""How non-zeros are stored: the packed CPU format, formats for GPUs, and files."""
 
+from sparse_ovs.formats.channel_order import find_channel_order
+from sparse_ovs.formats.csr import CsrWeight, to_csr
 from sparse_ovs.formats.files import (
     FORMAT_VERSION,
     FileFormatError,
@@ -10,17 +12,25 @@ from sparse_ovs.formats.files import (
 )
 from sparse_ovs.formats.mask_files import as_mask, read_masks, write_masks
 from sparse_ovs.formats.packed import PackedWeight, pack
+from sparse_ovs.formats.two_four import TwoFourFit, TwoFourWeight, to_two_four, two_four_fit
 
 __all__ = [
     "FORMAT_VERSION",
+    "CsrWeight",
     "FileFormatError",
     "ForeignFileError",
     "PackedWeight",
+    "TwoFourFit",
+    "TwoFourWeight",
     "as_mask",
+    "find_channel_order",
     "pack",
     "read_file",
     "read_masks",
     "replace_file",
+    "to_csr",
+    "to_two_four",
+    "two_four_fit",
     "write_file",
     "write_masks",
 ]
