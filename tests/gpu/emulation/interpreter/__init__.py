@@ -1,0 +1,1 @@
+"""Triton's interpreter, mended and watched: the algorithm of a kernel, without a compiler."""

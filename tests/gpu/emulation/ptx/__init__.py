@@ -1,0 +1,1 @@
+"""PTX text to C++: what a kernel means, one warp instruction at a time."""
