@@ -1,5 +1,6 @@
 """How non-zeros are stored: the packed CPU format, formats for GPUs, and files."""
 
+from sparse_ovs.formats.bsr import BsrTranspose, BsrWeight, pack_bsr
 from sparse_ovs.formats.channel_order import find_channel_order
 from sparse_ovs.formats.csr import CsrWeight, to_csr
 from sparse_ovs.formats.files import (
@@ -16,6 +17,8 @@ from sparse_ovs.formats.two_four import TwoFourFit, TwoFourWeight, to_two_four, 
 
 __all__ = [
     "FORMAT_VERSION",
+    "BsrTranspose",
+    "BsrWeight",
     "CsrWeight",
     "FileFormatError",
     "ForeignFileError",
@@ -25,6 +28,7 @@ __all__ = [
     "as_mask",
     "find_channel_order",
     "pack",
+    "pack_bsr",
     "read_file",
     "read_masks",
     "replace_file",

@@ -1,0 +1,64 @@
+"""How a BSR kernel is cut: rows of activations a program, warps, and pipeline stages."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from sparse_ovs.kernels.contracts import PRECISIONS
+
+
+class Tile(NamedTuple):
+    """rows of activations (pixels) a program, warps of it, stages of its main loop."""
+
+    rows: int
+    warps: int
+    stages: int
+
+
+# Blocks (R, C) that the kernels are built and tested for.
+BLOCKS = ((16, 16), (16, 64), (32, 32), (64, 64))
+
+# 16-wide blocks read each activation for 16 outputs only: 128 rows, so that weights at least are
+# shared. Fewer than 64 rows would miss the warpgroup instructions of sm_90. Loads that follow an
+# index take one stage for the index: five buffer the next block while one is multiplied.
+_HALF = {
+    (16, 16): Tile(128, 4, 5),
+    (16, 64): Tile(128, 4, 5),
+    (32, 32): Tile(64, 4, 5),
+    (64, 64): Tile(64, 4, 5),
+}
+_TF32 = {
+    (16, 16): Tile(128, 4, 5),
+    (16, 64): Tile(64, 4, 5),
+    (32, 32): Tile(64, 4, 5),
+    (64, 64): Tile(64, 4, 5),
+}
+# No tensor cores; larger tiles spill.
+_IEEE = {
+    (16, 16): Tile(32, 4, 3),
+    (16, 64): Tile(32, 4, 3),
+    (32, 32): Tile(32, 4, 3),
+}
+
+
+def tile_for(block: tuple[int, int], dtype: torch.dtype, precision: str = "tf32") -> Tile:
+    """The tile of a block shape (R, C).
+
+    Args:
+        precision: of float32 products, "tf32" or "ieee"; halves are multiplied exactly, and summed
+            in float32, under both.
+
+    Raises:
+        ValueError: blocks that no kernel is built for, or another precision.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"expected precision 'tf32' or 'ieee', got {precision!r}")
+    tiles = _HALF if dtype != torch.float32 else _TF32 if precision == "tf32" else _IEEE
+    if block not in tiles:
+        names = ", ".join(f"{r}x{c}" for r, c in tiles)
+        raise ValueError(
+            f"expected {dtype} blocks of {names} (precision {precision}), got {block[0]}x{block[1]}"
+        )
+    return tiles[block]
