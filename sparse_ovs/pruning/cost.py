@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import prod
 from statistics import median
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from sparse_ovs.compilation import compile
@@ -16,6 +14,7 @@ from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.profiling.contestants import layer_of
 from sparse_ovs.profiling.macs import count_macs
 from sparse_ovs.profiling.random_weights import calibrate_random_weights
+from sparse_ovs.profiling.weight_uses import weight_uses
 from sparse_ovs.pruning.controls import uniform_random_masks
 from sparse_ovs.pruning.embedding import frozen_copy
 from sparse_ovs.pruning.masks import apply
@@ -83,7 +82,7 @@ def mac_costs(model: nn.Module, example_input: Tensor, layers: Iterable[str]) ->
         ValueError: a layer without weights, or one that the forward does not use.
     """
     weights = named_weights(model, layers)
-    uses = _uses(model, example_input, weights)
+    uses = weight_uses(model, example_input, weights)
     if unused := [name for name in weights if name not in uses]:
         raise ValueError(f"expected layers that the forward uses, got {', '.join(unused)}")
     total = sum(layer.dense for layer in count_macs(model, example_input).values())
@@ -141,7 +140,7 @@ def time_costs(
     if missing := [name for name in weights if name not in spent[0] or name not in spent[1]]:
         raise ValueError(f"expected layers that are steps of the plan, got {', '.join(missing)}")
 
-    uses = _uses(model, example_input, weights)
+    uses = weight_uses(model, example_input, weights)
     rates = {
         name: (spent[1][name] - spent[0][name]) / (kept[1][name] - kept[0][name]) / uses[name]
         for name in weights
@@ -160,41 +159,6 @@ def time_costs(
 
 def _random_mask(shape: Any, pattern: str, density: float, seed: int) -> Tensor:
     return uniform_random_masks({"": shape}, pattern, density, seed=seed)[""]
-
-
-def _uses(model: nn.Module, example_input: Tensor, weights: Mapping[str, Tensor]) -> dict[str, int]:
-    """How often one forward uses each weight, by the names of masks."""
-    counted = count_macs(model, example_input)
-    uses = {
-        name: counted[name].dense // weight.numel()
-        for name, weight in weights.items()
-        if name in counted
-    }
-    tokens: dict[str, int] = {}
-
-    def attend(name: str) -> Any:
-        def hook(_: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-            query = inputs[0] if inputs else keywords["query"]
-            tokens[name] = tokens.get(name, 0) + prod(query.shape[:-1])
-
-        return hook
-
-    handles = [
-        module.register_forward_pre_hook(attend(name), with_kwargs=True)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.MultiheadAttention)
-    ]
-    try:
-        with torch.no_grad():
-            model(example_input)
-    finally:
-        for handle in handles:
-            handle.remove()
-    for name, count in tokens.items():
-        for part in (f"{name}.in_proj", f"{name}.out_proj"):
-            if part in weights:
-                uses[part] = count
-    return uses
 
 
 def _seconds(plan: Any, model: nn.Module, layers: Iterable[str]) -> dict[str, float]:
