@@ -37,6 +37,12 @@ def test_the_package_is_typed_and_brings_its_density_profiles() -> None:
     assert (root / "backbones" / "profiles" / "rn50_trained.json").is_file()
 
 
+def test_the_cuda_sources_come_with_the_package() -> None:
+    from sparse_ovs._cuda.sources import sources
+
+    assert {"sp24_residue.cu", "csr_direct.cu", "number.cuh"} <= sources().keys()
+
+
 def test_the_triton_kernels_are_a_subpackage() -> None:
     import sparse_ovs.kernels
 

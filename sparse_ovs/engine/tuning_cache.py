@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sparse_ovs import _native
+from sparse_ovs.cache import VARIABLE, cache_folder
 from sparse_ovs.formats import replace_file
 from sparse_ovs.version import __version__
 
 _FORMAT_VERSION = 1
-_VARIABLE = "SPARSE_OVS_CACHE"
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,6 @@ class Choice:
 
 Size = tuple[int, int, int]  # N, H, W of an output map
 Choices = dict[str, dict[Size, Choice]]  # by layer
-
-
-def cache_folder() -> Path:
-    """SPARSE_OVS_CACHE, or ~/.cache/sparse_ovs."""
-    return Path(os.environ.get(_VARIABLE) or "~/.cache/sparse_ovs").expanduser()
 
 
 def load_tunings() -> Choices:
@@ -67,7 +61,7 @@ def store_tunings(found: Choices) -> None:
             _told.add(folder)
             warnings.warn(
                 f"expected {folder} to be writable, got {error}: layers are tuned again next time "
-                f"({_VARIABLE} names another folder)",
+                f"({VARIABLE} names another folder)",
                 RuntimeWarning,
                 stacklevel=2,
             )

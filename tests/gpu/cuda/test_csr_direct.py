@@ -1,0 +1,164 @@
+"""csr_direct: NVRTC's PTX emulated against fp64, and its machine code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gpu.cuda.emulated import assert_rounded_once, machine_code, run
+from gpu.emulation.budgets import Budgets
+from oracles import random_mask
+from sparse_ovs.formats import to_csr
+from sparse_ovs.ops.cuda import Launch, csr_conv2d, csr_matmul
+
+
+@dataclass(frozen=True)
+class Case:
+    """A convolution; a matrix product where `kernel` is None (size is then the columns of x)."""
+
+    channels: int = 24
+    out_channels: int = 10
+    size: tuple[int, ...] = (6, 7)
+    kernel: tuple[int, int] | None = (3, 3)
+    batch: int = 1
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    density: float = 0.2
+    dtype: torch.dtype = torch.float32
+    bias: bool = True
+    added: bool = True
+    relu: bool = True
+
+    def launch(self) -> tuple[tuple[Launch, Tensor], Tensor, Tensor]:
+        """The launch, the output of fp64, and the sum of its terms' magnitudes."""
+        generator = torch.Generator().manual_seed(1)
+
+        def randn(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator)
+
+        shape = (self.out_channels, self.channels, *(self.kernel or ()))
+        mask = random_mask(shape, self.density)
+        weight = (randn(*shape) * mask).to(self.dtype)
+        stored = to_csr(weight, mask)
+        if self.kernel is None:
+            x = randn(self.channels, *self.size).to(self.dtype)
+            y, terms = (w @ v for w, v in zip(*_pairs(weight, x), strict=True))
+            options, rows = {}, (-1, 1)
+        else:
+            x = randn(self.batch, self.channels, *self.size).to(self.dtype)
+            options = {key: getattr(self, key) for key in ("stride", "padding", "dilation")}
+            y, terms = (F.conv2d(v, w, **options) for w, v in zip(*_pairs(weight, x), strict=True))
+            rows = (-1, 1, 1)
+        bias = randn(self.out_channels) if self.bias else None
+        added = randn(*y.shape).to(self.dtype) if self.added else None
+        if bias is not None:
+            y, terms = y + bias.double().view(rows), terms + bias.double().abs().view(rows)
+        if added is not None:
+            y, terms = y + added.double(), terms + added.double().abs()
+        function = csr_matmul if self.kernel is None else csr_conv2d
+        launched = function(x, stored, bias, added, relu=self.relu, **options)
+        return launched, y.relu() if self.relu else y, terms
+
+
+def _pairs(weight: Tensor, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """In double precision: the numbers, and their magnitudes."""
+    return [weight.double(), weight.double().abs()], [x.double(), x.double().abs()]
+
+
+MATMUL = Case(kernel=None, size=(264,))
+CONV = Case()
+HALF = replace(MATMUL, dtype=torch.float16)
+
+QUICK = {
+    "product of whole vectors": MATMUL,
+    "product of rows longer than what is staged at once": replace(
+        MATMUL, channels=700, density=0.9
+    ),
+    "product of odd sizes": replace(MATMUL, channels=37, out_channels=3, size=(49,)),
+    "product of one column": replace(MATMUL, size=(1,)),
+    "product of an empty weight": replace(MATMUL, density=0.0),
+    "product of a full weight": replace(MATMUL, density=1.0),
+    "product, nothing added": replace(MATMUL, bias=False, added=False, relu=False),
+    "half of whole vectors": HALF,
+    "half of rows longer than what is staged at once": replace(HALF, channels=700, density=0.9),
+    "half of few columns": replace(HALF, size=(49,)),
+    "bfloat of whole vectors": replace(HALF, dtype=torch.bfloat16),
+    "conv 3x3": CONV,
+    "conv 3x3 of a batch": replace(CONV, batch=3),
+    "conv 3x3 of a map of many runs": replace(CONV, channels=3, size=(20, 17)),
+    "conv strided, dilated, unlike in the two directions": replace(
+        CONV, size=(11, 9), kernel=(2, 3), stride=(2, 1), padding=(0, 2), dilation=(3, 2)
+    ),
+    "conv 1x1": replace(CONV, kernel=(1, 1), padding=(0, 0), size=(8, 6), batch=2),
+    "conv 1x1 with padding": replace(CONV, kernel=(1, 1)),
+    "conv of a 1x1 map": replace(CONV, size=(1, 1)),
+}
+
+
+@pytest.mark.parametrize("case", QUICK.values(), ids=QUICK.keys())
+def test_it_is_as_exact_as_its_roundings(case: Case) -> None:
+    launched, fp64, terms = case.launch()
+    assert_rounded_once(run(launched)[0], fp64, terms)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [MATMUL, HALF, CONV], ids=["product", "half", "conv"])
+def test_the_code_for_sm_90_is_right_too(case: Case) -> None:
+    launched, fp64, terms = case.launch()
+    assert_rounded_once(run(launched, arch=90)[0], fp64, terms)
+
+
+def test_vectors_change_no_bit() -> None:
+    x, weight = torch.randn(24, 264), to_csr(torch.randn(9, 24) * random_mask((9, 24), 0.3))
+    whole, _ = run(csr_matmul(x, weight))
+    odd, _ = run(csr_matmul(x[:, :261], weight))
+    assert torch.equal(whole[:, :261], odd)
+
+
+def test_nan_under_a_pruned_weight_does_not_reach_the_output() -> None:
+    mask = torch.ones(5, 12, dtype=torch.bool)
+    mask[:, 3] = False
+    x = torch.randn(12, 40)
+    x[3] = torch.nan
+    found, _ = run(csr_matmul(x, to_csr(torch.randn(5, 12), mask)))
+    assert not found.isnan().any()
+
+
+def test_activations_come_in_whole_sectors() -> None:
+    # Four rows of 32 numbers that a warp reads 16 bytes a lane: 16 sectors a request.
+    launched, _, _ = replace(MATMUL, size=(256,), density=1.0, added=False, bias=False).launch()
+    _, counters = run(launched)
+    weights = 24 * 10
+    assert counters.load_sectors <= 32 * weights + 10 * 16  # and what few the structure needs
+
+
+_COMPILED = {
+    "matmul float32": MATMUL,
+    "matmul float16": HALF,
+    "matmul bfloat16": replace(HALF, dtype=torch.bfloat16),
+    "conv float32": replace(CONV, size=(20, 17)),
+    "conv float16": replace(CONV, size=(20, 17), dtype=torch.float16),
+}
+
+
+# Loads and stores of local memory that are left: to be mended.
+_SPILLS = {("matmul float16", 90): 4}
+
+
+@pytest.mark.parametrize("arch", [80, 86, 89, 90, 100])
+@pytest.mark.parametrize("name", _COMPILED)
+def test_it_compiles_to_vector_loads_and_spills_nothing_but_what_is_known(
+    name: str, arch: int, budgets: Budgets
+) -> None:
+    (launch, _), _, _ = _COMPILED[name].launch()
+    code = machine_code(launch, arch)
+    assert code.spills == _SPILLS.get((name, arch), 0)
+    assert code.body.count("LDG", "128") > 0  # values and columns
+    assert code.body.count("FFMA") > 0
+    figures = {"registers": code.registers, "shared_bytes": code.shared_bytes}
+    budgets.check(f"csr_direct {name} sm_{arch}", figures, ["LDG.128", "FFMA"])

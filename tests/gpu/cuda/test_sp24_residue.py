@@ -1,0 +1,224 @@
+"""sp24_residue: NVRTC's PTX emulated against fp64, its barriers, and its machine code."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gpu.cuda.emulated import assert_rounded_once, machine_code, run
+from gpu.emulation.budgets import Budgets
+from gpu.emulation.kernel import EmulatedFault
+from oracles import random_mask
+from sparse_ovs.formats import find_channel_order, to_two_four
+from sparse_ovs.ops.cuda import TILES, Launch, sp24_conv2d, sp24_linear
+
+LARGE, MIDDLE, SMALL = TILES
+
+
+@dataclass(frozen=True)
+class Case:
+    """A convolution; a linear layer where `kernel` is None (size is then the rows of x)."""
+
+    channels: int = 64
+    out_channels: int = 64
+    size: tuple[int, ...] = (5, 7)
+    kernel: tuple[int, int] | None = (3, 3)
+    batch: int = 1
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    density: float = 0.3
+    dtype: torch.dtype = torch.float16
+    bias: bool = True
+    added: bool = True
+    relu: bool = True
+    tile: Any = MIDDLE
+
+    def run(self, arch: int = 80, change: Any = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Our output, that of fp64, and the sum of its terms' magnitudes."""
+        launched, fp64, terms = self.launch()
+        return run(launched, arch=arch, change=change)[0], fp64, terms
+
+    def launch(self) -> tuple[tuple[Launch, Tensor], Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(1)
+
+        def randn(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator)
+
+        kernel = () if self.kernel is None else self.kernel
+        shape = (self.out_channels, self.channels, *kernel)
+        mask = random_mask(shape, self.density)
+        weight = (randn(*shape) * mask).to(self.dtype)
+        order = find_channel_order(mask, rounds=3)
+        stored = to_two_four(weight, mask, self.dtype, order)
+        if self.kernel is None:
+            x = randn(*self.size, self.channels).to(self.dtype)
+            exact = [F.linear(x.double(), weight.double())]
+            exact += [F.linear(x.double().abs(), weight.double().abs())]
+            permuted, options = x[:, order], {}
+        else:
+            x = randn(self.batch, self.channels, *self.size).to(self.dtype)
+            options = {key: getattr(self, key) for key in ("stride", "padding", "dilation")}
+            exact = [F.conv2d(x.double(), weight.double(), **options)]
+            exact += [F.conv2d(x.double().abs(), weight.double().abs(), **options)]
+            permuted = x[:, order].contiguous(memory_format=torch.channels_last)
+        y, terms = exact
+        bias = randn(self.out_channels) if self.bias else None
+        added = randn(*y.shape).to(self.dtype) if self.added else None
+        if bias is not None:
+            column = bias.double().view(-1, *(1,) * (y.dim() - 2))
+            y, terms = y + column, terms + column.abs()
+        if added is not None:
+            y, terms = y + added.double(), terms + added.double().abs()
+        function = sp24_linear if self.kernel is None else sp24_conv2d
+        launched = function(
+            permuted, stored, bias, added, relu=self.relu, tile=self.tile, **options
+        )
+        return launched, y.relu() if self.relu else y, terms
+
+
+ALIGNED = Case(64, 72, kernel=None, size=(100,))
+ODD = Case(37, 21, kernel=None, size=(45,), dtype=torch.bfloat16, tile=SMALL)
+CONV = Case(72, 64)
+
+QUICK = {
+    "linear of whole vectors": ALIGNED,
+    "linear of one step": replace(ALIGNED, channels=8),
+    "linear of more steps than the pipeline holds": replace(ALIGNED, channels=328, size=(3,)),
+    "linear of odd sizes, bfloat": ODD,
+    "linear of one number": replace(ODD, channels=1, out_channels=1, size=(1,), density=1.0),
+    "conv 3x3, channels of more than a step": CONV,
+    "conv 3x3 of a batch": replace(CONV, channels=16, batch=3, size=(4, 5)),
+    "conv 3x3, nothing added": replace(CONV, channels=8, bias=False, added=False, relu=False),
+    "conv of an empty weight": replace(CONV, channels=8, density=0.0),
+    "conv of a full weight": replace(CONV, channels=8, density=1.0),
+    "conv strided, dilated, unlike in the two directions": replace(
+        CONV, channels=16, size=(11, 9), kernel=(2, 3), stride=(2, 1), padding=(0, 2),
+        dilation=(3, 2),
+    ),
+    "conv 1x1 with padding": replace(CONV, channels=16, kernel=(1, 1)),
+    "conv of a 1x1 map": replace(CONV, channels=8, size=(1, 1)),
+}  # fmt: skip
+
+SLOW = {
+    "large tile": replace(ALIGNED, out_channels=136, size=(130,), tile=LARGE),
+    "large tile, conv": replace(CONV, out_channels=136, size=(12, 12), tile=LARGE),
+    "large tile, bfloat": replace(
+        ALIGNED, out_channels=130, size=(129,), tile=LARGE, dtype=torch.bfloat16
+    ),
+    "small tile, conv": replace(CONV, tile=SMALL),
+    "small tile, whole vectors": replace(ALIGNED, tile=SMALL),
+    "middle tile, bfloat, conv": replace(CONV, dtype=torch.bfloat16),
+    "conv of odd channels": replace(CONV, channels=5, out_channels=7),
+    "conv of odd channels, out of whole vectors": replace(CONV, channels=5),
+    "conv to odd channels": replace(CONV, channels=16, out_channels=7),
+}
+
+
+@pytest.mark.parametrize("case", QUICK.values(), ids=QUICK.keys())
+def test_it_is_as_exact_as_its_roundings(case: Case) -> None:
+    assert_rounded_once(*case.run())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", SLOW.values(), ids=SLOW.keys())
+def test_every_variant_is_as_exact_as_its_roundings(case: Case) -> None:
+    assert_rounded_once(*case.run())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [ALIGNED, ODD, CONV], ids=["linear", "odd", "conv"])
+def test_the_code_for_sm_90_is_right_too(case: Case) -> None:
+    assert_rounded_once(*case.run(arch=90))
+
+
+def test_no_bank_of_shared_memory_is_read_twice_at_once() -> None:
+    launched, _, _ = replace(ALIGNED, channels=512, size=(64,), density=0.0).launch()
+    counters = run(launched)[1]
+    # A matrix of ldmatrix, and a quarter of the lanes of a 16-byte load, take one pass each.
+    assert counters.wavefronts_per_shared_load <= 4
+
+
+def _without(pattern: str, number: int, ptx: str) -> str:
+    """The PTX without one of the statements that match."""
+    found = list(re.finditer(pattern, ptx))
+    assert len(found) > number
+    start, end = found[number].span()
+    return ptx[:start] + ptx[end:]
+
+
+def without_first_barrier(ptx: str) -> str:
+    return _without(r"bar\.sync[^;]*;", 0, ptx)
+
+
+def without_second_barrier(ptx: str) -> str:
+    return _without(r"bar\.sync[^;]*;", 1, ptx)
+
+
+def without_third_barrier(ptx: str) -> str:
+    return _without(r"bar\.sync[^;]*;", 2, ptx)
+
+
+def without_fourth_barrier(ptx: str) -> str:
+    return _without(r"bar\.sync[^;]*;", 3, ptx)
+
+
+def without_wait(ptx: str) -> str:
+    return _without(r"cp\.async\.wait_group[^;]*;", 0, ptx)
+
+
+# Several blocks of rows and steps, and a residue: every barrier has something to order.
+_BUSY = replace(ALIGNED, channels=328, density=0.6)
+
+
+@pytest.mark.parametrize("change", [without_first_barrier, without_wait])
+def test_the_main_loop_needs_its_barrier_and_its_wait(change: Any) -> None:
+    with pytest.raises(EmulatedFault):
+        _BUSY.run(change=change)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change", [without_second_barrier, without_third_barrier, without_fourth_barrier]
+)
+def test_the_end_needs_its_barriers(change: Any) -> None:
+    with pytest.raises(EmulatedFault, match="race"):
+        _BUSY.run(change=change)
+
+
+_COMPILED = {
+    f"{name} {str(dtype).removeprefix('torch.')} {tile.rows}x{tile.pixels}": replace(
+        case, dtype=dtype, tile=tile
+    )
+    for name, case in {"linear": ALIGNED, "conv": CONV}.items()
+    for dtype in (torch.float16, torch.bfloat16)
+    for tile in TILES
+}
+
+
+@pytest.mark.parametrize("arch", [80, 86, 89, 90, 100])
+@pytest.mark.parametrize("name", _COMPILED)
+def test_it_compiles_to_sparse_tensor_cores_and_16_byte_copies_without_spills(
+    name: str, arch: int, budgets: Budgets
+) -> None:
+    (launch, _), _, _ = _COMPILED[name].launch()
+    code = machine_code(launch, arch)
+    assert code.spills == 0
+    loop = code.main_loop
+    assert loop.count("HMMA", "SP") > 0
+    assert loop.count("LDGSTS", "128") > 0
+    assert loop.count("LDGSTS") == loop.count("LDGSTS", "128")
+    assert code.body.count("STG", "128") > 0
+    figures = {
+        "registers": code.registers,
+        "shared_bytes": launch.shared_bytes,
+        "loop_instructions_per_mma": len(loop) / loop.count("HMMA", "SP"),
+    }
+    instructions = ["HMMA.SP in the loop", "LDGSTS.128 in the loop", "STG.128"]
+    budgets.check(f"sp24_residue {name} sm_{arch}", figures, instructions)
