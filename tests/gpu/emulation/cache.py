@@ -9,10 +9,12 @@ import os
 import platform
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 RUNTIME = Path(__file__).parent / "runtime"
-_COMMAND = ["g++", "-std=c++20", "-O1", "-ffp-contract=off", "-w", "-fPIC", "-shared"]
+# More optimisation takes longer than small launches gain.
+_COMMAND = ["g++", "-std=c++20", "-Og", "-ffp-contract=off", "-w", "-fPIC"]
 if platform.machine() == "x86_64":
     _COMMAND += ["-mavx2", "-mf16c", "-mfma"]
 
@@ -33,23 +35,47 @@ def compile_shared(source: str) -> Path:
     Raises:
         RuntimeError: where the compiler refuses, with what it says.
     """
-    folder = cache_folder()
-    library = folder / f"{_key(source)}.so"
-    if library.exists():
-        return library
-    with open(folder / f"{library.stem}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if library.exists():
-            return library
+    library = cache_folder() / f"{_key(source)}.so"
+
+    def build(unfinished: Path) -> None:
         file = library.with_suffix(".cpp")
         file.write_text(source)
-        unfinished = library.with_suffix(".unfinished")
-        command = [*_COMMAND, f"-I{RUNTIME}", str(file), "-o", str(unfinished)]
-        result = subprocess.run(command, capture_output=True, text=True)
-        if result.returncode != 0:
-            raise RuntimeError(f"g++ refuses {file}:\n{result.stderr[:2000]}")
-        os.replace(unfinished, library)
-    return library
+        # Stands in for the runtime's first header.
+        compiled = ["-include", str(_standard_header())]
+        _run([*compiled, f"-I{RUNTIME}", str(file), "-shared", "-o", str(unfinished)])
+
+    return _made_once(library, build)
+
+
+def _standard_header() -> Path:
+    """A copy of the standard library's includes, with its compiled form beside it."""
+    text = (RUNTIME / "standard.h").read_text()
+    header = cache_folder() / f"standard-{_key(text)}.h"
+
+    def build(unfinished: Path) -> None:
+        header.write_text(text)
+        _run(["-x", "c++-header", str(header), "-o", str(unfinished)])
+
+    _made_once(header.with_suffix(".h.gch"), build)
+    return header
+
+
+def _made_once(file: Path, build: Callable[[Path], None]) -> Path:
+    if file.exists():
+        return file
+    with open(file.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            unfinished = file.with_suffix(".unfinished")
+            build(unfinished)
+            os.replace(unfinished, file)
+    return file
+
+
+def _run(arguments: list[str]) -> None:
+    result = subprocess.run([*_COMMAND, *arguments], capture_output=True, text=True)
+    if result.returncode != 0:
+        raise RuntimeError(f"g++ refuses {' '.join(arguments)}:\n{result.stderr[:2000]}")
 
 
 def _key(source: str) -> str:

@@ -64,6 +64,22 @@ def test_shared_symbols_get_aligned_offsets() -> None:
     assert program.shared_bytes == 36
 
 
+def test_arrays_of_the_file_have_their_bytes() -> None:
+    text = kernel("").replace(
+        ".visible",
+        ".global .align 4 .b32 a[3] = {1, 0xff, -2};\n.const .f32 b = 0f3F800000;\n"
+        ".visible .const .align 8 .b8 c[8];\n.visible",
+        1,
+    )
+    assert parse(text).constants == {
+        "a": bytes([1, 0, 0, 0, 255, 0, 0, 0, 254, 255, 255, 255]),
+        "b": bytes([0, 0, 128, 63]),
+        "c": bytes(8),
+    }
+    with pytest.raises(NotImplementedError, match="initial value other"):
+        parse(".global .u64 a = other;\n" + text)
+
+
 def test_lines_survive_comments_and_the_choice_of_a_kernel() -> None:
     text = kernel("/* one\ntwo */ mov.u32 %r1, 1;", name="a") + kernel("bar.sync 0;", name="b")
     assert entry_names(text) == ["a", "b"]

@@ -9,12 +9,12 @@ from .table import refuse_guard, writes
 from .types import C_TYPES, PACKED, SIZES, is_float
 
 _CACHING = "ca cg cs lu cv wb wt nc volatile relaxed acquire release weak cta gpu sys L1::* L2::*"
-_SPACES = "param global shared shared::cta local"
+_SPACES = "param global shared shared::cta local const"
 
 
 def _space(i: Instruction) -> str:
     for part in i.parts:
-        if part.split("::")[0] in ("param", "global", "shared", "local"):
+        if part.split("::")[0] in ("param", "global", "shared", "local", "const"):
             return part.split("::")[0]
     return "generic"
 
@@ -71,6 +71,9 @@ def _access(
     at = _location(g, base, offset, space)
     if space == "local":
         return g.for_lanes(i, f"u8*bytes=local_bytes(w,l,{at},{size},LOCAL_BYTES,{i.line});{body}")
+    if space == "const":  # Has a cache of its own, and counts as no traffic.
+        body = f"u8*bytes=reach_global(w,access,l,{at},{size},Use::load,{i.line});{body}"
+        return f"{{Access access;{g.for_lanes(i, body)}}}"
     use = "Use::store" if what == "store" else "Use::load"
     reach = f"u8*bytes=reach_{space}(w,access,l,{at},{size},{use},{i.line});"
     inner = g.for_lanes(i, reach + body)

@@ -76,6 +76,8 @@ class Operands:
             return f"((s64){operand.rstrip('U')}ll)"
         if operand in program.shared:
             return f"((u64){program.shared[operand]})"
+        if operand in program.constants:
+            return f"((u64){constant_name(operand)})"
         if operand == program.dynamic_shared:
             return "((u64)STATIC_SHARED)"
         if operand == program.local and operand is not None:
@@ -133,6 +135,11 @@ class Operands:
 def single_name(name: str) -> str:
     """The C++ name of a register declared alone."""
     return "single_" + re.sub(r"\W", "_", name)
+
+
+def constant_name(name: str) -> str:
+    """The C++ name of an array of the file."""
+    return "constant_" + re.sub(r"\W", "_", name)
 
 
 def set_name(name: str) -> str:

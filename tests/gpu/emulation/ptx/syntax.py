@@ -52,8 +52,9 @@ class Param:
 class Program:
     """One `.entry` of a PTX file.
 
-    `shared` gives offsets in bytes, `registers` the C++ type and, for a numbered set
-    such as `%r<9>`, the count (0 for a single name).
+    `shared` gives offsets in bytes, `registers` the C++ type and, for a numbered set such as
+    `%r<9>`, the count (0 for a single name). `constants` has the first bytes of the file's own
+    arrays in global and constant memory.
     """
 
     name: str = ""
@@ -63,6 +64,7 @@ class Program:
     shared: dict[str, int] = field(default_factory=dict)
     shared_bytes: int = 0
     dynamic_shared: str | None = None
+    constants: dict[str, bytes] = field(default_factory=dict)
     local: str | None = None
     local_bytes: int = 0
     blocks: list[list[Instruction]] = field(default_factory=lambda: [[]])
@@ -168,6 +170,8 @@ class _Parser:
             self._declare_shared(text)
         elif text.startswith(".local"):
             self._declare_local(text)
+        elif re.match(r"(\.visible\s+|\.weak\s+)*\.(global|const)\b", text):
+            self._declare_constant(text)
         elif not text.startswith("."):
             self._instruction(text, line)
 
@@ -200,6 +204,16 @@ class _Parser:
         assert name is not None
         self.program.local, self.program.local_bytes = name[1], int(name[2])
 
+    def _declare_constant(self, text: str) -> None:
+        declared, _, values = text.partition("=")
+        name = re.search(r"([\w$]+)\s*(?:\[(\d+)\])?\s*$", declared)
+        kind = re.search(r"\.([bus]\d+|f\d+)\s+[\w$]+", declared)
+        assert name is not None
+        assert kind is not None
+        size = SIZES[kind[1]]
+        data = b"".join(_constant(v.strip(), size) for v in values.strip(" {}").split(",") if v)
+        self.program.constants[name[1]] = data.ljust(int(name[2] or 1) * size, b"\0")
+
     def _instruction(self, text: str, line: int) -> None:
         match = re.match(r"(?:@(!?)(%[\w$]+)\s+)?([\w.:]+)\s*(.*)$", text, re.DOTALL)
         assert match is not None
@@ -224,6 +238,14 @@ class _Parser:
             if scope and (scope + name in program.registers or scope + name in program.labels):
                 return scope + name
         return name
+
+
+def _constant(value: str, size: int) -> bytes:
+    bits = re.fullmatch(r"0[fFdD]([0-9a-fA-F]+)", value)
+    if bits is None and not re.fullmatch(r"-?(0x[0-9a-fA-F]+|\d+)U?", value):
+        raise NotImplementedError(f"initial value {value}")
+    number = int(bits[1], 16) if bits else int(value.rstrip("U"), 0)
+    return (number & ((1 << (8 * size)) - 1)).to_bytes(size, "little")
 
 
 def _split_operands(text: str) -> list[str]:

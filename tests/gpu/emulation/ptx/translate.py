@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # The families enter their instructions into the table.
 from . import arithmetic, logic, memory, moves, tensor_core, warp  # noqa: F401
-from .operands import Operands, set_name, single_name
+from .operands import Operands, constant_name, set_name, single_name
 from .syntax import Instruction, Program, parse
 from .table import write
 from .types import SIZES
@@ -27,6 +27,8 @@ def translate(ptx: str) -> tuple[Program, str]:
         '#include "warp.h"',
         '#include "memory.h"',
         '#include "tensor_core.h"',
+        *(_define(name, data) for name, data in program.constants.items()),
+        f"static const std::vector<std::pair<u64,u64>> CONSTANTS={{{_spans(program)}}};",
         "struct Registers:Warp{",
         *(_declare(name, *kind) for name, kind in program.registers.items()),
         "};",
@@ -45,6 +47,16 @@ def _declare(name: str, c_type: str, count: int) -> str:
     if count:
         return f"{c_type} {set_name(name)}[{count}][32];"
     return f"{c_type} {single_name(name)}[32];"
+
+
+def _define(name: str, data: bytes) -> str:
+    return f"alignas(16) static u8 {constant_name(name)}[]={{{','.join(map(str, data))}}};"
+
+
+def _spans(program: Program) -> str:
+    """First byte and one past the last of each array of the file."""
+    names = (constant_name(name) for name in program.constants)
+    return ",".join(f"{{(u64){name},(u64){name}+sizeof {name}}}" for name in names)
 
 
 def _shadow_bytes(program: Program) -> int:

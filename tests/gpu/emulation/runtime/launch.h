@@ -56,7 +56,7 @@ static void run_block(ThreadBlock& b, std::vector<Registers>& warps, u32 threads
 extern "C" int launch(const u32* grid, const u32* threads, const u8* params, u64 dynamic_shared, const u64* ranges,
                       int range_count, u32 checks, u32 seed, u64* counters, char* text, int text_bytes) {
   Counters counted;
-  std::vector<std::pair<u64, u64>> sorted;
+  std::vector<std::pair<u64, u64>> sorted = CONSTANTS;
   for (int i = 0; i < range_count; i++) sorted.push_back({ranges[2 * i], ranges[2 * i + 1]});
   std::sort(sorted.begin(), sorted.end());
   std::vector<std::string> findings;

@@ -2,19 +2,7 @@
 // program (pc, the number of a block), and the warp always runs the lanes with the smallest, so that structured code
 // converges again. A barrier parks the warp.
 #pragma once
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstdio>
-#include <cstring>
-#include <functional>
-#include <limits>
-#include <random>
-#include <set>
-#include <stdexcept>
-#include <string>
-#include <utility>
-#include <vector>
+#include "standard.h"
 
 typedef uint8_t u8;
 typedef uint16_t u16;
