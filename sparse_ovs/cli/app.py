@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from sparse_ovs.cli import compare, demo, info, profile, prune
+from sparse_ovs.cli import alpha, compare, demo, info, profile, prune
 
 app = typer.Typer(
     name="sparse-ovs",
@@ -21,6 +21,7 @@ app.command("info")(info.info)
 app.command("profile")(profile.profile)
 app.command("prune")(prune.prune)
 app.command("compare")(compare.compare)
+app.command("alpha")(alpha.alpha)
 app.command("demo")(demo.demo)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparse_ovs.engine.tuning_cache import cache_folder
+from sparse_ovs.cache import VARIABLE, cache_folder
 from sparse_ovs.formats import FileFormatError, read_file, write_file
 from sparse_ovs.spectral.spectrum import spectrum
 
@@ -41,7 +41,7 @@ def cached_spectrum(
             _told.add(path.parent)
             warnings.warn(
                 f"expected {path.parent} to be writable, got {error}: spectra are computed again "
-                "next time (SPARSE_OVS_CACHE names another folder)",
+                f"next time ({VARIABLE} names another folder)",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -112,6 +112,16 @@ def test_alpha_does_not_depend_on_the_scale(name: str) -> None:
     assert scaled.xmin == pytest.approx(1024 * fit.xmin, rel=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_ks_is_the_power_law_fit_of_weightwatcher(seed: int) -> None:
+    weightwatcher = pytest.importorskip("weightwatcher.WW_powerlaw")
+    for values in (some_values(seed, 400), pareto(2.5, 600, seed)):
+        theirs, ours = weightwatcher.WWFit(values.numpy(), distribution="power_law"), ks(values)
+        assert ours.alpha == pytest.approx(theirs.alpha, rel=1e-9)
+        assert ours.fit_distance == pytest.approx(theirs.D, rel=1e-9)
+        assert ours.xmin == theirs.xmin
+
+
 _GOLDEN = {1: 2.13, 2: 2.71, 4: 3.46}
 
 

@@ -1,0 +1,80 @@
+"""Pictures of spectra and selections; needs matplotlib (the `plot` extra)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sparse_ovs.spectral.estimators import Fit
+from sparse_ovs.spectral.selection import Selection
+
+_FROZEN, _TRAINED, _SPECTRUM, _TAIL = "#3b6fb6", "#c2571a", "#9aa5b1", "#1b1b1b"
+_MOST_BINS = 60
+
+
+def draw_selection(
+    selection: Selection,
+    spectra: Mapping[str, tuple[Tensor, Fit]],
+    path: str | os.PathLike[str],
+    title: str = "",
+) -> None:
+    """Draws the spectra of some layers with the fitted tail, and below them alpha and the share of
+    weights (and MACs, where known) of every layer, frozen and trained in two colours.
+
+    Args:
+        spectra: eigenvalues and fit, by layer name; at least one.
+    """
+    from matplotlib.figure import Figure
+
+    layers = selection.layers
+    figure = Figure(figsize=(max(10.0, 0.2 * len(layers) + 2), 9.5), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1, 2))
+    top, below = parts
+    for axis, (name, (values, fit)) in zip(
+        np.atleast_1d(top.subplots(1, len(spectra))), spectra.items(), strict=True
+    ):
+        _draw_spectrum(axis, values.numpy(), fit, name)
+    alphas, shares = below.subplots(2, 1, sharex=True)
+    place = np.arange(len(layers))
+    colours = [_FROZEN if layer.frozen else _TRAINED for layer in layers]
+    alphas.bar(place, [layer.alpha for layer in layers], 0.8, color=colours)
+    alphas.set_ylabel("alpha")
+    for colour, word in ((_FROZEN, "frozen"), (_TRAINED, "trained")):
+        alphas.bar([0], [0], color=colour, label=word)
+    alphas.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+    known = all(layer.mac_share is not None for layer in layers)
+    bars = [layer.mac_share if known else layer.weight_share for layer in layers]
+    shares.bar(place, [100 * (share or 0.0) for share in bars], 0.8, color=colours)
+    shares.set_ylabel("share of MACs, %" if known else "share of weights, %")
+    shares.set_xticks(place, [layer.name for layer in layers], fontsize=7, rotation=90)
+    shares.set_xlim(-0.7, len(layers) - 0.3)
+    for axis in (alphas, shares):
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=110)
+
+
+def _draw_spectrum(axis: Any, values: np.ndarray, fit: Fit, name: str) -> None:
+    from matplotlib.ticker import NullFormatter
+
+    bins = min(_MOST_BINS, max(8, len(values) // 10))
+    edges = np.geomspace(values[0], values[-1] * (1 + 1e-9), bins + 1)
+    density, _ = np.histogram(values, edges, density=True)
+    axis.stairs(density, edges, fill=True, color=_SPECTRUM)
+    tail = np.geomspace(fit.xmin, values[-1], 100)
+    # The power law has the tail's share of the probability.
+    law = (fit.alpha - 1) / fit.xmin * (tail / fit.xmin) ** -fit.alpha * fit.tail / len(values)
+    axis.plot(tail, law, color=_TAIL, linewidth=1.5)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_ylim(bottom=min(density[density > 0].min(), law.min()) / 2)
+    for scale in (axis.xaxis, axis.yaxis):  # minor labels overlap where the range is narrow
+        scale.set_minor_formatter(NullFormatter())
+    axis.set_title(f"{name}\nalpha {fit.alpha:.2f}, D {fit.fit_distance:.3f}", fontsize=9)
+    axis.set_xlabel("eigenvalue")
+    axis.set_ylabel("density")
+    axis.spines[["top", "right"]].set_visible(False)
