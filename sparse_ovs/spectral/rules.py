@@ -81,7 +81,7 @@ def within_budget(scores: Scores, macs: Mapping[str, float], trained: float) -> 
     most: dict[int, tuple[float, frozenset[str]]] = {0: (0.0, frozenset())}
     for name, rank in ranks(scores).items():
         step = round(2 * rank)
-        for cost, (frozen, names) in sorted(most.items(), reverse=True):
+        for cost, (frozen, names) in list(most.items()):
             candidate = (frozen + macs[name], names | {name})
             if cost + step not in most or candidate[0] > most[cost + step][0]:
                 most[cost + step] = candidate
