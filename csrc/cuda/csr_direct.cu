@@ -19,6 +19,7 @@
 constexpr int ENTRIES = 16 / sizeof(Number);  // weights in 16 bytes
 constexpr int STAGED = 32 * ENTRIES;
 constexpr int COLUMNS_AT_ONCE = 4;
+constexpr int BLOCKS = 32 / WARPS;  // at least, on a multiprocessor: 64 registers for each thread
 
 struct alignas(8) Entry {
   float value;
@@ -59,7 +60,7 @@ __device__ __forceinline__ void stage(Entry* staged, const Number* values, const
   }
 }
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS)
+extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS)
     csr_direct(const Number* __restrict__ x,  // (images, channels, padded height, padded width)
                const Number* __restrict__ values, const int* __restrict__ columns, const int* __restrict__ rows,
                const int* __restrict__ row_order, const float* __restrict__ bias, const Number* __restrict__ added,
@@ -70,8 +71,9 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int turn = blockIdx.y * WARPS + warp;
   if (turn >= out_channels) return;
-  const int row = row_order[turn];
-  const int begin = rows[row], end = rows[row + 1];
+  // Shuffled, so that the compiler knows them for the same in all lanes, and the loop's barriers for convergent.
+  const int row = __shfl_sync(~0u, row_order[turn], 0);
+  const int begin = __shfl_sync(~0u, rows[row], 0), end = __shfl_sync(~0u, rows[row + 1], 0);
   const Geometry g = {plane, pitch, channels, kernel_width, dilation_y, dilation_x};
   Entry* staged = all_staged[warp];
   x += blockIdx.z * image;

@@ -14,8 +14,9 @@
 //     the output.
 //
 // Macros: DTYPE (half or bfloat), ROWS (a multiple of 16 * WARPS_ROWS), PIXELS (a multiple of 32 and 8 * WARPS_PIXELS),
-// WARPS_ROWS, WARPS_PIXELS, STAGES; POINTWISE: 1 where the kernel is 1 x 1, strides 1, no padding; CHANNELS_ALIGNED and
-// OUT_ALIGNED: 1 where the channels, or output channels, are a multiple of 8 and pointers of 16 bytes.
+// WARPS_ROWS, WARPS_PIXELS, STAGES; BLOCKS that a multiprocessor holds at once; POINTWISE: 1 where the kernel is 1 x 1,
+// strides 1, no padding; CHANNELS_ALIGNED and OUT_ALIGNED: 1 where the channels, or output channels, are a multiple of 8
+// and pointers of 16 bytes.
 #include "number.cuh"
 #include "output.cuh"
 #include "shared_memory.cuh"
@@ -229,7 +230,7 @@ __device__ __forceinline__ void add_residue(float* sums, const Number* x, const 
   for (int j = 0; j < LANE_PIXELS; ++j) sums[threadIdx.x % 32 + j * 32] += more[j];
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     sp24_residue(const Number* __restrict__ x,        // (images, height, width, channels)
                  const uint4* __restrict__ weights,   // (row tiles, steps, 2, 32), eight numbers each
                  const uint4* __restrict__ metadata,  // (row tiles, steps, 8), four words each

@@ -29,6 +29,8 @@ class Tile:
         pixels: a multiple of 32 and of 8 * warps_pixels.
         warps_rows, warps_pixels: how its warps share them.
         stages: steps of 64 channels held in shared memory, at least 2.
+        blocks: that a multiprocessor shall hold at once; the compiler shares its registers among
+            them, and spills some where it is not told.
     """
 
     rows: int
@@ -36,6 +38,7 @@ class Tile:
     warps_rows: int
     warps_pixels: int
     stages: int
+    blocks: int
 
     @property
     def threads(self) -> int:
@@ -57,11 +60,12 @@ class Tile:
             "WARPS_ROWS": self.warps_rows,
             "WARPS_PIXELS": self.warps_pixels,
             "STAGES": self.stages,
+            "BLOCKS": self.blocks,
         }
 
 
 # Largest first: they read the fewest bytes for a product, and need the most of them to fill a GPU.
-TILES = (Tile(128, 128, 4, 2, 3), Tile(64, 64, 2, 2, 3), Tile(64, 32, 4, 1, 4))
+TILES = (Tile(128, 128, 4, 2, 3, 1), Tile(64, 64, 2, 2, 3, 3), Tile(64, 32, 4, 1, 4, 4))
 _BLOCKS_WANTED = 216  # two for each multiprocessor of an A100
 
 

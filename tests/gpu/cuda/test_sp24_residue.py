@@ -173,8 +173,9 @@ def without_wait(ptx: str) -> str:
     return _without(r"cp\.async\.wait_group[^;]*;", 0, ptx)
 
 
-# Several blocks of rows and steps, and a residue: every barrier has something to order.
-_BUSY = replace(ALIGNED, channels=328, density=0.6)
+# Seven steps end in the stage that the sums follow in, and there is a residue: every barrier has
+# something to order.
+_BUSY = replace(ALIGNED, channels=392, density=0.6)
 
 
 @pytest.mark.parametrize("change", [without_first_barrier, without_wait])
@@ -222,3 +223,17 @@ def test_it_compiles_to_sparse_tensor_cores_and_16_byte_copies_without_spills(
     }
     instructions = ["HMMA.SP in the loop", "LDGSTS.128 in the loop", "STG.128"]
     budgets.check(f"sp24_residue {name} sm_{arch}", figures, instructions)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", [80, 86, 89, 90, 100])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("tile", TILES, ids=lambda tile: f"{tile.rows}x{tile.pixels}")
+def test_no_variant_spills(tile: Any, dtype: torch.dtype, arch: int) -> None:
+    for case in (replace(ALIGNED, size=(3,)), replace(CONV, size=(3, 3))):
+        for channels, out_channels in ((8, 8), (7, 8), (8, 7), (7, 7)):
+            small = replace(case, channels=channels, out_channels=out_channels)
+            (launch, _), _, _ = replace(small, dtype=dtype, tile=tile).launch()
+            code = machine_code(launch, arch)
+            assert code.spills == 0, launch.defines
+            assert code.main_loop.count("HMMA", "SP") > 0
