@@ -22,7 +22,7 @@ from rich.table import Table
 from sparse_ovs import _native, create_backbone
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.backbones.density_profile import load_density_profile
-from sparse_ovs.cli.profile import parse_size
+from sparse_ovs.cli.options import parse_size
 from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.profiling import BASELINES
 from sparse_ovs.profiling.pictures import draw_densities

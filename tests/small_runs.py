@@ -38,6 +38,23 @@ def process(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
     return made
 
 
+def kill_at_ten_moments(run: Callable[..., None], folder: Path, steps: int) -> None:
+    """Runs `run(folder, reports)`, kills it somewhere in its first tenth, again in the next, ..."""
+    chance = random.Random()
+    for kill in range(10):
+        reader, writer = pipe()
+        child = process(run, folder, writer)
+        writer.close()
+        # Within the step, or the checkpoint after it.
+        moment = steps * kill // 12 + chance.randrange(steps // 12 + 1)
+        while moment and reader.recv() < moment:
+            pass
+        time.sleep(chance.uniform(0, 0.02))
+        child.kill()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+
+
 def pipe() -> tuple[Connection, Connection]:
     """(reader, writer); the writer may be an argument of `process`."""
     return _CONTEXT.Pipe(duplex=False)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from sparse_ovs.backbones import Backbone, create_backbone
 from sparse_ovs.cli.console import err, out, progress, wide
-from sparse_ovs.cli.profile import parse_size
+from sparse_ovs.cli.options import ModelName, Pretrained, parse_size
 from sparse_ovs.spectral import (
     CONTROLS,
     ESTIMATORS,
@@ -33,12 +33,8 @@ from sparse_ovs.spectral.spectrum_cache import cached_spectrum
 
 
 def alpha(
-    model: Annotated[
-        str, typer.Argument(help="open_clip model: RN50, ViT-B-16, convnext_base, ...")
-    ],
-    pretrained: Annotated[
-        str | None, typer.Option(help="tag (openai) or path; default: random weights")
-    ] = None,
+    model: ModelName,
+    pretrained: Pretrained = None,
     estimator: Annotated[str, typer.Option(help=f"of alpha: {', '.join(ESTIMATORS)}")] = "mid",
     select: Annotated[
         str,

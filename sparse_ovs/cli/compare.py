@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Subset
 import sparse_ovs
 from sparse_ovs.backbones import Backbone, create_backbone
 from sparse_ovs.cli.console import err, out, progress, wide
-from sparse_ovs.cli.profile import parse_size
+from sparse_ovs.cli.options import CostSize, CostThreads, parse_size
 from sparse_ovs.data import ImageFolder
 from sparse_ovs.formats import FileFormatError
 from sparse_ovs.nn import SparseConv2d, SparseLinear
@@ -62,12 +62,8 @@ def compare(
     ] = None,
     limit: Annotated[int, typer.Option(help="images at most", min=1)] = 256,
     batch: Annotated[int, typer.Option(help="images at once", min=1)] = 16,
-    size: Annotated[
-        str, typer.Option(help="pixels that MACs and times are for, S or HxW", metavar="S|HxW")
-    ] = "224",
-    threads: Annotated[
-        int | None, typer.Option(help="that times are for; default: torch's own choice")
-    ] = None,
+    size: CostSize = "224",
+    threads: CostThreads = None,
     rounds: Annotated[int, typer.Option(help="timed forwards of each", min=1)] = 9,
     json_file: Annotated[Path | None, typer.Option("--json", help="write the record here")] = None,
     picture: Annotated[

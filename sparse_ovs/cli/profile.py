@@ -10,19 +10,8 @@ from typing import Annotated
 import typer
 
 from sparse_ovs.cli.console import err, out, progress, wide
+from sparse_ovs.cli.options import ModelName, PatternName, Pretrained, parse_size
 from sparse_ovs.profiling import BASELINES, profile_encoder, profile_tables, write_html
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """`640` -> (640, 640), `800x1216` -> (800, 1216): height, width.
-
-    Raises:
-        ValueError: anything else.
-    """
-    parts = text.lower().split("x")
-    if len(parts) in (1, 2) and all(part.isdecimal() and int(part) > 0 for part in parts):
-        return int(parts[0]), int(parts[-1])
-    raise ValueError(f"expected a size such as 640 or 800x1216 (height x width), got {text!r}")
 
 
 def parse_density(text: str) -> float | str:
@@ -40,15 +29,11 @@ def parse_density(text: str) -> float | str:
 
 
 def profile(
-    model: Annotated[
-        str, typer.Argument(help="open_clip model: RN50, ViT-B-16, convnext_base, ...")
-    ],
+    model: ModelName,
     density: Annotated[
         str, typer.Option(help="kept fraction of the weights, or `weights`: the zeros they have")
     ] = "0.1",
-    pattern: Annotated[
-        str, typer.Option(help="unstructured, block4x1 (any blockRxC), 2:4 (any n:m), channel")
-    ] = "unstructured",
+    pattern: PatternName = "unstructured",
     size: Annotated[str, typer.Option(help="pixels, S or HxW", metavar="S|HxW")] = "224",
     batch: Annotated[int, typer.Option(help="images at once")] = 1,
     threads: Annotated[
@@ -60,9 +45,7 @@ def profile(
             help="plan: the whole encoder compiled; modules: swapped modules with BatchNorm folded"
         ),
     ] = "plan",
-    pretrained: Annotated[
-        str | None, typer.Option(help="tag (openai) or path; default: random weights")
-    ] = None,
+    pretrained: Pretrained = None,
     profile: Annotated[
         str,
         typer.Option(

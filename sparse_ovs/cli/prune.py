@@ -14,7 +14,14 @@ from torch.utils.data import DataLoader
 import sparse_ovs
 from sparse_ovs.backbones import Backbone, create_backbone
 from sparse_ovs.cli.console import err, out, progress
-from sparse_ovs.cli.profile import parse_size
+from sparse_ovs.cli.options import (
+    CostSize,
+    CostThreads,
+    ModelName,
+    PatternName,
+    Pretrained,
+    parse_size,
+)
 from sparse_ovs.data import ImageFolder
 from sparse_ovs.loop import DatasetBatches, progress_bar
 from sparse_ovs.nn.named_weights import named_weights
@@ -46,9 +53,7 @@ _FAR = 0.1
 
 
 def prune(
-    model: Annotated[
-        str, typer.Argument(help="open_clip model: RN50, ViT-B-16, convnext_base, ...")
-    ],
+    model: ModelName,
     out_file: Annotated[
         Path, typer.Option("--out", help="the masks (.safetensors)", dir_okay=False)
     ],
@@ -63,9 +68,7 @@ def prune(
         float | None,
         typer.Option(help="instead: so many times faster than dense torch, at --size, --threads"),
     ] = None,
-    pattern: Annotated[
-        str, typer.Option(help="unstructured, block4x1 (any blockRxC), 2:4 (any n:m), channel")
-    ] = "unstructured",
+    pattern: PatternName = "unstructured",
     schedule: Annotated[
         str,
         typer.Option(
@@ -91,18 +94,12 @@ def prune(
         int,
         typer.Option(help="batches of images to estimate BatchNorm's statistics on, in the end"),
     ] = 0,
-    pretrained: Annotated[
-        str | None, typer.Option(help="tag (openai) or path; default: random weights")
-    ] = None,
+    pretrained: Pretrained = None,
     weigh: Annotated[
         str, typer.Option(help="squared magnitude over what, for a speed-up: time, macs, or plain")
     ] = "time",
-    size: Annotated[
-        str, typer.Option(help="pixels that MACs and times are for, S or HxW", metavar="S|HxW")
-    ] = "224",
-    threads: Annotated[
-        int | None, typer.Option(help="that times are for; default: torch's own choice")
-    ] = None,
+    size: CostSize = "224",
+    threads: CostThreads = None,
     baseline: Annotated[
         list[str] | None,
         typer.Option(help=f"dense contestant, may be repeated: {', '.join(BASELINES)}; all"),

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sparse_ovs.formats.invariants import check_part, check_weight_shape, mask_or_nonzeros
 from sparse_ovs.patterns import flatten_tap_major, unflatten_tap_major
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -58,8 +59,7 @@ class BsrWeight:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if len(self.shape) < 2 or any(not isinstance(s, int) or s < 1 for s in self.shape):
-            raise ValueError(f"expected a weight shape (O, I, ...), got {self.shape!r}")
+        check_weight_shape(self.shape)
         if self.values.dtype not in _DTYPES:
             raise TypeError(
                 f"expected values of float16, bfloat16 or float32, got {self.values.dtype}"
@@ -68,24 +68,13 @@ class BsrWeight:
             raise ValueError(f"expected values (blocks, R, C), got {tuple(self.values.shape)}")
         blocks = self.values.shape[0]
         expected = {
-            "row_ptr": self.grid[0] + 1,
-            "taps": blocks,
-            "channels": blocks,
+            "values": (self.values.dtype, tuple(self.values.shape)),
+            "row_ptr": (torch.int32, (self.grid[0] + 1,)),
+            "taps": (torch.int32, (blocks,)),
+            "channels": (torch.int32, (blocks,)),
         }
-        for name, length in expected.items():
-            tensor: Tensor = getattr(self, name)
-            if tensor.dtype != torch.int32:
-                raise TypeError(f"expected {name} of dtype torch.int32, got {tensor.dtype}")
-            if tuple(tensor.shape) != (length,):
-                raise ValueError(f"expected {name} of shape {(length,)}, got {tuple(tensor.shape)}")
-        for name in ("values", *expected):
-            tensor = getattr(self, name)
-            if not tensor.is_contiguous():
-                raise ValueError(f"expected {name} to be contiguous, got strides {tensor.stride()}")
-            if tensor.device != self.values.device:
-                raise ValueError(
-                    f"expected {name} on the values' {self.values.device}, got {tensor.device}"
-                )
+        for name, (dtype, shape) in expected.items():
+            check_part(name, getattr(self, name), dtype, shape, self.values.device)
         self._check_structure()
 
     def _check_structure(self) -> None:
@@ -228,12 +217,7 @@ def pack_bsr(
     """
     if weight.dtype not in _DTYPES:
         raise TypeError(f"expected a float16, bfloat16 or float32 weight, got {weight.dtype}")
-    if mask is None:
-        mask = weight != 0
-    if mask.dtype != torch.bool:
-        raise TypeError(f"expected a bool mask, got {mask.dtype}")
-    if mask.shape != weight.shape:
-        raise ValueError(f"expected a mask of shape {tuple(weight.shape)}, got {tuple(mask.shape)}")
+    mask = mask_or_nonzeros(weight, mask)
     if len(block) != 2 or min(block) < 1:
         raise ValueError(f"expected a block (R, C) of at least 1 x 1, got {block!r}")
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sparse_ovs.formats.invariants import check_part, check_weight_shape
 from sparse_ovs.formats.kept import STORED_DTYPES, kept_weights
 from sparse_ovs.patterns import unflatten_tap_major
 
@@ -41,8 +42,7 @@ class CsrWeight:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if len(self.shape) < 2 or any(not isinstance(s, int) or s < 1 for s in self.shape):
-            raise ValueError(f"expected a weight shape (O, I, ...), got {self.shape!r}")
+        check_weight_shape(self.shape)
         if self.values.dtype not in STORED_DTYPES:
             raise TypeError(
                 f"expected values of float32, float16 or bfloat16, got {self.values.dtype}"
@@ -55,15 +55,7 @@ class CsrWeight:
             "row_order": (torch.int32, rows),
         }
         for name, (dtype, length) in expected.items():
-            tensor: Tensor = getattr(self, name)
-            if tensor.dtype != dtype:
-                raise TypeError(f"expected {name} of dtype {dtype}, got {tensor.dtype}")
-            if tuple(tensor.shape) != (length,):
-                raise ValueError(f"expected {name} of shape {(length,)}, got {tuple(tensor.shape)}")
-            if not tensor.is_contiguous():
-                raise ValueError(f"expected {name} to be contiguous, got strides {tensor.stride()}")
-            if tensor.device != self.values.device:
-                raise ValueError(f"expected {name} on {self.values.device}, got {tensor.device}")
+            check_part(name, getattr(self, name), dtype, (length,), self.values.device)
         self._check_structure()
 
     def _check_structure(self) -> None:

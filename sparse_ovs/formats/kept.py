@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sparse_ovs.formats.invariants import mask_or_nonzeros
 from sparse_ovs.patterns import flatten_tap_major
 
 STORED_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -29,12 +30,7 @@ def kept_weights(
     for what, found in (("a weight", weight.dtype), ("values", dtype)):
         if found not in STORED_DTYPES:
             raise TypeError(f"expected {what} of float32, float16 or bfloat16, got {found}")
-    if mask is None:
-        mask = weight != 0
-    if mask.dtype != torch.bool:
-        raise TypeError(f"expected a bool mask, got {mask.dtype}")
-    if mask.shape != weight.shape:
-        raise ValueError(f"expected a mask of shape {tuple(weight.shape)}, got {tuple(mask.shape)}")
+    mask = mask_or_nonzeros(weight, mask)
     kept = flatten_tap_major(mask)
     exact = flatten_tap_major(weight.detach())
     # where, not a product: NaN times a pruned weight's 0 would stay NaN.

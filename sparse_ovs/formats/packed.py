@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sparse_ovs.formats.invariants import check_part, check_weight_shape, mask_or_nonzeros
 from sparse_ovs.patterns import flatten_tap_major, unflatten_tap_major
 
 # 16-bit columns reach this many.
@@ -43,8 +44,7 @@ class PackedWeight:
     def __post_init__(self) -> None:
         if self.block_rows not in (1, 4):
             raise ValueError(f"expected block_rows of 1 or 4, got {self.block_rows!r}")
-        if len(self.shape) < 2 or any(not isinstance(s, int) or s < 1 for s in self.shape):
-            raise ValueError(f"expected a weight shape (O, I, ...), got {self.shape!r}")
+        check_weight_shape(self.shape)
         index_type = torch.uint16 if self.columns <= _MAX_COLUMNS_16 else torch.int32
         blocks = self.indices.numel()
         block_row_count = -(-self.shape[0] // self.block_rows)
@@ -54,13 +54,7 @@ class PackedWeight:
             "row_ptr": (torch.int32, (block_row_count + 1,)),
         }
         for name, (dtype, shape) in expected.items():
-            tensor: Tensor = getattr(self, name)
-            if tensor.dtype != dtype:
-                raise TypeError(f"expected {name} of dtype {dtype}, got {tensor.dtype}")
-            if tuple(tensor.shape) != shape:
-                raise ValueError(f"expected {name} of shape {shape}, got {tuple(tensor.shape)}")
-            if not tensor.is_contiguous():
-                raise ValueError(f"expected {name} to be contiguous, got strides {tensor.stride()}")
+            check_part(name, getattr(self, name), dtype, shape)
         self._check_structure(blocks)
 
     def _check_structure(self, blocks: int) -> None:
@@ -137,12 +131,7 @@ def pack(weight: Tensor, mask: Tensor | None = None, block_rows: int | None = No
     """
     if weight.dtype != torch.float32:
         raise TypeError(f"expected a float32 weight, got {weight.dtype}")
-    if mask is None:
-        mask = weight != 0
-    if mask.dtype != torch.bool:
-        raise TypeError(f"expected a bool mask, got {mask.dtype}")
-    if mask.shape != weight.shape:
-        raise ValueError(f"expected a mask of shape {tuple(weight.shape)}, got {tuple(mask.shape)}")
+    mask = mask_or_nonzeros(weight, mask)
     if block_rows not in (None, 1, 4):
         raise ValueError(f"expected block_rows of 1 or 4, got {block_rows!r}")
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparse_ovs.formats.csr import CsrWeight, csr_of_matrix
+from sparse_ovs.formats.invariants import check_part, check_weight_shape
 from sparse_ovs.formats.kept import kept_weights
 from sparse_ovs.patterns import flatten_tap_major, unflatten_tap_major
 
@@ -51,8 +52,7 @@ class TwoFourWeight:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if len(self.shape) < 2 or any(not isinstance(s, int) or s < 1 for s in self.shape):
-            raise ValueError(f"expected a weight shape (O, I, ...), got {self.shape!r}")
+        check_weight_shape(self.shape)
         if self.values.dtype not in (torch.float16, torch.bfloat16):
             raise TypeError(f"expected values of float16 or bfloat16, got {self.values.dtype}")
         if self.residue.values.dtype != self.values.dtype or self.residue.shape != self.shape:
@@ -67,17 +67,7 @@ class TwoFourWeight:
             "channel_order": (torch.int32, (self.shape[1],)),
         }
         for name, (dtype, shape) in expected.items():
-            tensor: Tensor = getattr(self, name)
-            if tensor.dtype != dtype:
-                raise TypeError(f"expected {name} of dtype {dtype}, got {tensor.dtype}")
-            if tuple(tensor.shape) != shape:
-                raise ValueError(f"expected {name} of shape {shape}, got {tuple(tensor.shape)}")
-            if not tensor.is_contiguous():
-                raise ValueError(f"expected {name} to be contiguous, got strides {tensor.stride()}")
-            if tensor.device != self.residue.values.device:
-                raise ValueError(
-                    f"expected {name} on {self.residue.values.device}, got {tensor.device}"
-                )
+            check_part(name, getattr(self, name), dtype, shape, self.residue.values.device)
         _check_order(self.channel_order, self.shape[1])
         places = _positions(self.metadata)
         if bool((places[..., 0] >= places[..., 1]).any()):

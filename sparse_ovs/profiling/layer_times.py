@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from sparse_ovs.profiling.hooks import hooked
+
 
 def stage_of(layer: str) -> str:
     """The part of the encoder that a layer belongs to, read off its name.
@@ -47,16 +49,12 @@ def time_layers(
     handles: list[RemovableHandle] = []
     for name, module in leaf_modules(model).items():
         handles += _hooks(name, module, spent, clock)
-    try:
-        with torch.no_grad():
-            for _ in range(rounds + 1):
-                spent.append(defaultdict(float))
-                start = clock()
-                model(x)
-                totals.append((clock() - start) * 1e3)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(handles), torch.no_grad():
+        for _ in range(rounds + 1):
+            spent.append(defaultdict(float))
+            start = clock()
+            model(x)
+            totals.append((clock() - start) * 1e3)
     names = {name: None for one in spent[1:] for name in one}
     return {name: median(one.get(name, 0.0) for one in spent[1:]) for name in names}, median(
         totals[1:]

@@ -8,7 +8,8 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+
+from sparse_ovs.profiling.hooks import hooked
 
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -72,15 +73,12 @@ def count_macs(model: nn.Module, example_input: Tensor) -> dict[str, LayerMacs]:
         example_input: what the model takes, (N, C, H, W).
     """
     counted: dict[str, LayerMacs] = {}
-    handles: list[RemovableHandle] = []
-    for name, module in weighted_layers(model).items():
-        handles.append(module.register_forward_hook(_counter(counted, name), with_kwargs=True))
-    try:
-        with torch.no_grad():
-            model(example_input)
-    finally:
-        for handle in handles:
-            handle.remove()
+    handles = [
+        module.register_forward_hook(_counter(counted, name), with_kwargs=True)
+        for name, module in weighted_layers(model).items()
+    ]
+    with hooked(handles), torch.no_grad():
+        model(example_input)
     return counted
 
 
@@ -91,15 +89,19 @@ def _counter(counted: dict[str, LayerMacs], name: str) -> Callable[..., None]:
         if isinstance(module, nn.MultiheadAttention):
             made = _attention_macs(module, inputs, keywords)
         else:
-            weight = layer_weights(module)[0]
-            # The last dimension of (..., O), the first but the batch's of (N, O, *map).
-            axis = 1 - weight.dim() if isinstance(module, _CONVS) else -1
-            positions = output.numel() // output.shape[axis]
+            weight, positions = layer_weights(module)[0], output_positions(module, output)
             made = LayerMacs(weight.numel() * positions, _nonzeros(weight) * positions)
         before = counted.get(name, LayerMacs(0, 0))
         counted[name] = LayerMacs(before.dense + made.dense, before.sparse + made.sparse)
 
     return count
+
+
+def output_positions(module: nn.Module, output: Tensor) -> int:
+    """How often a convolution or a linear layer used its weights for this output."""
+    # The last dimension of (..., O), the first but the batch's of (N, O, *map).
+    axis = 1 - layer_weights(module)[0].dim() if isinstance(module, _CONVS) else -1
+    return output.numel() // output.shape[axis]
 
 
 def _attention_macs(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from sparse_ovs.profiling.hooks import hooked
 from sparse_ovs.profiling.macs import LayerMacs, count_macs, layer_weights, weighted_layers
 
 # Products of activations that belong to no layer: attention masks out of queries, einsum, matmul.
@@ -161,12 +162,8 @@ def _passes_gradient(model: nn.Module, example_input: Any) -> dict[str, bool]:
         layer.register_forward_pre_hook(see(name), with_kwargs=True)
         for name, layer in weighted_layers(model).items()
     ]
-    try:
-        with torch.enable_grad():
-            model(example_input)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(handles), torch.enable_grad():
+        model(example_input)
     return found
 
 

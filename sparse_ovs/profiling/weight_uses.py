@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparse_ovs.profiling.macs import count_macs
+from sparse_ovs.nn.named_weights import weight_owners
+from sparse_ovs.profiling.hooks import hooked
+from sparse_ovs.profiling.macs import output_positions
 
 
 def weight_uses(
@@ -25,34 +27,34 @@ def weight_uses(
     Returns:
         By the same names; a layer that is never called is absent.
     """
-    counted = count_macs(model, example_input)
-    uses = {
-        name: counted[name].dense // weight.numel()
-        for name, weight in weights.items()
-        if name in counted
-    }
-    tokens: dict[str, int] = {}
+    uses: dict[str, int] = {}
 
-    def attend(name: str) -> Any:
-        def hook(_: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-            query = inputs[0] if inputs else keywords["query"]
-            tokens[name] = tokens.get(name, 0) + prod(query.shape[:-1])
+    def see(names: list[str]) -> Any:
+        def hook(
+            module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Any
+        ) -> None:
+            if isinstance(module, nn.MultiheadAttention):
+                query = inputs[0] if inputs else keywords["query"]
+                count = prod(query.shape[:-1])  # tokens
+            else:
+                count = output_positions(module, output)
+            for name in names:
+                uses[name] = uses.get(name, 0) + count
 
         return hook
 
+    by_module: dict[nn.Module, list[str]] = {}
+    for name, (module, _) in weight_owners(model).items():
+        if name in weights:
+            # An attention's output projection is called by the attention, not by itself.
+            attention = name.removesuffix(".out_proj")
+            owner = model.get_submodule(attention) if attention != name else module
+            owner = owner if isinstance(owner, nn.MultiheadAttention) else module
+            by_module.setdefault(owner, []).append(name)
     handles = [
-        module.register_forward_pre_hook(attend(name), with_kwargs=True)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.MultiheadAttention)
+        module.register_forward_hook(see(names), with_kwargs=True)
+        for module, names in by_module.items()
     ]
-    try:
-        with torch.no_grad():
-            model(example_input)
-    finally:
-        for handle in handles:
-            handle.remove()
-    for name, count in tokens.items():
-        for part in (f"{name}.in_proj", f"{name}.out_proj"):
-            if part in weights:
-                uses[part] = count
-    return uses
+    with hooked(handles), torch.no_grad():
+        model(example_input)
+    return {name: uses[name] for name in weights if name in uses}

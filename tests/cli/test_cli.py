@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from sparse_ovs.cli.app import app, main
 from sparse_ovs.cli.demo import load_photo, sample_photo, to_input
-from sparse_ovs.cli.profile import parse_density, parse_size
+from sparse_ovs.cli.options import parse_size
+from sparse_ovs.cli.profile import parse_density
 
 RECORD_KEYS = {
     "model",

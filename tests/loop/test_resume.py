@@ -1,8 +1,6 @@
 """A run that is killed, wherever that is, ends with the bits of one that was not."""
 
-import random
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -21,19 +19,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_killed_at_ten_random_moments_ends_with_the_same_bits(
     uninterrupted: Path, tmp_path: Path
 ) -> None:
-    chance = random.Random()
-    for kill in range(10):
-        reader, writer = small_runs.pipe()
-        child = small_runs.process(small_runs.train, tmp_path, writer)
-        writer.close()
-        # Somewhere in the next tenth of the run, within the step or the checkpoint after it.
-        moment = STEPS * kill // 12 + chance.randrange(STEPS // 12 + 1)
-        while moment and reader.recv() < moment:
-            pass
-        time.sleep(chance.uniform(0, 0.02))
-        child.kill()
-        child.join()
-        assert child.exitcode == -signal.SIGKILL
+    small_runs.kill_at_ten_moments(small_runs.train, tmp_path, STEPS)
     _finish(tmp_path)
     _assert_same(tmp_path, uninterrupted)
 

@@ -1,9 +1,6 @@
 """Pruning runs: what they leave, and that killed ones end with the same bits."""
 
 import csv
-import random
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,18 +40,7 @@ def test_a_run_killed_at_ten_random_moments_ends_with_the_same_bits(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
         folder.mkdir()
-    chance = random.Random()
-    for kill in range(10):
-        reader, writer = small_runs.pipe()
-        child = small_runs.process(run, killed, writer)
-        writer.close()
-        moment = steps * kill // 12 + chance.randrange(steps // 12 + 1)
-        while moment and reader.recv() < moment:
-            pass
-        time.sleep(chance.uniform(0, 0.02))
-        child.kill()
-        child.join()
-        assert child.exitcode == -signal.SIGKILL
+    small_runs.kill_at_ten_moments(run, killed, steps)
     for folder in (whole, killed):
         child = small_runs.process(run, folder)
         child.join()
