@@ -377,8 +377,8 @@ def weight_gradient(
                 EVEN_O=out_features % block[0] == 0,
                 EVEN_I=in_features % block[1] == 0,
                 PRECISION=precision,
-                STAGES=tile.stages,
-                num_warps=tile.warps,
-                num_stages=tile.stages,
+                STAGES=tile.direct_stages,
+                num_warps=tile.warps_for(*block),
+                num_stages=tile.direct_stages,
             )
     return sum_splits(out, grad.dtype)

@@ -16,6 +16,16 @@ class Tile(NamedTuple):
     warps: int
     stages: int
 
+    @property
+    def direct_stages(self) -> int:
+        """Stages where no load follows an index, so that none is needed for it."""
+        return self.stages - 1
+
+    def warps_for(self, rows: int, columns: int) -> int:
+        """Warps where the sums are a block: at most one for each 16 x 8, the least a tensor core
+        makes. More would compute the same sums, and store them over each other."""
+        return min(self.warps, max(1, rows * columns // 128))
+
 
 # Blocks (R, C) that the kernels are built and tested for.
 BLOCKS = ((16, 16), (16, 64), (32, 32), (64, 64))
