@@ -13,7 +13,7 @@ from sparse_ovs.kernels import contracts
 from sparse_ovs.kernels._triton import tl, triton
 from sparse_ovs.kernels.epilogue import store_output
 from sparse_ovs.kernels.splits import split_rows, sum_splits
-from sparse_ovs.kernels.tiles import Tile, tile_for
+from sparse_ovs.kernels.tiles import Tile, tile_for, weight_gradient_tile_for
 
 Pair = tuple[int, int]
 
@@ -435,7 +435,8 @@ def weight_gradient(
         x: (N, I, H, W) of the same dtype, channels_last.
         block_rows, taps, channels: of a `formats.BsrWeight`.
         block: (R, C), of it.
-        kernel_size, stride, padding, dilation, precision, tile: see `forward`.
+        kernel_size, stride, padding, dilation, precision: see `forward`.
+        tile: None takes the tested one of `tiles.weight_gradient_tile_for`.
 
     Returns:
         (blocks, R, C) of grad's dtype, zero in the slots past the weight; sums are float32, in an
@@ -454,7 +455,7 @@ def weight_gradient(
     contracts.check_vectors(
         x, block_rows=(block_rows, count), taps=(taps, count), channels=(channels, count)
     )
-    tile = tile or tile_for(block, x.dtype, precision)
+    tile = tile or weight_gradient_tile_for(block, x.dtype, precision)
     contracts.check_device("x", x)
 
     out_channels = grad.shape[1]

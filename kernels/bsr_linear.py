@@ -9,7 +9,7 @@ from sparse_ovs.kernels import contracts
 from sparse_ovs.kernels._triton import tl, triton
 from sparse_ovs.kernels.epilogue import store_output
 from sparse_ovs.kernels.splits import split_rows, sum_splits
-from sparse_ovs.kernels.tiles import Tile, tile_for
+from sparse_ovs.kernels.tiles import Tile, tile_for, weight_gradient_tile_for
 
 
 @triton.jit
@@ -330,7 +330,8 @@ def weight_gradient(
         x: (M, I) of the same dtype, rows contiguous.
         block_rows, channels: of a `formats.BsrWeight`.
         block: (R, C), of it.
-        precision, tile: see `forward`.
+        precision: see `forward`.
+        tile: None takes the tested one of `tiles.weight_gradient_tile_for`.
 
     Returns:
         (blocks, R, C) of grad's dtype, zero in the slots past the weight; sums are float32, in an
@@ -347,7 +348,7 @@ def weight_gradient(
     in_features = x.shape[1]
     count = channels.numel()
     contracts.check_vectors(grad, block_rows=(block_rows, count), channels=(channels, count))
-    tile = tile or tile_for(block, grad.dtype, precision)
+    tile = tile or weight_gradient_tile_for(block, grad.dtype, precision)
     contracts.check_device("grad", grad)
 
     length, splits = split_rows(size, count, tile.rows)

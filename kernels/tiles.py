@@ -72,3 +72,24 @@ def tile_for(block: tuple[int, int], dtype: torch.dtype, precision: str = "tf32"
             f"expected {dtype} blocks of {names} (precision {precision}), got {block[0]}x{block[1]}"
         )
     return tiles[block]
+
+
+def weight_gradient_tile_for(
+    block: tuple[int, int], dtype: torch.dtype, precision: str = "tf32"
+) -> Tile:
+    """The tile of a weight gradient, where both operands are read across their rows.
+
+    The warpgroup instructions of sm_90 take float32 only along its rows. To transpose, the compiler
+    copies 4 bytes at a time, eight of them into the same bank of shared memory: two warps are too
+    few for a warpgroup, and multiply what is copied 16 bytes at a time.
+
+    Args:
+        block, dtype, precision: see `tile_for`.
+
+    Raises:
+        ValueError: see `tile_for`.
+    """
+    tile = tile_for(block, dtype, precision)
+    if dtype == torch.float32 and block == (64, 64):
+        return tile._replace(rows=32, warps=2)
+    return tile
