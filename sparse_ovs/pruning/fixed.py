@@ -11,11 +11,10 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from sparse_ovs.nn.named_weights import weight_owners
+from sparse_ovs.nn.wrappers import bare_name, unwrapped
 
 # A module and the name of its weight: parameters may be replaced, modules stay.
 _Owner = tuple[nn.Module, str]
-
-_WRAPPERS = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile
 
 
 class FixedMasks:
@@ -117,7 +116,7 @@ class FixedMasks:
         self._replace(state["masks"], may_grow=True)
 
     def _replace(self, masks: Mapping[str, Tensor], may_grow: bool) -> None:
-        named = {_bare(name, self._owners): mask for name, mask in masks.items()}
+        named = {bare_name(name, self._owners): mask for name, mask in masks.items()}
         problems = [f"{name}: no mask" for name in self._owners if name not in named]
         for name, mask in named.items():
             problem = _problem(self._owners.get(name), mask)
@@ -174,13 +173,10 @@ def _fit(
     model: nn.Module, masks: Mapping[str, Tensor]
 ) -> tuple[dict[str, _Owner], dict[str, Tensor]]:
     """Owners of the weights, and where each weight is dead, by bare name."""
-    inner = model
-    while [f"{name}." for name, _ in inner.named_children()] in ([w] for w in _WRAPPERS):
-        inner = next(inner.children())
-    known = weight_owners(inner)
+    known = weight_owners(unwrapped(model))
     owners, dead, problems = {}, {}, []
     for given, mask in masks.items():
-        name = _bare(given, known)
+        name = bare_name(given, known)
         problem = "given twice" if name in owners else _problem(known.get(name), mask)
         if problem:
             problems.append(f"{name}: {problem}")
@@ -188,13 +184,6 @@ def _fit(
             owners[name], dead[name] = known[name], mask.logical_not()
     _raise(problems)
     return owners, dead
-
-
-def _bare(name: str, known: Mapping[str, object]) -> str:
-    """The name without a wrapper's prefix, unless it is known with it."""
-    while name not in known and name.startswith(_WRAPPERS):
-        name = name.partition(".")[2]
-    return name
 
 
 def _problem(owner: _Owner | None, mask: Tensor) -> str:
