@@ -2,6 +2,7 @@
 
 from sparse_ovs.spectral.choose import CONTROLS, METRICS, RULES, choose
 from sparse_ovs.spectral.estimators import ESTIMATORS, Fit
+from sparse_ovs.spectral.freezing import Freezing, freeze
 from sparse_ovs.spectral.layers import SpectralLayer, spectral_layers
 from sparse_ovs.spectral.selection import (
     SelectedLayer,
@@ -20,6 +21,7 @@ __all__ = [
     "METRICS",
     "RULES",
     "Fit",
+    "Freezing",
     "SelectedLayer",
     "Selection",
     "SpectralLayer",
@@ -28,6 +30,7 @@ __all__ = [
     "analyse",
     "check_selection",
     "choose",
+    "freeze",
     "load_selection",
     "make_selection",
     "save_selection",
