@@ -72,6 +72,50 @@ def test_products_of_no_layer_are_counted_with_both_gradients() -> None:
     assert cost.ours().total == backward_flops(model, x)
 
 
+class Segmenter(nn.Module):
+    """A head on an encoder, and a text tower that gives the classes it compares with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Conv2d(3, 16, 3, padding=1)
+        self.head = nn.Conv2d(16, 8, 1)
+        self.text = nn.TransformerEncoderLayer(8, 2, 32, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        classes = self.text(torch.ones(5, 7, 8))[:, 0]  # 5 names of 7 tokens
+        return torch.einsum("nchw,kc->nkhw", self.head(self.encoder(x).relu()), classes)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("sparse", [True, False])
+def test_heads_text_and_what_compares_them_are_counted(sparse: bool, training: bool) -> None:
+    model = Segmenter()
+    if sparse:
+        sparse_ovs.sparsify(model, "unstructured", 0.5, exclude=["text"], engine="native")
+    model.train(training)
+    x = torch.randn(2, 3, 10, 12)
+    counted = {one.name: one.macs.dense for one in training_cost(model, x).layers}
+    pixels, tokens = 2 * 10 * 12, 5 * 7
+    assert counted == {
+        "encoder": 16 * 3 * 9 * pixels,
+        "head": 8 * 16 * pixels,
+        "text.self_attn": tokens * (4 * 8 * 8 + 2 * 7 * 8),
+        "text.linear1": tokens * 8 * 32,
+        "text.linear2": tokens * 8 * 32,
+        OTHER: pixels * 5 * 8,
+    }
+
+
+def test_a_frozen_text_tower_costs_its_forward() -> None:
+    model = Segmenter()
+    freeze(model, "text")
+    for one in training_cost(model, torch.randn(1, 3, 8, 8)).layers:
+        if one.name.startswith("text."):
+            step = one.ours()
+            assert step.forward > 0
+            assert step.input_gradient == step.weight_gradient == 0
+
+
 def test_zeros_are_left_out_of_all_three_in_our_count() -> None:
     model, x = Net(), torch.randn(1, 3, 8, 8)
     model.conv2.weight.data[:, :6] = 0
