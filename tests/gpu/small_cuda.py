@@ -101,6 +101,12 @@ extern "C" __global__ void read_shared_strided(float* y, int step) {
   __syncthreads();
   y[threadIdx.x] = tile[threadIdx.x * step];
 }
+extern "C" __global__ void read_shared_by_16(float4* y, int step) {
+  __shared__ float4 tile[256];
+  for (int i = threadIdx.x; i < 256; i += 32) tile[i] = make_float4(i, i, i, i);
+  __syncthreads();
+  y[threadIdx.x] = tile[threadIdx.x * step];
+}
 extern "C" __global__ void use_half_a_warp(const float* x, float* y) {
   if (threadIdx.x % 2) y[threadIdx.x] = __sinf(x[threadIdx.x]);
 }

@@ -45,6 +45,7 @@ def lower_bound(
     *,
     tensor_format: str = "fp16",
     issued_instructions: float = 0,
+    fp32_flops: float = 0,
 ) -> LowerBound:
     """The least time of a launch whose work was counted in emulation.
 
@@ -55,6 +56,7 @@ def lower_bound(
         tensor_format: fp16 (and bf16) or tf32, the rate of the tensor cores.
         issued_instructions: warp instructions of the machine code, where they are known. PTX
             instructions do not bound them: the assembler may drop and fuse.
+        fp32_flops: done outside of the tensor cores (1 fused multiply and add = 2).
     """
     a = ARCHITECTURES[arch]
     busy = min(blocks, a.multiprocessors) * a.clock_hz  # multiprocessor clocks a second
@@ -62,7 +64,10 @@ def lower_bound(
     wavefronts = counters.shared_load_wavefronts + counters.shared_store_wavefronts
     parts = {
         "tensor cores": counters.tensor_flops / (rate * busy),
+        "CUDA cores": fp32_flops / (a.fp32_flops * busy),
         "shared memory": wavefronts / busy,
+        # Its 32 banks of 4 bytes also give what is loaded through L1: four sectors a clock.
+        "L1": (counters.load_sectors - counters.async_bytes / 32) / (4 * busy),
         "instruction issue": issued_instructions / (4 * busy),
         "DRAM": compulsory_bytes / a.dram_bytes,
     }
@@ -73,7 +78,8 @@ def lower_bound(
 
 
 def dense_lower_bound(arch: int, flops: float, *, tensor_format: str = "fp16") -> float:
-    """Seconds that a dense product of `flops` (1 MAC = 2) needs at the whole GPU's peak."""
+    """Seconds that a dense product of `flops` (1 MAC = 2) needs at the whole GPU's peak; fp32 is
+    computed without tensor cores."""
     a = ARCHITECTURES[arch]
-    rate = {"fp16": a.fp16_flops, "tf32": a.tf32_flops}[tensor_format]
+    rate = {"fp16": a.fp16_flops, "tf32": a.tf32_flops, "fp32": a.fp32_flops}[tensor_format]
     return flops / (rate * a.multiprocessors * a.clock_hz)

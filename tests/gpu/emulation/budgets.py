@@ -6,7 +6,8 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Budgets:
             "figures": {name: round(value, 3) for name, value in sorted(figures.items())},
             "instructions": sorted(instructions),
         }
-        if os.environ.get(UPDATE) == "1":
+        if updating():
             self._write(variant, found)
             return
         budgets = self._read()
@@ -61,12 +62,33 @@ class Budgets:
         return json.loads(self._file.read_text()) if self._file.exists() else {}
 
     def _write(self, variant: str, found: Mapping[str, Any]) -> None:
-        with open(Path(tempfile.gettempdir(), f"{self._file.name}.lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self._file):
             budgets = self._read() | {variant: found}
-            unfinished = self._file.with_suffix(".unfinished")
-            unfinished.write_text(json.dumps(dict(sorted(budgets.items())), indent=1) + "\n")
-            os.replace(unfinished, self._file)
+            # A line for each variant, so that differences read well.
+            lines = (
+                f" {json.dumps(name)}: {json.dumps(budgets[name])}" for name in sorted(budgets)
+            )
+            replaced(self._file, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def updating() -> bool:
+    """Whether tests write what they find instead of checking it."""
+    return os.environ.get(UPDATE) == "1"
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Within it, no other process that asks the same changes the file."""
+    with open(Path(tempfile.gettempdir(), f"{file.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def replaced(file: Path, text: str) -> None:
+    """Writes a file, whole or not at all."""
+    unfinished = file.with_suffix(".unfinished")
+    unfinished.write_text(text)
+    os.replace(unfinished, file)
 
 
 def _complaints(budget: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[str]:

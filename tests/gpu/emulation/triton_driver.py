@@ -30,10 +30,15 @@ class Launch:
 
 @dataclass
 class EmulatedGpu:
-    """An emulated GPU: every launch, in order. `seed` shuffles blocks and warps."""
+    """An emulated GPU: every launch, in order.
+
+    `seed` shuffles blocks and warps. `change` is given a kernel's name and PTX, and returns what
+    runs in its place: faults are put in by it.
+    """
 
     arch: int
     seed: int = 0
+    change: Callable[[str, str], str] | None = None
     launches: list[Launch] = field(default_factory=list)
 
     def run(self, compiled: CompiledKernel, grid: tuple[int, int, int], args: list[Any]) -> None:
@@ -44,6 +49,8 @@ class EmulatedGpu:
         if metadata.global_scratch_size or metadata.profile_scratch_size:
             raise NotImplementedError("scratch memory")
         ptx = compiled.asm["ptx"]
+        if self.change is not None:
+            ptx = self.change(metadata.name, ptx)
         if ptx not in _kernels:
             _kernels[ptx] = Kernel(ptx)
         values = [int(a) if isinstance(a, bool) else 0 if a is None else a for a in args]

@@ -54,6 +54,14 @@ def test_strides_cost_passes_over_the_banks(step: int, passes: int) -> None:
     assert c.barriers == 1
 
 
+@pytest.mark.parametrize(("step", "passes"), [(0, 1), (1, 4), (2, 8), (8, 32)])
+def test_reads_of_16_bytes_take_a_pass_for_each_quarter_of_a_warp(step: int, passes: int) -> None:
+    y = torch.empty(32, 4)
+    c = launch("read_shared_by_16", 1, [y, step])
+    assert torch.equal(y[:, 3], torch.arange(32.0) * step)
+    assert c.shared_load_wavefronts == passes
+
+
 def test_lanes_that_stand_aside_are_counted() -> None:
     y = torch.zeros(32)
     x = torch.randn(32)

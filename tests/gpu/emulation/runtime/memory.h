@@ -103,21 +103,26 @@ static u64 sectors_of(const u64* at, u32 lanes, u32 size) {
   return std::unique(touched, touched + n) - touched;
 }
 
-// Passes over the 32 banks of 4 bytes: accesses of 8 bytes go by half-warps, of 16 by quarters.
+// Most words of one bank among the lanes `first` to `last`: words that several lanes ask for count once.
+static int words_of_a_bank(const u64* at, u32 lanes, u32 size, u32 first, u32 last) {
+  u64 words[32 * 4];
+  int n = 0;
+  for (u32 l = first; l < last; l++)
+    if (lanes >> l & 1)
+      for (u32 i = 0; i < std::max(size, 4u) / 4; i++) words[n++] = at[l] / 4 + i;
+  std::sort(words, words + n);
+  int bank[32] = {}, most = 0;
+  const u64* end = std::unique(words, words + n);
+  for (const u64* word = words; word != end; word++) most = std::max(most, ++bank[*word & 31]);
+  return most;
+}
+
+// Passes over the 32 banks of 4 bytes: accesses of 8 bytes go by half-warps, of 16 by quarters, unless one pass has all.
 static u64 wavefronts_of(const u64* at, u32 lanes, u32 size) {
+  if (words_of_a_bank(at, lanes, size, 0, 32) <= 1) return 1;
   u64 passes = 0;
   u32 step = size <= 4 ? 32 : size == 8 ? 16 : 8;
-  for (u32 first = 0; first < 32; first += step) {
-    u64 words[32 * 4];
-    int n = 0;
-    for (u32 l = first; l < first + step; l++)
-      if (lanes >> l & 1)
-        for (u32 i = 0; i < std::max(size, 4u) / 4; i++) words[n++] = at[l] / 4 + i;
-    std::sort(words, words + n);
-    int bank[32] = {}, most = 0;
-    for (u64* word = words; word != std::unique(words, words + n); word++) most = std::max(most, ++bank[*word & 31]);
-    passes += most;
-  }
+  for (u32 first = 0; first < 32; first += step) passes += words_of_a_bank(at, lanes, size, first, first + step);
   return passes;
 }
 
