@@ -69,7 +69,7 @@ def alpha(
     out_file: Annotated[
         Path | None, typer.Option("--out", help="the selection (.json)", dir_okay=False)
     ] = None,
-    picture: Annotated[
+    plot: Annotated[
         Path | None, typer.Option(help="draw spectra, alpha and MACs here (.png, .svg)")
     ] = None,
 ) -> None:
@@ -77,7 +77,7 @@ def alpha(
 
     A heavy tail (small alpha) stands for a well trained layer, which may stay as it is.
 
-    `sparse-ovs alpha RN50 --pretrained openai --out selection.json --picture alpha.png`
+    `sparse-ovs alpha RN50 --pretrained openai --out selection.json --plot alpha.png`
 
     `sparse-ovs alpha RN50 --pretrained openai --estimator farms --select budget --budget-macs 0.3`
     """
@@ -119,9 +119,9 @@ def alpha(
     if out_file is not None:
         save_selection(out_file, selection)
         err.print(f"wrote {out_file}")
-    if picture is not None:
-        _draw(backbone, table, selection, picture)
-        err.print(f"wrote {picture}")
+    if plot is not None:
+        _draw(backbone, table, selection, plot)
+        err.print(f"wrote {plot}")
 
 
 def _table(table: SpectralTable, selection: Selection) -> Table:

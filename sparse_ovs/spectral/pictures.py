@@ -38,15 +38,18 @@ def draw_selection(
         np.atleast_1d(top.subplots(1, len(spectra))), spectra.items(), strict=True
     ):
         _draw_spectrum(axis, values.numpy(), fit, name)
+    handles, labels = top.axes[0].get_legend_handles_labels()
+    top.legend(handles, labels, frameon=False, ncols=2, loc="outside lower center")
     alphas, shares = below.subplots(2, 1, sharex=True)
     place = np.arange(len(layers))
     colours = [_FROZEN if layer.frozen else _TRAINED for layer in layers]
     alphas.bar(place, [layer.alpha for layer in layers], 0.8, color=colours)
     alphas.set_ylabel("alpha")
-    for colour, word in ((_FROZEN, "frozen"), (_TRAINED, "trained")):
-        alphas.bar([0], [0], color=colour, label=word)
-    alphas.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
     known = all(layer.mac_share is not None for layer in layers)
+    for colour, word in ((_FROZEN, "frozen"), (_TRAINED, "trained")):
+        label = _label(selection, word == "frozen", known)
+        alphas.bar([0], [0], color=colour, label=f"{word}: {label}")
+    alphas.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
     bars = [layer.mac_share if known else layer.weight_share for layer in layers]
     shares.bar(place, [100 * (share or 0.0) for share in bars], 0.8, color=colours)
     shares.set_ylabel("share of MACs, %" if known else "share of weights, %")
@@ -58,22 +61,33 @@ def draw_selection(
     figure.savefig(path, dpi=110)
 
 
+def _label(selection: Selection, frozen: bool, known: bool) -> str:
+    layers = [layer for layer in selection.layers if layer.frozen == frozen]
+    shares = [layer.mac_share if known else layer.weight_share for layer in layers]
+    of = "MACs" if known else "weights"
+    return f"{len(layers)} layers, {sum(share or 0.0 for share in shares):.0%} of the {of}"
+
+
 def _draw_spectrum(axis: Any, values: np.ndarray, fit: Fit, name: str) -> None:
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     bins = min(_MOST_BINS, max(8, len(values) // 10))
     edges = np.geomspace(values[0], values[-1] * (1 + 1e-9), bins + 1)
     density, _ = np.histogram(values, edges, density=True)
-    axis.stairs(density, edges, fill=True, color=_SPECTRUM)
+    axis.stairs(density, edges, fill=True, color=_SPECTRUM, label="spectrum")
     tail = np.geomspace(fit.xmin, values[-1], 100)
     # The power law has the tail's share of the probability.
     law = (fit.alpha - 1) / fit.xmin * (tail / fit.xmin) ** -fit.alpha * fit.tail / len(values)
-    axis.plot(tail, law, color=_TAIL, linewidth=1.5)
+    axis.plot(tail, law, color=_TAIL, linewidth=1.5, label="power law fitted to the tail")
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_ylim(bottom=min(density[density > 0].min(), law.min()) / 2)
-    for scale in (axis.xaxis, axis.yaxis):  # minor labels overlap where the range is narrow
-        scale.set_minor_formatter(NullFormatter())
+    for scale in (axis.xaxis, axis.yaxis):
+        low, high = scale.get_view_interval()
+        scale.set_minor_formatter(NullFormatter())  # its labels overlap
+        if high < 100 * low:  # powers of ten alone would label one tick or none
+            scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_title(f"{name}\nalpha {fit.alpha:.2f}, D {fit.fit_distance:.3f}", fontsize=9)
     axis.set_xlabel("eigenvalue")
     axis.set_ylabel("density")

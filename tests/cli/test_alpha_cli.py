@@ -27,7 +27,7 @@ def median(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_half_of_rn50_is_frozen_and_random_weights_are_told(tmp_path: Path) -> None:
-    result = finish("--out", tmp_path / "s.json", "--picture", tmp_path / "a.png")
+    result = finish("--out", tmp_path / "s.json", "--plot", tmp_path / "a.png")
     assert "27 of 55 layers frozen" in result.stdout
     assert "RANDOM WEIGHTS" in result.stdout
     assert "layer4.2.conv3" in result.stdout

@@ -237,8 +237,15 @@ def test_the_norm_of_a_convolution_is_found_where_frameworks_have_it(
 
 
 def test_a_norm_of_something_else_is_not_frozen() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1))
-    assert freeze(model, ["0", "3"], norms=True).norms == ()
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.ReLU(),
+        nn.BatchNorm2d(4),
+        nn.Conv2d(4, 4, 1),
+        nn.BatchNorm2d(8),
+        nn.Conv2d(8, 4, 1),
+    )
+    assert freeze(model, ["0", "3", "5"], norms=True).norms == ()
 
 
 @pytest.mark.parametrize("mode", [True, False])
