@@ -1,7 +1,16 @@
-"""CUDA C++ of `csrc/cuda`: its sources, and what NVRTC makes of them at first use."""
+"""CUDA C++ of `csrc/cuda`: its sources, what NVRTC makes of them, and how the driver runs it."""
 
 from sparse_ovs._cuda.binaries import Binary, compiled
+from sparse_ovs._cuda.driver import CudaDriverError, launch
 from sparse_ovs._cuda.nvrtc import CudaCompilerError, unavailable_reason
 from sparse_ovs._cuda.sources import SourceError
 
-__all__ = ["Binary", "CudaCompilerError", "SourceError", "compiled", "unavailable_reason"]
+__all__ = [
+    "Binary",
+    "CudaCompilerError",
+    "CudaDriverError",
+    "SourceError",
+    "compiled",
+    "launch",
+    "unavailable_reason",
+]

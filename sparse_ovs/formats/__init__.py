@@ -11,6 +11,7 @@ from sparse_ovs.formats.files import (
     replace_file,
     write_file,
 )
+from sparse_ovs.formats.fit import MaskFit, fit_mask
 from sparse_ovs.formats.mask_files import as_mask, read_masks, write_masks
 from sparse_ovs.formats.packed import PackedWeight, pack
 from sparse_ovs.formats.two_four import TwoFourFit, TwoFourWeight, to_two_four, two_four_fit
@@ -22,11 +23,13 @@ __all__ = [
     "CsrWeight",
     "FileFormatError",
     "ForeignFileError",
+    "MaskFit",
     "PackedWeight",
     "TwoFourFit",
     "TwoFourWeight",
     "as_mask",
     "find_channel_order",
+    "fit_mask",
     "pack",
     "pack_bsr",
     "read_file",

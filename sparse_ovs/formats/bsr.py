@@ -221,7 +221,7 @@ def pack_bsr(
     if len(block) != 2 or min(block) < 1:
         raise ValueError(f"expected a block (R, C) of at least 1 x 1, got {block!r}")
 
-    kept = _blocks_of(mask, block).any(-1).any(-1)  # (block rows, taps, channel blocks)
+    kept = blocks_touched(mask, block)
     row, tap, channels = kept.nonzero(as_tuple=True)
     stored = _blocks_of(torch.where(mask, weight.detach(), 0), block)[row, tap, channels]
     return BsrWeight(
@@ -231,6 +231,11 @@ def pack_bsr(
         channels=channels.to(torch.int32),
         shape=tuple(weight.shape),
     )
+
+
+def blocks_touched(mask: Tensor, block: tuple[int, int]) -> Tensor:
+    """bool (block rows, taps, channel blocks): where a mask (O, I, *kernel) keeps anything."""
+    return _blocks_of(mask, block).any(-1).any(-1)
 
 
 def _blocks_of(weight: Tensor, block: tuple[int, int]) -> Tensor:

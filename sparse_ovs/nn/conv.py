@@ -16,9 +16,9 @@ class SparseConv2d(SparseWeight, nn.Conv2d):  # type: ignore[misc]
     """Drop-in nn.Conv2d: (N, C, H, W) or (C, H, W) in and out, same state_dict keys, `.weight`
     dense with zeros.
 
-    Runs native for float32 on the CPU in eval mode or without gradients; in training the dense
-    masked path. NaN or Inf under a pruned weight give 0 in the native kernel, where a dense
-    convolution gives NaN.
+    Runs sparse in eval mode or without gradients: float32 on the CPU; float32, float16 and bfloat16
+    on GPUs, autocast included. In training the dense masked path. NaN or Inf under a pruned weight
+    give 0 in the sparse kernels (but see `sp24_conv2d`), where a dense convolution gives NaN.
 
     Raises:
         ValueError, TypeError: at the call, for an input of another rank, channel count, device or
@@ -55,11 +55,12 @@ class SparseConv2d(SparseWeight, nn.Conv2d):  # type: ignore[misc]
         strip_sparse_state(conv)
         return conv
 
-    def _unsupported(self) -> list[str]:
+    def _unsupported(self, dtype: torch.dtype) -> list[str]:
         reasons = ops.conv2d_unsupported(
-            dtype=self.weight.dtype,
+            dtype=dtype,
             device=self.weight.device,
             weight_shape=self.weight.shape,
+            fit=lambda: self.fit,
             groups=self.groups,
         )
         if self.padding_mode != "zeros":
@@ -89,6 +90,7 @@ class SparseConv2d(SparseWeight, nn.Conv2d):  # type: ignore[misc]
                 f"got {x.shape[-3]}"
             )
         self._check_input(x)
+        x = self._autocast(x)
         fold = self._fold if self._fold is not None and self._fold.active else None
         if not self._runs_native(x):
             y = self._conv_forward(x, self._masked_weight(), self.bias)

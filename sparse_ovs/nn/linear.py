@@ -42,9 +42,12 @@ class SparseLinear(SparseWeight, nn.Linear):  # type: ignore[misc]
         strip_sparse_state(linear)
         return linear
 
-    def _unsupported(self) -> list[str]:
+    def _unsupported(self, dtype: torch.dtype) -> list[str]:
         return ops.linear_unsupported(
-            dtype=self.weight.dtype, device=self.weight.device, weight_shape=self.weight.shape
+            dtype=dtype,
+            device=self.weight.device,
+            weight_shape=self.weight.shape,
+            fit=lambda: self.fit,
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,6 +57,7 @@ class SparseLinear(SparseWeight, nn.Linear):  # type: ignore[misc]
                 f"got shape {tuple(x.shape)}"
             )
         self._check_input(x)
+        x = self._autocast(x)
         if not self._runs_native(x):
             return F.linear(x, self._masked_weight(), self.bias)
         return ops.linear(

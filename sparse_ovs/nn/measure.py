@@ -96,7 +96,7 @@ def slower_than_dense(module: Any, run: LayerRun) -> str:
             for _ in range(_ROUNDS + 1):
                 native.append(_seconds(module, run))
                 for part in parts:
-                    part._reason = "being timed"
+                    part._reasons = dict.fromkeys(part._reasons, "being timed")
                 dense.append(_seconds(module, run))
                 for part in parts:
                     part._refresh_reason()
@@ -110,6 +110,13 @@ def slower_than_dense(module: Any, run: LayerRun) -> str:
 
 
 def _seconds(module: nn.Module, run: LayerRun) -> float:
-    start = time.perf_counter()
+    start = _now(run)
     module(*run.args, **run.kwargs)
-    return time.perf_counter() - start
+    return _now(run) - start
+
+
+def _now(run: LayerRun) -> float:
+    """Seconds, after what a GPU was given to do."""
+    if any(isinstance(arg, Tensor) and arg.is_cuda for arg in (*run.args, *run.kwargs.values())):
+        torch.cuda.synchronize()
+    return time.perf_counter()

@@ -1,4 +1,4 @@
-"""NativeAvgPool2x2: CLIP's downsampling, several times as fast as torch's pooling on a CPU."""
+"""NativeAvgPool2x2: CLIP's downsampling by our own kernels."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from sparse_ovs.nn.structure import adopt
 
 
 class NativeAvgPool2x2(nn.AvgPool2d):
-    """Drop-in nn.AvgPool2d(2): same call; anything but float32 maps on the CPU goes to torch."""
+    """Drop-in nn.AvgPool2d(2): same call; what our kernels do not take goes to torch.
 
-    _available: bool
+    They take float32 maps on the CPU, several times as fast as torch, and channels_last maps on a
+    GPU, which stay so.
+    """
+
+    _dtypes: dict[str | None, tuple[torch.dtype, ...]]
 
     @staticmethod
     def fits(pool: nn.Module) -> bool:
@@ -32,22 +36,22 @@ class NativeAvgPool2x2(nn.AvgPool2d):
         made = cls.__new__(cls)
         adopt(made, pool)
         # Asked once, not in forward, which torch.compile traces.
-        made._available = not ops.avg_pool_unsupported()
+        made._dtypes = ops.avg_pool_dtypes()
         return made
 
     def to_torch(self) -> nn.AvgPool2d:
         """A plain nn.AvgPool2d."""
         pool = nn.AvgPool2d.__new__(nn.AvgPool2d)
         adopt(pool, self)
-        del pool._available
+        del pool._dtypes
         return pool
 
     def forward(self, x: Tensor) -> Tensor:
+        family = ops.family_of(x.device)
         native = (
-            self._available
-            and x.dim() == 4
-            and x.dtype == torch.float32
-            and x.device.type == "cpu"
+            x.dim() == 4
             and min(x.shape[2:]) >= 2
+            and x.dtype in self._dtypes.get(family, ())
+            and (family == "native" or ops.memory_format(x) == torch.channels_last)
         )
         return ops.avg_pool2x2(x) if native else super().forward(x)

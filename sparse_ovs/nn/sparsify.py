@@ -234,7 +234,7 @@ def _report(candidate: Candidate, run: LayerRun | None) -> LayerReport:
         shape=shape,
         pattern=pattern,
         density=density,
-        backend="dense" if reason else "native",
+        backend="dense" if reason else parts[0].backend,
         reason=reason,
         macs=None if run is None else run.macs,
         bytes_dense=4 * total,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_ovs import ops
-from sparse_ovs.formats import pack
+from sparse_ovs.formats import MaskFit, fit_mask, pack
 
 Engine = Literal["auto", "native", "dense"]
 ENGINES = ("auto", "native", "dense")
@@ -80,6 +80,7 @@ class SparseWeight(nn.Module):
         self.indices = indices.to(self.weight.device)
         self.row_ptr = packed.row_ptr.to(self.weight.device)
         self.block_rows = packed.block_rows
+        self.__dict__["_fit"] = None
         self._refresh_reason()
 
     @property
@@ -88,9 +89,25 @@ class SparseWeight(nn.Module):
         return float(self.mask.sum()) / self.mask.numel()
 
     @property
+    def fit(self) -> MaskFit:
+        """How the mask fits the formats of GPUs; measured once."""
+        if self.__dict__["_fit"] is None:
+            self.__dict__["_fit"] = fit_mask(self.mask, ops.BLOCKS)
+        return self.__dict__["_fit"]
+
+    @property
     def reason(self) -> str:
-        """Why forward runs dense; empty where it runs the native kernel."""
-        return self._reason
+        """Why forward runs dense; empty where it runs a sparse kernel."""
+        return self._reasons[self.weight.dtype]
+
+    @property
+    def backend(self) -> str:
+        """What runs forward: "dense", "native", or the route of the GPU where nothing was timed."""
+        if self.reason:
+            return "dense"
+        if ops.family_of(self.weight.device) == "native":
+            return "native"
+        return ops.gpu_route(self.fit, self.weight.dtype, self.weight.dim())
 
     def run_dense(self, reason: str) -> None:
         """Makes forward run dense from here on, for the given reason."""
@@ -112,15 +129,20 @@ class SparseWeight(nn.Module):
             blocks * (4 * self.block_rows + self.indices.element_size()) + self.row_ptr.numel() * 4
         )
 
-    def _unsupported(self) -> list[str]:
+    def _unsupported(self, dtype: torch.dtype) -> list[str]:
+        """Why no kernel runs activations of this dtype."""
         raise NotImplementedError
 
     def _refresh_reason(self) -> None:
         """Settled here and not in forward, which torch.compile traces."""
+        dtypes = {self.weight.dtype}
+        if ops.family_of(self.weight.device) == "cuda":
+            dtypes |= {torch.float16, torch.bfloat16}  # which autocast may ask for
         if self.engine == "dense":
-            self._reason = self._engine_reason or "engine='dense' was asked for"
+            reason = self._engine_reason or "engine='dense' was asked for"
+            self._reasons = dict.fromkeys(dtypes, reason)
         else:
-            self._reason = "; ".join(self._unsupported())
+            self._reasons = {dtype: "; ".join(self._unsupported(dtype)) for dtype in dtypes}
 
     def _masked_weight(self) -> Tensor:
         """Dense weight whose pruned places get no gradient."""
@@ -128,9 +150,18 @@ class SparseWeight(nn.Module):
 
     def _runs_native(self, x: Tensor) -> bool:
         """The native kernel serves this call; the dense masked path serves training."""
-        if self._reason or torch.is_autocast_enabled("cpu"):
+        if self._reasons.get(x.dtype, "another dtype"):
+            return False
+        if ops.family_of(x.device) == "native" and torch.is_autocast_enabled("cpu"):
             return False
         return not (self.training and torch.is_grad_enabled())
+
+    def _autocast(self, x: Tensor) -> Tensor:
+        """The input in the dtype that autocast wants on a GPU."""
+        kind = x.device.type
+        if ops.family_of(x.device) == "cuda" and torch.is_autocast_enabled(kind):
+            return x.to(torch.get_autocast_dtype(kind))
+        return x
 
     def _check_input(self, x: Tensor) -> None:
         if x.device != self.weight.device:
@@ -165,7 +196,7 @@ class SparseWeight(nn.Module):
         self._refresh_reason()
 
     def extra_repr(self) -> str:
-        backend = f"dense ({self.reason})" if self.reason else "native"
+        backend = f"dense ({self.reason})" if self.reason else self.backend
         return (
             f"{super().extra_repr()}, pattern={self.pattern}, density={self.density:.4g}, {backend}"
         )
@@ -194,7 +225,8 @@ def strip_sparse_state(module: nn.Module) -> None:
         "layer_name",
         "block_rows",
         "_engine_reason",
-        "_reason",
+        "_reasons",
+        "_fit",
         "_fold",
     ):
         module.__dict__.pop(name, None)

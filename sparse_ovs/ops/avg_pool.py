@@ -7,8 +7,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from sparse_ovs import _native
-from sparse_ovs.ops.layout import empty_output, memory_format, native_layout
+from sparse_ovs import _native, kernels
+from sparse_ovs.ops.cuda.request import GPU_DTYPES
+from sparse_ovs.ops.layout import empty_output, memory_format, native_layout, nhwc
 from sparse_ovs.threads import get_num_threads
 
 torch.library.define(
@@ -20,17 +21,24 @@ def avg_pool2x2(x: Tensor) -> Tensor:
     """Mean over 2x2 pixels with stride 2; an odd last row or column is left out.
 
     Args:
-        x: (N, C, H, W) float32 on the CPU, H and W at least 2. channels_last stays channels_last.
+        x: (N, C, H, W), H and W at least 2: float32 on the CPU; float32, float16 or bfloat16 on a
+            GPU. channels_last stays channels_last.
 
     Returns:
-        (N, C, H // 2, W // 2) float32.
+        (N, C, H // 2, W // 2) of x's dtype and layout.
     """
     return torch.ops.sparse_ovs.avg_pool2x2(x)
 
 
-def avg_pool_unsupported() -> list[str]:
-    """Reasons why no kernel pools; empty if one does."""
-    return [reason] if (reason := _native.unavailable_reason()) else []
+def avg_pool_dtypes() -> dict[str | None, tuple[torch.dtype, ...]]:
+    """What is pooled by our kernels, by family (see `family_of`); a family that is not there on
+    this machine has no entry."""
+    found: dict[str | None, tuple[torch.dtype, ...]] = {}
+    if not _native.unavailable_reason():
+        found["native"] = (torch.float32,)
+    if not kernels.unavailable_reason():
+        found["cuda"] = GPU_DTYPES
+    return found
 
 
 @torch.library.register_fake("sparse_ovs::avg_pool2x2")
@@ -54,6 +62,17 @@ def _avg_pool_cpu(x: Tensor) -> Tensor:
         plan = _plan(tuple(x.shape), shape, native_layout(form), threads)
         plan.run([x.data_ptr()], out.data_ptr(), threads)
     return out
+
+
+def avg_pool2x2_on_gpu(x: Tensor) -> Tensor:
+    """See `avg_pool2x2`."""
+    from sparse_ovs.kernels import avg_pool2d
+
+    form = memory_format(x)
+    return avg_pool2d.forward(nhwc(x), 2).contiguous(memory_format=form)
+
+
+torch.library.impl("sparse_ovs::avg_pool2x2", "CUDA", avg_pool2x2_on_gpu)
 
 
 @lru_cache(maxsize=64)

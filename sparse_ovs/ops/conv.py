@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from sparse_ovs import _native
+from sparse_ovs.formats import MaskFit
+from sparse_ovs.ops.backends import family_of
+from sparse_ovs.ops.cuda import choose
+from sparse_ovs.ops.cuda.request import GPU_DTYPES, conv_arithmetic, linear_arithmetic
 from sparse_ovs.ops.layout import empty_output, memory_format, native_layout
 from sparse_ovs.ops.streams import fold_norm, streams_of
 from sparse_ovs.threads import get_num_threads
@@ -41,10 +45,11 @@ def conv2d(
     """Sparse 2d convolution with a fused eval-mode BatchNorm, residual and ReLU.
 
     Args:
-        x: (N, C, H, W) float32 on the CPU. channels_last stays channels_last; other strides are
-            copied.
-        weight: (O, C / groups, kh, kw) float32, dense with zeros. Only the places that the
-            structure names are read; in-place writes through torch are noticed at the next call.
+        x: (N, C, H, W): float32 on the CPU; float32, float16 or bfloat16 on a GPU. channels_last
+            stays channels_last; other strides are copied.
+        weight: (O, C / groups, kh, kw) float32 (on a GPU any of the three, whatever x is), dense
+            with zeros. Only the places that the structure names are read; in-place writes through
+            torch are noticed at the next call.
         mask: bool like weight, True where the structure stores one; it masks the weight's gradient.
         bias: (O,) or None.
         norm: [] or [gamma, beta, running_mean, running_var], each (O,), of a BatchNorm with `eps`.
@@ -54,7 +59,7 @@ def conv2d(
         stride, padding, dilation: (vertical, horizontal).
 
     Returns:
-        (N, O, H', W') float32.
+        (N, O, H', W') of x's dtype and layout.
 
     Weights outside the structure never touch x: NaN or Inf under them do not spread, unlike in a
     dense convolution.
@@ -79,18 +84,36 @@ def conv2d(
 
 
 def conv2d_unsupported(
-    *, dtype: torch.dtype, device: torch.device, weight_shape: Sequence[int], groups: int = 1
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    weight_shape: Sequence[int],
+    fit: Callable[[], MaskFit],
+    groups: int = 1,
 ) -> list[str]:
-    """Reasons why no kernel runs this problem; empty if one does."""
+    """Reasons why no kernel runs this problem; empty if one does.
+
+    Args:
+        fit: how the mask fits the formats of GPUs; asked for only where that matters.
+    """
     reasons = []
-    if device.type != "cpu":
-        reasons.append(f"{device.type} has no kernel yet")
-    elif _native.unavailable_reason():
+    family = family_of(device)
+    if family is None:
+        reasons.append(f"{device.type} has no kernel")
+    if family == "native" and _native.unavailable_reason():
         reasons.append(_native.unavailable_reason())
-    if dtype != torch.float32:
-        reasons.append(f"{str(dtype).removeprefix('torch.')} has no CPU kernel")
+    name = str(dtype).removeprefix("torch.")
+    if family == "native" and dtype != torch.float32:
+        reasons.append(f"{name} has no CPU kernel")
+    if family == "cuda" and dtype not in GPU_DTYPES:
+        reasons.append(f"{name} has no GPU kernel")
+    if family == "cuda" and groups != 1:
+        reasons.append("grouped convolutions have no GPU kernel")
     if len(weight_shape) not in (2, 4):
         reasons.append(f"a weight of rank {len(weight_shape)} has no kernel")
+    if family == "cuda" and not reasons:
+        arithmetic = linear_arithmetic if len(weight_shape) == 2 else conv_arithmetic
+        reasons += choose.unsupported_reasons(fit(), arithmetic(dtype))
     return reasons
 
 

@@ -21,6 +21,15 @@ def memory_format(x: Tensor) -> torch.memory_format:
     return torch.contiguous_format
 
 
+def nhwc(x: Tensor) -> Tensor:
+    """(N, C, H, W) whose memory is (N, H, W, C) without gaps, copied where it is not.
+
+    torch calls maps of one pixel or channel channels_last whatever their strides; GPU kernels ask
+    for the memory itself.
+    """
+    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+
 def native_layout(form: torch.memory_format) -> int:
     """What the native library calls the layout."""
     return _native.NHWC if form == torch.channels_last else _native.NCHW

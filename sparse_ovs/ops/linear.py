@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from sparse_ovs import _native
+from sparse_ovs.formats import MaskFit
 from sparse_ovs.ops.conv import conv2d_unsupported
 from sparse_ovs.ops.layout import empty_output
 from sparse_ovs.ops.streams import streams_of
@@ -34,23 +35,27 @@ def linear(
     """Sparse linear layer over the last dimension.
 
     Args:
-        x: (..., I) float32 on the CPU; copied if not contiguous.
+        x: (..., I), copied if not contiguous; for dtypes and devices see `conv2d`.
         weight: (O, I) float32, dense with zeros; see `conv2d`.
         mask: bool like weight, True where the structure stores one; it masks the weight's gradient.
         bias: (O,) or None.
         indices, row_ptr, block_rows: structure of a `formats.PackedWeight`.
 
     Returns:
-        (..., O) float32, contiguous.
+        (..., O) of x's dtype, contiguous.
     """
     return torch.ops.sparse_ovs.linear(x, weight, mask, bias, indices, row_ptr, block_rows, relu)
 
 
 def linear_unsupported(
-    *, dtype: torch.dtype, device: torch.device, weight_shape: Sequence[int]
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    weight_shape: Sequence[int],
+    fit: Callable[[], MaskFit],
 ) -> list[str]:
-    """Reasons why no kernel runs this problem; empty if one does."""
-    return conv2d_unsupported(dtype=dtype, device=device, weight_shape=weight_shape)
+    """Reasons why no kernel runs this problem; empty if one does. See `conv2d_unsupported`."""
+    return conv2d_unsupported(dtype=dtype, device=device, weight_shape=weight_shape, fit=fit)
 
 
 @torch.library.register_fake("sparse_ovs::linear")

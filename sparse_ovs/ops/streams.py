@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 
@@ -12,18 +11,11 @@ import torch
 from torch import Tensor
 
 from sparse_ovs._native import ConvPlan, NativeWeights
+from sparse_ovs.ops.by_structure import ByStructure
+from sparse_ovs.ops.versions import version_of
 
 # Input shapes that a layer keeps plans for; a plan holds a stream expanded for its tiles.
 _PLANS_KEPT = 4
-
-
-def _version(tensor: Tensor) -> tuple[Hashable, ...]:
-    """Changes whenever the tensor's contents do through torch; inference tensors have no counter
-    to ask."""
-    # Not the address alone: a new tensor may lie where another was, with the same counter. A dead
-    # reference equals no other.
-    storage = weakref.ref(tensor.untyped_storage())
-    return storage, tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version
 
 
 def _check_parts(
@@ -115,7 +107,7 @@ class LayerStreams:
     ) -> ConvPlan:
         """The plan for `key` over up-to-date weights; `build` makes it where none is kept."""
         sources = [weight, *([] if bias is None else [bias]), *norm]
-        versions = (*map(_version, sources), len(norm), eps)
+        versions = (*map(version_of, sources), len(norm), eps)
         with self._lock:
             if versions != self._versions or self._weights is None:
                 self._weights = self._pack(
@@ -181,47 +173,21 @@ class LayerStreams:
             return 0 if self._weights is None else self._weights.nbytes()
 
 
-# By the storage of the packed indices: torch may hand an op a new tensor over the same storage
-# (detach, compile), and a storage's Python object lives exactly as long as the memory does.
-_layers: dict[int, tuple[weakref.ref[torch.UntypedStorage], LayerStreams]] = {}
-_layers_lock = threading.Lock()
+_streams = ByStructure(LayerStreams)
 
 
 def streams_of(indices: Tensor) -> LayerStreams:
     """The streams kept for a packed structure, made at its first use."""
-    storage = indices.untyped_storage()
-    key = id(storage)
-    with _layers_lock:
-        known = _layers.get(key)
-        if known is not None and known[0]() is storage:
-            return known[1]
-        made = LayerStreams()
-        # The callback may run late, when the id serves another storage: it removes only its own
-        # entry.
-        _layers[key] = (weakref.ref(storage, lambda ref: _drop(key, ref)), made)
-        return made
-
-
-def _drop(key: int, ref: weakref.ref[torch.UntypedStorage]) -> None:
-    known = _layers.get(key)
-    if known is not None and known[0] is ref:
-        del _layers[key]
+    return _streams.of(indices)
 
 
 def _after_fork() -> None:
-    global _layers_lock
-    _layers_lock = threading.Lock()
-    for _, layer in list(_layers.values()):
+    _streams.after_fork()
+    for layer in _streams.all():
         layer.after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def invalidate(indices: Tensor) -> None:
-    """Drops the cached streams of a packed structure, for writes that bypassed the version
-    counters (.data)."""
-    streams_of(indices).forget()
 
 
 def stream_bytes(indices: Tensor) -> int:

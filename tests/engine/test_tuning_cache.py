@@ -12,8 +12,9 @@ import pytest
 
 from sparse_ovs import _native
 from sparse_ovs._native import Tuning
+from sparse_ovs.cache import cache_folder
 from sparse_ovs.engine import tuning_cache
-from sparse_ovs.engine.tuning_cache import Choice, cache_folder, load_tunings, store_tunings
+from sparse_ovs.engine.tuning_cache import Choice, load_tunings, store_tunings
 
 CHOICE = Choice(Tuning(2, 40, 16, 0, 3))
 SIZE = (1, 30, 40)

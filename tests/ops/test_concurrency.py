@@ -144,7 +144,7 @@ def test_a_child_forked_while_another_thread_packs_the_same_layer_works() -> Non
     layer = streams.streams_of(data.packed.indices)
 
     def pack_slowly() -> None:
-        with streams._layers_lock, layer._lock:
+        with streams._streams._lock, layer._lock:
             held.set()
             done.wait()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -498,30 +500,42 @@ def test_an_impossible_geometry_is_refused(name: str, value: tuple[int, int], me
         data.run(**{name: value})
 
 
+def unasked() -> NoReturn:
+    raise AssertionError("the CPU's kernels take every mask")
+
+
 def test_no_reason_speaks_against_a_float32_problem_on_the_cpu() -> None:
     assert not ops.conv2d_unsupported(
-        dtype=torch.float32, device=torch.device("cpu"), weight_shape=(8, 8, 3, 3)
+        dtype=torch.float32, device=torch.device("cpu"), weight_shape=(8, 8, 3, 3), fit=unasked
     )
 
 
 @pytest.mark.parametrize(
-    ("dtype", "device", "shape", "reason"),
+    ("dtype", "device", "shape", "groups", "reason"),
     [
-        (torch.float16, "cpu", (8, 8, 3, 3), "float16 has no CPU kernel"),
-        (torch.float32, "cuda", (8, 8, 3, 3), "cuda has no kernel yet"),
-        (torch.float32, "cpu", (8, 8, 3), "a weight of rank 3 has no kernel"),
+        (torch.float16, "cpu", (8, 8, 3, 3), 1, "float16 has no CPU kernel"),
+        (torch.float32, "cpu", (8, 8, 3), 1, "a weight of rank 3 has no kernel"),
+        (torch.float32, "mps", (8, 8, 3, 3), 1, "mps has no kernel"),
+        (torch.float64, "cuda", (8, 8, 3, 3), 1, "float64 has no GPU kernel"),
+        (torch.float16, "cuda", (8, 4, 3, 3), 2, "grouped convolutions have no GPU kernel"),
     ],
 )
 def test_every_unsupported_problem_has_its_reason(
-    dtype: torch.dtype, device: str, shape: tuple[int, ...], reason: str
+    dtype: torch.dtype, device: str, shape: tuple[int, ...], groups: int, reason: str
 ) -> None:
-    found = ops.conv2d_unsupported(dtype=dtype, device=torch.device(device), weight_shape=shape)
+    found = ops.conv2d_unsupported(
+        dtype=dtype, device=torch.device(device), weight_shape=shape, fit=unasked, groups=groups
+    )
     assert found == [reason]
 
 
 def test_all_reasons_are_told_at_once() -> None:
     found = ops.conv2d_unsupported(
-        dtype=torch.float64, device=torch.device("cuda"), weight_shape=(8, 8, 3)
+        dtype=torch.float64,
+        device=torch.device("cuda"),
+        weight_shape=(8, 8, 3),
+        fit=unasked,
+        groups=2,
     )
     assert len(found) == 3
 

@@ -12,7 +12,7 @@ import sparse_ovs
 from oracles import assert_as_exact_as_torch, linear, linear_fp64, random_sparse_weight
 from problems import run_linear
 from sparse_ovs import ops
-from sparse_ovs.formats import PackedWeight, pack
+from sparse_ovs.formats import PackedWeight, fit_mask, pack
 
 
 def assert_right(
@@ -185,6 +185,12 @@ def test_a_bias_of_another_length_is_refused() -> None:
 def test_reasons_are_those_of_a_convolution() -> None:
     device = torch.device("cpu")
     shape = (9, 33)
-    found = ops.linear_unsupported(dtype=torch.bfloat16, device=device, weight_shape=shape)
-    assert found == ["bfloat16 has no CPU kernel"]
-    assert not ops.linear_unsupported(dtype=torch.float32, device=device, weight_shape=shape)
+    mask = torch.ones(shape, dtype=torch.bool)
+
+    def reasons(dtype: torch.dtype) -> list[str]:
+        return ops.linear_unsupported(
+            dtype=dtype, device=device, weight_shape=shape, fit=lambda: fit_mask(mask, ops.BLOCKS)
+        )
+
+    assert reasons(torch.bfloat16) == ["bfloat16 has no CPU kernel"]
+    assert not reasons(torch.float32)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sparse_ovs import _cuda
 from sparse_ovs.formats import CsrWeight, TwoFourWeight
 
 Argument = Tensor | None | ctypes.c_int32 | ctypes.c_int64
@@ -36,6 +37,37 @@ class Launch:
     threads: int
     shared_bytes: int
     arguments: tuple[Argument, ...]
+
+
+def run(launch: Launch, y: Tensor) -> Tensor:
+    """Fills y, the launch's output, on the current stream of its GPU; returns it.
+
+    Raises:
+        CudaDriverError, CudaCompilerError, SourceError: see `_cuda.launch`.
+    """
+    if 0 not in launch.grid:
+        execute(launch, y.device)
+    return y
+
+
+def execute(launch: Launch, device: torch.device) -> None:
+    """Puts a launch on the current stream of a GPU; see `run`."""
+    with torch.cuda.device(device):
+        _cuda.launch(
+            launch.kernel,
+            tuple(sorted(launch.defines.items())),
+            torch.cuda.current_device(),
+            torch.cuda.current_stream().cuda_stream,
+            launch.grid,
+            launch.threads,
+            launch.shared_bytes,
+            [
+                argument
+                if isinstance(argument, (ctypes.c_int32, ctypes.c_int64))
+                else ctypes.c_void_p(None if argument is None else argument.data_ptr())
+                for argument in launch.arguments
+            ],
+        )
 
 
 def int32s(*values: int) -> tuple[ctypes.c_int32, ...]:

@@ -35,16 +35,20 @@ def run(
         arch: whose PTX runs.
         change: what to do to the PTX first.
     """
-    need_emulator()
     launch, output = launched
     output.fill_(torch.nan)
+    return output, execute(launch, arch=arch, change=change)
+
+
+def execute(launch: Launch, *, arch: int = 80, change: Change | None = None) -> Counters:
+    """Runs a launch on its tensors, which lie on the CPU; see `run`."""
+    need_emulator()
     arguments = [
         argument if isinstance(argument, Tensor) else 0 if argument is None else argument.value
         for argument in launch.arguments
     ]
     kernel = _kernel(launch.kernel, tuple(launch.defines.items()), arch, change)
-    counters = kernel.launch(launch.grid, [launch.threads], arguments, launch.shared_bytes, seed=1)
-    return output, counters
+    return kernel.launch(launch.grid, [launch.threads], arguments, launch.shared_bytes, seed=1)
 
 
 def machine_code(launch: Launch, arch: int) -> MachineCode:

@@ -1,0 +1,142 @@
+"""What the GPU side of the ops remembers of a layer: its packed weights, and what runs them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sparse_ovs.formats import MaskFit, fit_mask
+from sparse_ovs.ops.by_structure import ByStructure
+from sparse_ovs.ops.cuda.choose import TUNER, Choice, choices, unsupported_reasons
+from sparse_ovs.ops.cuda.request import Arithmetic
+from sparse_ovs.ops.cuda.routes import BLOCKS
+from sparse_ovs.ops.streams import fold_norm
+from sparse_ovs.ops.versions import version_of
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The tensors that a layer's packed weights come from; see `ops.conv2d`."""
+
+    weight: Tensor
+    mask: Tensor
+    bias: Tensor | None
+    norm: Sequence[Tensor] = ()
+    eps: float = 0.0
+
+    def versions(self) -> Hashable:
+        """Changes whenever one of them was written to."""
+        parts = [self.weight, *([] if self.bias is None else [self.bias]), *self.norm]
+        return (*map(version_of, parts), len(self.norm), self.eps)
+
+    def folded(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias with the BatchNorm in them."""
+        if not self.norm:
+            return self.weight, self.bias
+        # In float32, also where the model is in halves.
+        bias = None if self.bias is None else self.bias.float()
+        norm = [part.float() for part in self.norm]
+        scale, bias = fold_norm(bias, norm, self.eps, self.weight.shape[0])
+        return self.weight.float() * scale.view(-1, *[1] * (self.weight.dim() - 1)), bias
+
+
+class GpuLayer:
+    """Packed weights by choice and arithmetic, refreshed when a tensor they come from was written
+    to; and the choices that were made."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._fit: MaskFit | None = None
+        self._packed: dict[Hashable, tuple[Hashable, Any, Tensor | None]] = {}
+        self._choices: dict[Hashable, Choice] = {}
+
+    def run(
+        self,
+        weights: Weights,
+        arithmetic: Arithmetic,
+        size: Sequence[Hashable],
+        call: Callable[[Choice, Any, Tensor | None], Tensor],
+    ) -> Tensor:
+        """The layer's output.
+
+        Args:
+            weights: what it computes with.
+            arithmetic: of the products.
+            size: whatever the fastest choice may depend on: shapes, geometry, layout.
+            call: runs a choice on packed weights and a float32 bias.
+
+        Raises:
+            ValueError: no route runs this layer.
+        """
+        with self._lock:
+            choice = self._choice(weights, arithmetic, size, call)
+            packed, bias = self._pack(choice, weights, arithmetic)
+        return call(choice, packed, bias)
+
+    def forget(self) -> None:
+        """Makes the next call pack again."""
+        with self._lock:
+            self._packed.clear()
+
+    def _choice(
+        self,
+        weights: Weights,
+        arithmetic: Arithmetic,
+        size: Sequence[Hashable],
+        call: Callable[[Choice, Any, Tensor | None], Tensor],
+    ) -> Choice:
+        key = (arithmetic, *size)
+        known = self._choices.get(key)
+        if known is not None:
+            return known
+        if self._fit is None:
+            self._fit = fit_mask(weights.mask, BLOCKS)
+        fit = self._fit
+        candidates = choices(fit, arithmetic)
+        if not candidates:
+            reasons = "; ".join(unsupported_reasons(fit, arithmetic))
+            raise ValueError(f"expected a sparse layer that a GPU kernel runs, got {reasons}")
+        made = self._choices[key] = TUNER.fastest(
+            candidates,
+            (fit.shape, fit.kept, fit.residue, *fit.slots.values()),
+            key,
+            weights.weight.device,
+            lambda choice: call(choice, *self._pack(choice, weights, arithmetic)),
+        )
+        # What only lost the race need not stay.
+        chosen = set(self._choices.values())
+        self._packed = {k: kept for k, kept in self._packed.items() if k[0] in chosen}  # type: ignore[index]
+        return made
+
+    def _pack(
+        self, choice: Choice, weights: Weights, arithmetic: Arithmetic
+    ) -> tuple[Any, Tensor | None]:
+        key, versions = (choice, arithmetic.dtype), weights.versions()
+        known = self._packed.get(key)
+        if known is not None and known[0] == versions:
+            return known[1:]
+        with torch.no_grad():
+            weight, bias = weights.folded()
+            packed = choice.route.pack(
+                weight, weights.mask, choice.variant, arithmetic, known[1] if known else None
+            )
+            bias = None if bias is None else bias.detach().float().contiguous()
+        self._packed[key] = versions, packed, bias
+        return packed, bias
+
+
+_layers = ByStructure(GpuLayer)
+gpu_layer = _layers.of
+
+
+def _after_fork() -> None:
+    _layers.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,45 @@
+"""What a convolution on a GPU is asked for beside its tensors."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+Pair = tuple[int, int]
+GPU_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+
+
+class Geometry(NamedTuple):
+    """How the window moves over the input; each (vertical, horizontal)."""
+
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+
+
+class Arithmetic(NamedTuple):
+    """What numbers are multiplied as.
+
+    Attributes:
+        dtype: of activations and stored weights: float16, bfloat16 or float32. Sums are float32.
+        tf32: float32 operands may be cut to TF32, for tensor cores.
+    """
+
+    dtype: torch.dtype
+    tf32: bool = False
+
+    @property
+    def precision(self) -> str:
+        """Of float32 products, as Triton calls it."""
+        return "tf32" if self.tf32 else "ieee"
+
+
+def conv_arithmetic(dtype: torch.dtype) -> Arithmetic:
+    """As torch's own switch for convolutions says."""
+    return Arithmetic(dtype, torch.backends.cudnn.allow_tf32)
+
+
+def linear_arithmetic(dtype: torch.dtype) -> Arithmetic:
+    """As torch's own switch for products of matrices says."""
+    return Arithmetic(dtype, torch.backends.cuda.matmul.allow_tf32)
