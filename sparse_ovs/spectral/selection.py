@@ -22,7 +22,7 @@ class SelectedLayer:
     """One layer; see `SpectralRow` for what the numbers are.
 
     Attributes:
-        frozen: its weight is not trained. BatchNorm and biases are not meant.
+        frozen: its weight is not trained; see `freeze` for biases and BatchNorm.
     """
 
     name: str

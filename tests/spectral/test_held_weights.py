@@ -3,24 +3,15 @@
 import copy
 import gc
 import sys
-from collections.abc import Callable, Iterable
 
 import pytest
 import torch
+from small_freezing import OPTIMIZERS
 from torch import Tensor, nn
 
 from sparse_ovs.nn import SparseMultiheadAttention, sparsify
 from sparse_ovs.spectral import freeze, spectral_layers
 
-OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]] = {
-    "SGD": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.1),
-    "Adam": lambda p: torch.optim.Adam(p, 0.1, amsgrad=True, weight_decay=0.1),
-    "AdamW for each": lambda p: torch.optim.AdamW(p, 0.1, weight_decay=0.1, foreach=True),
-    "AdamW fused": lambda p: torch.optim.AdamW(p, 0.1, weight_decay=0.1, fused=True),
-    "RMSprop": lambda p: torch.optim.RMSprop(p, 0.1, momentum=0.9, weight_decay=0.1),
-    "Rprop": lambda p: torch.optim.Rprop(p, 0.1),
-    "LBFGS": lambda p: torch.optim.LBFGS(p, 0.1, max_iter=3),
-}
 Q, K, V = slice(0, 8), slice(8, 16), slice(16, 24)
 
 
