@@ -305,6 +305,13 @@ def test_a_plan_that_cannot_be_made_is_not_tried_again(monkeypatch: pytest.Monke
     assert len(tried) == 1
 
 
+def test_torch_compile_traces_a_frozen_trunk_in_one_graph() -> None:
+    trunk, _ = frozen_trunk()
+    maps = torch.compile(trunk, backend="eager", fullgraph=True)(image())
+    _assert_same_maps(maps, without_prefix(trunk)(image()))
+    assert maps[0].grad_fn is None
+
+
 def test_a_frozen_trunk_compiles_as_a_whole() -> None:
     trunk, _ = frozen_trunk()
     trunk(image())
