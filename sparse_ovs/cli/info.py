@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import importlib.util
 from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
 import torch
+import typer
 from rich.table import Table
 
 import sparse_ovs
 from sparse_ovs import _native
 from sparse_ovs.cli.console import out, wide
+from sparse_ovs.cli.kernel_table import explanation, kernel_table
+from sparse_ovs.kernel_evidence import kernel_evidence
 
 
-def info() -> None:
+def info(
+    kernels: Annotated[
+        bool, typer.Option("--kernels", help="What the tests have shown of each GPU kernel.")
+    ] = False,
+) -> None:
     """Say versions, instruction set, threads, GPU, and which kernels are available or why not."""
+    if kernels:
+        record = kernel_evidence()
+        wide(out).print(kernel_table(record))
+        for line in ["", *explanation(record)]:
+            out.print(line, highlight=False, markup=False)
+        return
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column()

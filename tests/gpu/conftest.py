@@ -9,14 +9,37 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gpu.emulation.budgets import Budgets
+from gpu.emulation.budgets import Budgets, updating
 from gpu.emulation.cache import cache_folder
 from gpu.emulation.requirements import missing_compiler, missing_triton
+from gpu.evidence.claims import ALL_CLAIMS, claims_of
+from sparse_ovs import kernel_evidence
 
 if TYPE_CHECKING:
     from gpu.emulation.aot import Compiled
     from gpu.emulation.interpreter.probe import Probe
     from gpu.emulation.triton_driver import EmulatedGpu
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "proves(claims): what a kernel has shown where this passes")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
+    """Gathers what all tests together prove, those that are not going to run too."""
+    session.stash[ALL_CLAIMS] = {claim for item in items for claim in claims_of(item)}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Where budgets are accepted, what a passed test proves goes into the record."""
+    yield
+    if updating() and (claims := claims_of(item)):
+        from gpu.evidence.record import record
+        from gpu.evidence.shipped import code_and_compiler
+
+        record(kernel_evidence.FILE, claims, code_and_compiler)
 
 
 @pytest.fixture(autouse=True, scope="session")

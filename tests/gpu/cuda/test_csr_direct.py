@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -10,7 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gpu.cuda.emulated import assert_rounded_once, machine_code, run
+from gpu.emulation.architectures import ARCHITECTURES
 from gpu.emulation.budgets import Budgets
+from gpu.emulation.measures import measures
+from gpu.evidence.claims import Claim, proves
 from oracles import random_mask
 from sparse_ovs.formats import to_csr
 from sparse_ovs.ops.cuda import Launch, csr_conv2d, csr_matmul
@@ -41,9 +45,8 @@ class Case:
         def randn(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator)
 
-        shape = (self.out_channels, self.channels, *(self.kernel or ()))
-        mask = random_mask(shape, self.density)
-        weight = (randn(*shape) * mask).to(self.dtype)
+        mask = self.mask()
+        weight = (randn(*mask.shape) * mask).to(self.dtype)
         stored = to_csr(weight, mask)
         if self.kernel is None:
             x = randn(self.channels, *self.size).to(self.dtype)
@@ -63,6 +66,11 @@ class Case:
         function = csr_matmul if self.kernel is None else csr_conv2d
         launched = function(x, stored, bias, added, relu=self.relu, **options)
         return launched, y.relu() if self.relu else y, terms
+
+    def mask(self) -> Tensor:
+        """Of the kept weights."""
+        shape = (self.out_channels, self.channels, *(self.kernel or ()))
+        return random_mask(shape, self.density)
 
 
 def _pairs(weight: Tensor, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -106,11 +114,53 @@ def test_it_is_as_exact_as_its_roundings(case: Case) -> None:
     assert_rounded_once(run(launched)[0], fp64, terms)
 
 
+VARIANTS = [
+    (pointwise, dtype, vector, runs)
+    for dtype in (torch.float32, torch.float16, torch.bfloat16)
+    for pointwise, vector in ((True, 16 // dtype.itemsize), (True, 1), (False, 1))
+    for runs in (1, 2, 4, 8)
+    if vector * runs <= 8
+]
+
+
+def variant_name(pointwise: bool, dtype: torch.dtype, vector: int, runs: int) -> str:
+    """As the record of evidence and the budgets name it."""
+    kind = "pointwise" if pointwise else "windowed"
+    return f"forward {kind} {str(dtype).removeprefix('torch.')} {runs}x{vector}"
+
+
+def case_of(pointwise: bool, dtype: torch.dtype, vector: int, runs: int) -> Case:
+    """One whose launcher takes that variant, with a last warp that has few pixels."""
+    pixels = 32 * vector * runs - (vector if vector > 1 else 7)
+    if pointwise:
+        return replace(MATMUL, size=(pixels,), dtype=dtype)
+    return replace(CONV, size=(pixels // 8, 8), dtype=dtype)
+
+
+def claims(variant: tuple[bool, torch.dtype, int, int], arch: int) -> Iterator[Claim]:
+    for rung in ("L1", "L3"):
+        yield Claim("csr_direct", variant_name(*variant), rung, arch)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [MATMUL, HALF, CONV], ids=["product", "half", "conv"])
-def test_the_code_for_sm_90_is_right_too(case: Case) -> None:
+@proves(claims)
+@pytest.mark.parametrize("arch", [80, 90])
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant_name(*variant))
+def test_every_variant_is_exact_and_costs_no_more_than_it_did(
+    variant: tuple[bool, torch.dtype, int, int], arch: int, budgets: Budgets
+) -> None:
+    case = case_of(*variant)
     launched, fp64, terms = case.launch()
-    assert_rounded_once(run(launched, arch=90)[0], fp64, terms)
+    defines = launched[0].defines
+    assert (bool(defines["POINTWISE"]), defines["VECTOR"], defines["RUNS"]) == (
+        variant[0],
+        *variant[2:],
+    )
+    found, counters = run(launched, arch=arch)
+    assert_rounded_once(found, fp64, terms)
+    useful = 2.0 * int(case.mask().sum()) * (fp64.numel() // case.out_channels)
+    name = f"csr_direct {variant_name(*variant)} counts sm_{arch}"
+    budgets.check(name, measures(counters, useful))
 
 
 def test_vectors_change_no_bit() -> None:
@@ -146,7 +196,7 @@ _COMPILED = {
 }
 
 
-@pytest.mark.parametrize("arch", [80, 86, 89, 90, 100])
+@pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("name", _COMPILED)
 def test_it_compiles_to_vector_loads_without_spills(name: str, arch: int, budgets: Budgets) -> None:
     (launch, _), _, _ = _COMPILED[name].launch()
@@ -158,24 +208,25 @@ def test_it_compiles_to_vector_loads_without_spills(name: str, arch: int, budget
     budgets.check(f"csr_direct {name} sm_{arch}", figures, ["LDG.128", "FFMA"])
 
 
-# Every number of runs that a launcher asks for, by the columns of x or the size of the map.
-_COLUMNS = (4, 31, 49, 99, 132, 256, 257)
-_SIZES = ((1, 1), (7, 7), (9, 9), (13, 13))
+def compiled_claims(variant: tuple[bool, torch.dtype, int, int], arch: int) -> Iterator[Claim]:
+    yield Claim("csr_direct", variant_name(*variant), "L2", arch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arch", [80, 86, 89, 90, 100])
+@proves(compiled_claims)
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant_name(*variant))
+def test_no_variant_spills(variant: tuple[bool, torch.dtype, int, int], arch: int) -> None:
+    (launch, _), _, _ = case_of(*variant).launch()
+    code = machine_code(launch, arch)
+    assert code.spills == 0
+    assert code.body.count("LDG", "128") > 0
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_no_variant_spills(dtype: torch.dtype, arch: int) -> None:
-    cases = [replace(MATMUL, size=(columns,)) for columns in _COLUMNS]
-    cases += [replace(CONV, size=size) for size in _SIZES]
-    launches = [replace(case, dtype=dtype).launch()[0][0] for case in cases]
-    for launch in launches:
-        assert machine_code(launch, arch).spills == 0, launch.defines
-    found = {
-        (defines["POINTWISE"], defines["VECTOR"], defines["RUNS"])
-        for defines in (launch.defines for launch in launches)
-    }
-    wide = {(1, 4, 1), (1, 4, 2)} if dtype == torch.float32 else {(1, 8, 1)}
-    narrow = {(pointwise, 1, runs) for pointwise in (0, 1) for runs in (1, 2, 4, 8)}
-    assert found == wide | narrow
+def test_the_launcher_takes_no_other_variants(dtype: torch.dtype) -> None:
+    cases = [replace(MATMUL, size=(columns,)) for columns in (4, 31, 49, 99, 132, 256, 257, 999)]
+    cases += [replace(CONV, size=size) for size in ((1, 1), (7, 7), (9, 9), (13, 13), (40, 40))]
+    defines = [replace(case, dtype=dtype).launch()[0][0].defines for case in cases]
+    found = {(bool(d["POINTWISE"]), dtype, d["VECTOR"], d["RUNS"]) for d in defines}
+    assert found == {variant for variant in VARIANTS if variant[1] == dtype}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gpu.cuda.emulated import assert_rounded_once, machine_code, run
+from gpu.emulation.architectures import ARCHITECTURES
 from gpu.emulation.budgets import Budgets
 from gpu.emulation.kernel import EmulatedFault
+from gpu.emulation.measures import measures
+from gpu.evidence.claims import Claim, proves
 from oracles import random_mask
 from sparse_ovs.formats import find_channel_order, to_two_four
 from sparse_ovs.ops.cuda import TILES, Launch, sp24_conv2d, sp24_linear
@@ -51,10 +55,8 @@ class Case:
         def randn(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator)
 
-        kernel = () if self.kernel is None else self.kernel
-        shape = (self.out_channels, self.channels, *kernel)
-        mask = random_mask(shape, self.density)
-        weight = (randn(*shape) * mask).to(self.dtype)
+        mask = self.mask()
+        weight = (randn(*mask.shape) * mask).to(self.dtype)
         order = find_channel_order(mask, rounds=3)
         stored = to_two_four(weight, mask, self.dtype, order)
         if self.kernel is None:
@@ -82,6 +84,11 @@ class Case:
         )
         return launched, y.relu() if self.relu else y, terms
 
+    def mask(self) -> Tensor:
+        """Of the kept weights."""
+        shape = (self.out_channels, self.channels, *(self.kernel or ()))
+        return random_mask(shape, self.density)
+
 
 ALIGNED = Case(64, 72, kernel=None, size=(100,))
 ODD = Case(37, 21, kernel=None, size=(45,), dtype=torch.bfloat16, tile=SMALL)
@@ -106,18 +113,13 @@ QUICK = {
     "conv of a 1x1 map": replace(CONV, channels=8, size=(1, 1)),
 }  # fmt: skip
 
-SLOW = {
-    "large tile": replace(ALIGNED, out_channels=136, size=(130,), tile=LARGE),
-    "large tile, conv": replace(CONV, out_channels=136, size=(12, 12), tile=LARGE),
-    "large tile, bfloat": replace(
-        ALIGNED, out_channels=130, size=(129,), tile=LARGE, dtype=torch.bfloat16
-    ),
-    "small tile, conv": replace(CONV, tile=SMALL),
-    "small tile, whole vectors": replace(ALIGNED, tile=SMALL),
-    "middle tile, bfloat, conv": replace(CONV, dtype=torch.bfloat16),
-    "conv of odd channels": replace(CONV, channels=5, out_channels=7),
-    "conv of odd channels, out of whole vectors": replace(CONV, channels=5),
-    "conv to odd channels": replace(CONV, channels=16, out_channels=7),
+VARIANTS = {
+    f"{name} {str(dtype).removeprefix('torch.')} {tile.rows}x{tile.pixels}": replace(
+        case, dtype=dtype, tile=tile
+    )
+    for name, case in {"linear": ALIGNED, "conv": CONV}.items()
+    for dtype in (torch.float16, torch.bfloat16)
+    for tile in TILES
 }
 
 
@@ -126,16 +128,32 @@ def test_it_is_as_exact_as_its_roundings(case: Case) -> None:
     assert_rounded_once(*case.run())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", SLOW.values(), ids=SLOW.keys())
-def test_every_variant_is_as_exact_as_its_roundings(case: Case) -> None:
-    assert_rounded_once(*case.run())
+def claims(name: str, arch: int) -> Iterator[Claim]:
+    for rung in ("L1", "L3"):
+        yield Claim("sp24_residue", f"forward {name}", rung, arch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [ALIGNED, ODD, CONV], ids=["linear", "odd", "conv"])
-def test_the_code_for_sm_90_is_right_too(case: Case) -> None:
-    assert_rounded_once(*case.run(arch=90))
+@proves(claims)
+@pytest.mark.parametrize("arch", [80, 90])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_is_exact_and_costs_no_more_than_it_did(
+    name: str, arch: int, budgets: Budgets
+) -> None:
+    tile = VARIANTS[name].tile
+    # A tile and a part of the next in both directions.
+    size = (tile.pixels + 2,) if name.startswith("linear") else (12, (tile.pixels + 16) // 12)
+    case = replace(VARIANTS[name], out_channels=tile.rows + 8, size=size)
+    launched, fp64, terms = case.launch()
+    found, counters = run(launched, arch=arch)
+    assert_rounded_once(found, fp64, terms)
+    useful = 2.0 * int(case.mask().sum()) * (fp64.numel() // case.out_channels)
+    budgets.check(f"sp24_residue {name} counts sm_{arch}", measures(counters, useful))
+    for channels, out_channels in ((5, 7), (5, 8), (16, 7)):
+        odd = replace(case, channels=channels, out_channels=out_channels, size=(size[0] // 3, 7))
+        odd = replace(odd, size=(45,)) if case.kernel is None else odd
+        launched, fp64, terms = odd.launch()
+        assert_rounded_once(run(launched, arch=arch)[0], fp64, terms)
 
 
 def test_no_bank_of_shared_memory_is_read_twice_at_once() -> None:
@@ -193,22 +211,20 @@ def test_the_end_needs_its_barriers(change: Any) -> None:
         _BUSY.run(change=change)
 
 
-_COMPILED = {
-    f"{name} {str(dtype).removeprefix('torch.')} {tile.rows}x{tile.pixels}": replace(
-        case, dtype=dtype, tile=tile
-    )
-    for name, case in {"linear": ALIGNED, "conv": CONV}.items()
-    for dtype in (torch.float16, torch.bfloat16)
-    for tile in TILES
-}
+def compiled_claims(name: str, arch: int) -> Iterator[Claim]:
+    yield Claim("sp24_residue", f"forward {name}", "L2", arch)
 
 
-@pytest.mark.parametrize("arch", [80, 86, 89, 90, 100])
-@pytest.mark.parametrize("name", _COMPILED)
+@proves(compiled_claims)
+@pytest.mark.parametrize(
+    "arch",
+    [pytest.param(a, marks=() if a in (80, 90) else pytest.mark.slow) for a in ARCHITECTURES],
+)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_it_compiles_to_sparse_tensor_cores_and_16_byte_copies_without_spills(
     name: str, arch: int, budgets: Budgets
 ) -> None:
-    (launch, _), _, _ = _COMPILED[name].launch()
+    (launch, _), _, _ = VARIANTS[name].launch()
     code = machine_code(launch, arch)
     assert code.spills == 0
     loop = code.main_loop
@@ -226,7 +242,7 @@ def test_it_compiles_to_sparse_tensor_cores_and_16_byte_copies_without_spills(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arch", [80, 86, 89, 90, 100])
+@pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("tile", TILES, ids=lambda tile: f"{tile.rows}x{tile.pixels}")
 def test_no_variant_spills(tile: Any, dtype: torch.dtype, arch: int) -> None:

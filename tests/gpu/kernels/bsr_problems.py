@@ -12,6 +12,7 @@ from torch import Tensor
 from oracles import random_mask
 from sparse_ovs.formats import BsrWeight, pack_bsr
 from sparse_ovs.kernels import avg_pool2d, bsr_conv2d, bsr_linear
+from sparse_ovs.kernels.tiles import BLOCKS
 
 Pair = tuple[int, int]
 # Of the largest value: two roundings of a half; tf32 cuts its operands to 10 bits.
@@ -28,9 +29,17 @@ class Variant:
     precision: str = "tf32"
 
     def __str__(self) -> str:
-        kind = str(self.dtype).removeprefix("torch.")
-        kind = self.precision if self.dtype == torch.float32 else kind
-        return f"{self.block[0]}x{self.block[1]}-{kind}"
+        return f"{self.block[0]}x{self.block[1]}-{self.kind}"
+
+    @property
+    def kind(self) -> str:
+        """float16, bfloat16, tf32 or ieee."""
+        single = self.dtype == torch.float32
+        return self.precision if single else str(self.dtype).removeprefix("torch.")
+
+    def of(self, direction: str) -> str:
+        """As the record of evidence and the budgets name it: `forward float16 64x64`."""
+        return f"{direction} {self.kind} {self.block[0]}x{self.block[1]}"
 
     @property
     def tolerance(self) -> float:
@@ -42,14 +51,21 @@ class Variant:
 
 @dataclass(frozen=True)
 class Result:
-    """What a kernel gave, and what double precision gives."""
+    """What a kernel gave, what double precision gives, and the FLOPs (1 MAC = 2) that it takes."""
 
     name: str
     found: Tensor
     fp64: Tensor
+    useful_flops: float = 0.0
 
 
 Numbers = Callable[..., Tensor]
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+VARIANTS = [Variant(block, dtype) for block in BLOCKS for dtype in DTYPES] + [
+    Variant(block, torch.float32, "ieee") for block in BLOCKS if block != (64, 64)
+]
+DIRECTIONS = ("forward", "input_gradient", "weight_gradient")
 
 
 def integers(*shape: int) -> Tensor:
@@ -97,18 +113,19 @@ class LinearProblem:
         )
         weight = bsr.to_dense().double()
         expected = x.double() @ weight.t()
-        yield Result("forward", y, finished(expected, bias, residual, self.activation))
+        flops = 2.0 * self.rows * int(bsr.mask().sum())
+        yield Result("forward", y, finished(expected, bias, residual, self.activation), flops)
 
         t = bsr.transpose
         grad_x = bsr_linear.input_gradient(
             grad, bsr.values, t.row_ptr, t.blocks, t.rows, self.in_features, variant.precision
         )
-        yield Result("input gradient", grad_x, grad.double() @ weight)
+        yield Result("input gradient", grad_x, grad.double() @ weight, flops)
 
         grad_values = bsr_linear.weight_gradient(
             grad, x, bsr.block_rows, bsr.channels, bsr.block, variant.precision
         )
-        yield from stored_gradients(bsr, grad_values, grad.double().t() @ x.double())
+        yield from stored_gradients(bsr, grad_values, grad.double().t() @ x.double(), flops)
 
 
 @dataclass(frozen=True)
@@ -158,7 +175,10 @@ class ConvProblem:
             **geometry,
         )
         assert y.is_contiguous(memory_format=torch.channels_last)
-        yield Result("forward", y, finished(expected.detach(), bias, residual, self.activation))
+        expected = finished(expected.detach(), bias, residual, self.activation)
+        pixels = expected.numel() // self.out_channels
+        flops = 2.0 * pixels * int(bsr.mask().sum())
+        yield Result("forward", y, expected, flops)
 
         t = bsr.transpose
         grad_x = bsr_conv2d.input_gradient(
@@ -174,7 +194,7 @@ class ConvProblem:
             **geometry,
         )
         assert x64.grad is not None
-        yield Result("input gradient", grad_x, x64.grad)
+        yield Result("input gradient", grad_x, x64.grad, flops)
 
         grad_values = bsr_conv2d.weight_gradient(
             grad,
@@ -188,7 +208,7 @@ class ConvProblem:
             **geometry,
         )
         assert weight64.grad is not None
-        yield from stored_gradients(bsr, grad_values, weight64.grad)
+        yield from stored_gradients(bsr, grad_values, weight64.grad, flops)
 
 
 @dataclass(frozen=True)
@@ -207,10 +227,12 @@ class PoolProblem:
         expected = F.avg_pool2d(x64, self.kernel_size)
         grad = nhwc(numbers(*expected.shape).to(dtype))
         expected.backward(grad.double())
-        yield Result("forward", avg_pool2d.forward(x, self.kernel_size), expected.detach())
+        flops = float(x.numel())
+        found = avg_pool2d.forward(x, self.kernel_size)
+        yield Result("forward", found, expected.detach(), flops)
         assert x64.grad is not None
         found = avg_pool2d.input_gradient(grad, self.kernel_size, self.size)
-        yield Result("input gradient", found, x64.grad)
+        yield Result("input gradient", found, x64.grad, flops)
 
 
 def assert_exact(result: Result) -> None:
@@ -263,9 +285,11 @@ def finished(
     return F.gelu(sums) if activation == "gelu" else sums
 
 
-def stored_gradients(bsr: BsrWeight, values: Tensor, dense: Tensor) -> Iterator[Result]:
+def stored_gradients(
+    bsr: BsrWeight, values: Tensor, dense: Tensor, flops: float
+) -> Iterator[Result]:
     """Gradient of the stored slots, as a dense weight; the slots past the weight are zero."""
-    yield Result("weight gradient", bsr.scatter(values), dense * bsr.mask())
+    yield Result("weight gradient", bsr.scatter(values), dense * bsr.mask(), flops)
     past = values[~bsr.gather(torch.ones_like(dense, dtype=torch.bool))]
     yield Result("weight gradient past the weight", past, torch.zeros_like(past).double())
 

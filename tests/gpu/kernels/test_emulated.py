@@ -1,7 +1,9 @@
-"""L1: what the compiler made of the kernels gives right numbers, without a race or stray access."""
+"""L1: what the compiler made of the kernels gives right numbers, without a race or stray access.
+L3: exact counts of what it did."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +11,14 @@ import torch
 
 pytest.importorskip("triton", reason="needs triton, which is not installed")
 
+from gpu.emulation.budgets import Budgets
+from gpu.emulation.measures import measures
+from gpu.evidence.claims import Claim, proves
+from gpu.evidence.shipped import dtype_name
 from gpu.kernels.bsr_problems import (
+    DIRECTIONS,
+    DTYPES,
+    VARIANTS,
     ConvProblem,
     LinearProblem,
     PoolProblem,
@@ -19,57 +28,19 @@ from gpu.kernels.bsr_problems import (
     integers,
     normals,
 )
-from sparse_ovs.kernels.tiles import BLOCKS
 
 if TYPE_CHECKING:
     from gpu.emulation.triton_driver import EmulatedGpu
 
-HALF, BFLOAT, SINGLE = torch.float16, torch.bfloat16, torch.float32
-
-
-def variants(*quick: Variant) -> list[object]:
-    """All, those but the quick ones behind the slow marker: a variant takes up to half a minute."""
-    every = [Variant(block, dtype) for block in BLOCKS for dtype in (HALF, BFLOAT, SINGLE)]
-    every += [Variant(block, SINGLE, "ieee") for block in BLOCKS if block != (64, 64)]
-    return [
-        pytest.param(variant, id=str(variant), marks=() if variant in quick else pytest.mark.slow)
-        for variant in every
-    ]
-
-
-@pytest.mark.parametrize("variant", variants(Variant((64, 64), HALF), Variant((32, 32), SINGLE)))
-def test_a_compiled_linear_is_right(variant: Variant, emulated_gpu: EmulatedGpu) -> None:
-    # Channels as encoders have them; rows end in the middle of a tile.
-    problem = LinearProblem(rows=150, out_features=128, in_features=192)
-    for result in problem.results(variant, integers):
-        assert_exact(result)
-    for result in problem.results(variant, normals):
-        assert_close(result, variant.tolerance)
-
-
-@pytest.mark.parametrize("variant", variants(Variant((32, 32), HALF)))
-def test_a_compiled_conv_is_right(variant: Variant, emulated_gpu: EmulatedGpu) -> None:
-    problem = ConvProblem(2, out_channels=128, in_channels=64, size=(7, 11), density=0.3)
-    for result in problem.results(variant, integers):
-        assert_exact(result)
-    for result in problem.results(variant, normals):
-        assert_close(result, variant.tolerance)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("variant", variants())
-def test_a_compiled_linear_of_odd_shape_is_right(
-    variant: Variant, emulated_gpu: EmulatedGpu
-) -> None:
-    problem = LinearProblem(rows=70, out_features=75, in_features=90, activation="relu", gap=3)
-    for result in problem.results(variant, integers):
-        assert_exact(result)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("variant", variants())
-def test_a_compiled_conv_of_odd_shape_is_right(variant: Variant, emulated_gpu: EmulatedGpu) -> None:
-    problem = ConvProblem(
+HALF = torch.float16
+# Channels as encoders have them; rows end in the middle of a tile.
+PROBLEMS = {
+    "bsr_linear": LinearProblem(rows=150, out_features=128, in_features=192),
+    "bsr_conv2d": ConvProblem(2, out_channels=128, in_channels=64, size=(7, 11), density=0.3),
+}
+ODD = {
+    "bsr_linear": LinearProblem(rows=70, out_features=75, in_features=90, activation="relu", gap=3),
+    "bsr_conv2d": ConvProblem(
         batch=2,
         out_channels=75,
         in_channels=90,
@@ -78,22 +49,85 @@ def test_a_compiled_conv_of_odd_shape_is_right(variant: Variant, emulated_gpu: E
         padding=(1, 2),
         dilation=(1, 2),
         activation="relu",
-    )
-    for result in problem.results(variant, integers):
-        assert_exact(result)
+    ),
+}
+EMULATED = (80, 90)
+
+
+@pytest.mark.parametrize(
+    ("operation", "variant"),
+    [
+        ("bsr_linear", Variant((64, 64), HALF)),
+        ("bsr_conv2d", Variant((32, 32), torch.float32)),
+    ],
+    ids=str,
+)
+def test_common_variants_are_right(
+    operation: str, variant: Variant, emulated_gpu: EmulatedGpu, budgets: Budgets
+) -> None:
+    assert_right_and_no_dearer(operation, variant, emulated_gpu, budgets)
+
+
+def claims(operation: str, variant: Variant, emulated_gpu: int) -> Iterator[Claim]:
+    for direction in DIRECTIONS:
+        for rung in ("L1", "L3"):
+            yield Claim(operation, variant.of(direction), rung, emulated_gpu)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", [Variant((32, 32), dtype) for dtype in (HALF, BFLOAT, SINGLE)])
-def test_a_compiled_gelu_is_right(variant: Variant, emulated_gpu: EmulatedGpu) -> None:
+@proves(claims)
+@pytest.mark.parametrize("operation", PROBLEMS)
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_every_variant_is_right_and_costs_no_more_than_it_did(
+    operation: str, variant: Variant, emulated_gpu: EmulatedGpu, budgets: Budgets
+) -> None:
+    assert_right_and_no_dearer(operation, variant, emulated_gpu, budgets)
+    for result in PROBLEMS[operation].results(variant, normals):
+        assert_close(result, variant.tolerance)
+    for result in ODD[operation].results(variant, integers):
+        assert_exact(result)
+
+
+def assert_right_and_no_dearer(
+    operation: str, variant: Variant, gpu: EmulatedGpu, budgets: Budgets
+) -> None:
+    """Values to the bit, and the counts of every launch within their budgets."""
+    for result in PROBLEMS[operation].results(variant, integers):
+        assert_exact(result)
+        if result.useful_flops:
+            launch = gpu.launches[-1]
+            direction = launch.name.removesuffix("_kernel")
+            name = f"{operation} {variant.of(direction)} counts sm_{gpu.arch}"
+            budgets.check(name, measures(launch.counters, result.useful_flops))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES, ids=dtype_name)
+def test_a_compiled_gelu_is_right(dtype: torch.dtype, emulated_gpu: EmulatedGpu) -> None:
+    variant = Variant((32, 32), dtype)
     forward = next(LinearProblem(70, 64, 64, activation="gelu").results(variant, normals))
     assert_close(forward, variant.tolerance)
 
 
+def pool_claims(dtype: torch.dtype, emulated_gpu: int) -> Iterator[Claim]:
+    for direction in DIRECTIONS[:2]:
+        for rung in ("L1", "L3"):
+            yield Claim("avg_pool2d", f"{direction} {dtype_name(dtype)}", rung, emulated_gpu)
+
+
+@proves(pool_claims)
 @pytest.mark.parametrize(
-    "dtype", [HALF, *(pytest.param(d, marks=pytest.mark.slow) for d in (BFLOAT, SINGLE))]
+    "dtype",
+    [pytest.param(d, marks=() if d == HALF else pytest.mark.slow) for d in DTYPES],
+    ids=dtype_name,
 )
-def test_compiled_pooling_is_right(dtype: torch.dtype, emulated_gpu: EmulatedGpu) -> None:
+def test_compiled_pooling_is_right(
+    dtype: torch.dtype, emulated_gpu: EmulatedGpu, budgets: Budgets
+) -> None:
     tolerance = Variant((16, 16), dtype, "ieee").tolerance
     for result in PoolProblem(2, 80, (7, 9)).results(dtype, normals):
         assert_close(result, tolerance)
+        launch = emulated_gpu.launches[-1]
+        direction = launch.name.removesuffix("_kernel")
+        name = f"avg_pool2d {direction} {dtype_name(dtype)} counts sm_{emulated_gpu.arch}"
+        budgets.check(name, measures(launch.counters, result.useful_flops))

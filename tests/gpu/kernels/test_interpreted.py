@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +13,12 @@ pytest.importorskip("triton", reason="needs triton, which is not installed")
 
 from gpu.emulation.interpreter.probe import Probe
 from gpu.emulation.interpreter.session import interpreting
+from gpu.evidence.claims import Claim, proves
+from gpu.evidence.shipped import dtype_name
 from gpu.kernels.bsr_problems import (
+    DIRECTIONS,
+    DTYPES,
+    VARIANTS,
     ConvProblem,
     LinearProblem,
     PoolProblem,
@@ -23,10 +30,6 @@ from gpu.kernels.bsr_problems import (
 )
 from sparse_ovs.kernels.tiles import BLOCKS
 
-DTYPES = [torch.float16, torch.bfloat16, torch.float32]
-VARIANTS = [Variant(block, dtype) for block in BLOCKS for dtype in DTYPES] + [
-    Variant(block, torch.float32, "ieee") for block in BLOCKS if block != (64, 64)
-]
 SMALL = [Variant((16, 16), dtype) for dtype in DTYPES]
 
 # Below, at and above the tiles, in every dimension.
@@ -62,12 +65,22 @@ CONVS = [
 ]
 
 
+def linear_claims(variant: Variant) -> Iterator[Claim]:
+    return (Claim("bsr_linear", variant.of(direction), "L0") for direction in DIRECTIONS)
+
+
+def conv_claims(variant: Variant) -> Iterator[Claim]:
+    return (Claim("bsr_conv2d", variant.of(direction), "L0") for direction in DIRECTIONS)
+
+
+@proves(linear_claims)
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_a_linear_of_whole_numbers_is_exact(variant: Variant, interpreter: Probe) -> None:
     for result in LINEARS[0].results(variant, integers):
         assert_exact(result)
 
 
+@proves(conv_claims)
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_a_conv_of_whole_numbers_is_exact(variant: Variant, interpreter: Probe) -> None:
     for result in CONVS[0].results(variant, integers):
@@ -200,6 +213,11 @@ def test_nan_is_not_hidden_by_an_activation(activation: str | None, interpreter:
     assert not forward.found[1:].isnan().any()
 
 
+def pool_claims(problem: PoolProblem, dtype: torch.dtype) -> Iterator[Claim]:
+    return (Claim("avg_pool2d", f"{d} {dtype_name(dtype)}", "L0") for d in DIRECTIONS[:2])
+
+
+@proves(pool_claims)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(
     "problem",
