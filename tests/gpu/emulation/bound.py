@@ -53,14 +53,16 @@ def lower_bound(
         counters: of that launch.
         blocks: thread blocks of the grid: a multiprocessor without one is idle.
         compulsory_bytes: read and written at least once, from DRAM.
-        tensor_format: fp16 (and bf16) or tf32, the rate of the tensor cores.
+        tensor_format: the rate of the tensor cores: fp16 (and bf16), tf32, or fp16 2:4, which is
+            twice that of the dense products that sparse ones stand for.
         issued_instructions: warp instructions of the machine code, where they are known. PTX
             instructions do not bound them: the assembler may drop and fuse.
         fp32_flops: done outside of the tensor cores (1 fused multiply and add = 2).
     """
     a = ARCHITECTURES[arch]
     busy = min(blocks, a.multiprocessors) * a.clock_hz  # multiprocessor clocks a second
-    rate = {"fp16": a.fp16_flops, "tf32": a.tf32_flops}[tensor_format]
+    rates = {"fp16": a.fp16_flops, "tf32": a.tf32_flops, "fp16 2:4": 2 * a.fp16_flops}
+    rate = rates[tensor_format]
     wavefronts = counters.shared_load_wavefronts + counters.shared_store_wavefronts
     parts = {
         "tensor cores": counters.tensor_flops / (rate * busy),
@@ -72,8 +74,9 @@ def lower_bound(
         "DRAM": compulsory_bytes / a.dram_bytes,
     }
     if a.l2_bytes is not None:
-        sectors = counters.load_sectors + counters.store_sectors
-        parts["L2"] = 32 * sectors / (a.l2_bytes * a.clock_hz)
+        # Loads to registers may be served by L1; asynchronous copies pass it by.
+        moved = counters.async_bytes + 32 * counters.store_sectors
+        parts["L2"] = moved / (a.l2_bytes * a.clock_hz)
     return LowerBound(arch, parts)
 
 
