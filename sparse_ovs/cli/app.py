@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from sparse_ovs.cli import alpha, compare, demo, info, profile, prune
+from sparse_ovs.cli import alpha, bench, compare, demo, info, profile, prune
 
 app = typer.Typer(
     name="sparse-ovs",
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("info")(info.info)
 app.command("profile")(profile.profile)
+app.command("bench")(bench.bench)
 app.command("prune")(prune.prune)
 app.command("compare")(compare.compare)
 app.command("alpha")(alpha.alpha)

@@ -40,11 +40,13 @@ def profile(
         int | None, typer.Option(help="of torch and of ours; default: torch's own choice")
     ] = None,
     mode: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="plan: the whole encoder compiled; modules: swapped modules with BatchNorm folded"
+            help="plan: the whole encoder compiled (default on the CPU); modules: swapped modules "
+            "with BatchNorm folded (what there is on a GPU)"
         ),
-    ] = "plan",
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
     pretrained: Pretrained = None,
     profile: Annotated[
         str,
@@ -91,6 +93,7 @@ def profile(
             profile,
             baseline or BASELINES,
             rounds,
+            device,
             on_step=say,
         )
     record = json.dumps(made.to_dict(), indent=2)

@@ -7,7 +7,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from sparse_ovs import _native, kernels
+from sparse_ovs import _native
+from sparse_ovs.kernels import unavailable_reason as triton_unavailable
 from sparse_ovs.ops.cuda.request import GPU_DTYPES
 from sparse_ovs.ops.layout import empty_output, memory_format, native_layout, nhwc
 from sparse_ovs.threads import get_num_threads
@@ -36,7 +37,7 @@ def avg_pool_dtypes() -> dict[str | None, tuple[torch.dtype, ...]]:
     found: dict[str | None, tuple[torch.dtype, ...]] = {}
     if not _native.unavailable_reason():
         found["native"] = (torch.float32,)
-    if not kernels.unavailable_reason():
+    if not triton_unavailable():
         found["cuda"] = GPU_DTYPES
     return found
 

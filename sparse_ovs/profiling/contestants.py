@@ -12,6 +12,7 @@ from torch import Tensor
 from sparse_ovs.compilation import compile
 from sparse_ovs.engine.describe import StepRow
 from sparse_ovs.nn import SparsifyReport, sparsify
+from sparse_ovs.profiling.devices import clock_of
 from sparse_ovs.profiling.layer_times import time_layers
 from sparse_ovs.profiling.pair import EncoderPair
 
@@ -42,7 +43,9 @@ def swapped_modules(pair: EncoderPair, x: Tensor) -> Contestant:
         with torch.no_grad():
             return pair.sparse(x)
 
-    return Contestant(run, lambda: time_layers(pair.sparse, x, LAYER_ROUNDS), report)
+    return Contestant(
+        run, lambda: time_layers(pair.sparse, x, LAYER_ROUNDS, clock_of(x.device)), report
+    )
 
 
 def whole_plan(pair: EncoderPair, x: Tensor) -> Contestant:

@@ -12,6 +12,7 @@ from sparse_ovs import _native
 from sparse_ovs.nn import LayerReport, SparsifyReport
 from sparse_ovs.profiling.baselines import BASELINES, build_baselines
 from sparse_ovs.profiling.contestants import LAYER_ROUNDS, swapped_modules, whole_plan
+from sparse_ovs.profiling.devices import clock_of, device_name, find_device
 from sparse_ovs.profiling.layer_times import stage_of, time_layers
 from sparse_ovs.profiling.macs import LayerMacs, count_macs, layer_density, weighted_layers
 from sparse_ovs.profiling.pair import EncoderPair, make_pair
@@ -29,11 +30,12 @@ def profile_encoder(
     size: tuple[int, int] = (224, 224),
     batch: int = 1,
     threads: int | None = None,
-    mode: str = "plan",
+    mode: str | None = None,
     pretrained: str | os.PathLike[str] | None = None,
     profile: str | os.PathLike[str] = "uniform",
     baselines: Sequence[str] = BASELINES,
     rounds: int = 7,
+    device: str = "cpu",
     on_step: Callable[[str], None] = lambda text: None,
 ) -> Profile:
     """Times the trunk of an encoder, sparse and dense, in alternation, on random pixels.
@@ -43,19 +45,25 @@ def profile_encoder(
         size: (H, W) in pixels.
         batch: images.
         threads, mode, baselines, rounds, on_step: see profile_pair.
+        device: "cpu", "cuda" or "cuda:N"; a GPU has swapped modules, no plan, in channels_last.
 
     Raises:
         ValueError, TypeError, FileNotFoundError, PretrainedUnavailable: an argument out of range.
-        RuntimeError: no dense baseline could be built, or the native library is missing.
+        RuntimeError: no dense baseline could be built, the native library is missing, or the
+            device.
     """
+    place = find_device(device)
     for name, value in (("height", size[0]), ("width", size[1]), ("batch", batch)):
         if value < 1:
             raise ValueError(f"expected a {name} of at least 1, got {value}")
-    _check(threads, mode, rounds)
+    _check(threads, mode or MODES[0], rounds)
     on_step(f"create {model}")
     # The same on every machine, whatever was drawn before.
     x = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0))
     pair = make_pair(model, x, density, pattern, pretrained, profile)
+    if place.type == "cuda":
+        pair = pair.to(place)
+        x = x.to(place, memory_format=torch.channels_last)
     return profile_pair(pair, x, threads, mode, baselines, rounds, on_step)
 
 
@@ -63,7 +71,7 @@ def profile_pair(
     pair: EncoderPair,
     x: Tensor,
     threads: int | None = None,
-    mode: str = "plan",
+    mode: str | None = None,
     baselines: Sequence[str] = BASELINES,
     rounds: int = 7,
     on_step: Callable[[str], None] = lambda text: None,
@@ -75,7 +83,8 @@ def profile_pair(
         x: (N, 3, H, W), the input.
         threads: of torch and of ours; None takes torch's setting.
         mode: "plan", the compiled encoder; or "modules", the swapped modules with BatchNorm folded,
-            those that are faster dense made dense: that changes pair.sparse.
+            those that are faster dense made dense: that changes pair.sparse. None takes the plan
+            on the CPU, modules on a GPU, for which there is no plan.
         baselines: dense contestants, some of BASELINES.
         rounds: samples of each contestant.
         on_step: called with a line of text when a step begins.
@@ -84,8 +93,13 @@ def profile_pair(
         ValueError: an argument out of range.
         RuntimeError: no dense baseline could be built, or the native library is missing.
     """
+    on_cpu = x.device.type == "cpu"
+    mode = mode or ("plan" if on_cpu else "modules")
     _check(threads, mode, rounds)
-    isa = _native.isa()
+    if mode == "plan" and not on_cpu:
+        raise ValueError(f"expected mode 'modules' on {x.device}, got 'plan', which runs on CPUs")
+    isa = _native.isa() if on_cpu else "CUDA"
+    clock = clock_of(x.device)
     dense = pair.dense
     with torch_threads(threads):
         on_step("compile" if mode == "plan" else "time layers to choose their backends")
@@ -101,9 +115,10 @@ def profile_pair(
             {**built.runs, "sparse": ours.run},
             rounds,
             lambda done: on_step(f"time {rounds} rounds: {done} done"),
+            clock,
         )
         on_step("time layers")
-        dense_layers = time_layers(dense, x, LAYER_ROUNDS)
+        dense_layers = time_layers(dense, x, LAYER_ROUNDS, clock)
         sparse_layers = ours.time_layers()
         used_threads = torch.get_num_threads()
     layers = _layer_rows(dense, x, ours.report, dense_layers[0], sparse_layers[0])
@@ -124,7 +139,7 @@ def profile_pair(
         batch=x.shape[0],
         threads=used_threads,
         isa=isa,
-        cpu=_native.cpu_name(),
+        cpu=device_name(x.device),
         torch=torch.__version__,
         dense_ms={name: timings.median(name) if name in built.runs else None for name in BASELINES},
         sparse_ms=timings.median("sparse"),

@@ -6,6 +6,7 @@ import copy
 import os
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from sparse_ovs.backbones import Backbone, create_backbone
@@ -32,6 +33,14 @@ class EncoderPair:
     pattern: str
     profile: str | None
     weights: str
+
+    def to(self, device: torch.device) -> EncoderPair:
+        """Both encoders moved to a device, in channels_last where that is a GPU."""
+        for encoder in (self.sparse, self.dense):
+            encoder.to(device)
+            if device.type == "cuda":
+                encoder.to(memory_format=torch.channels_last)
+        return self
 
 
 def make_pair(

@@ -76,6 +76,7 @@ class Profile:
         size: (H, W) of the input in pixels.
         dense_ms: medians of the dense baselines, None where one could not be built.
         sparse_ms: median of ours.
+        cpu: name of the CPU, or of the GPU where isa is "CUDA".
         speedup: median over the rounds of (the fastest dense baseline / ours).
         max_rel_err: largest max|a - b| / max|b| over the maps, b from the dense model with the same
             weights.

@@ -29,6 +29,8 @@ def headline(profile: Profile) -> str:
 def machine_line(profile: Profile) -> str:
     """One line: CPU, ISA, threads, torch, weights."""
     threads = f"{profile.threads} thread{'s' if profile.threads > 1 else ''}"
+    if profile.isa == "CUDA":
+        threads = "eager launches"
     return (
         f"{profile.cpu}, {profile.isa} kernels, {threads}, torch {profile.torch}, "
         f"{profile.extras.weights} weights, fp32"

@@ -13,12 +13,12 @@ from torch import Tensor
 
 import sparse_ovs
 from oracles import random_mask
-from sparse_ovs import _cuda, kernels
+from sparse_ovs import _cuda
 from sparse_ovs.formats import fit_mask, pack_bsr, to_two_four, two_four_fit
 from sparse_ovs.ops.cuda import choose
 from sparse_ovs.ops.cuda.choose import Choice, Tuner, choices, unsupported_reasons
 from sparse_ovs.ops.cuda.request import Arithmetic
-from sparse_ovs.ops.cuda.routes import BLOCKS
+from sparse_ovs.ops.cuda.routes import BLOCKS, block_sparse
 
 HALF, SINGLE = Arithmetic(torch.float16), Arithmetic(torch.float32)
 GPU = torch.device("cuda", 0)
@@ -27,7 +27,7 @@ GPU = torch.device("cuda", 0)
 @pytest.fixture(autouse=True)
 def everything_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Triton and NVRTC count as installed."""
-    monkeypatch.setattr(kernels, "unavailable_reason", lambda: "")
+    monkeypatch.setattr(block_sparse, "triton_unavailable", lambda: "")
     monkeypatch.setattr(_cuda, "unavailable_reason", lambda: "")
 
 
@@ -89,7 +89,7 @@ def test_every_way_that_is_closed_has_its_reason(monkeypatch: pytest.MonkeyPatch
     blocks, compiler = unsupported_reasons(fit, SINGLE)
     assert re.fullmatch(r"bsr: 16x16 blocks would store 2\.\d+ slots a kept weight", blocks)
     assert compiler == "expected NVRTC"
-    monkeypatch.setattr(kernels, "unavailable_reason", lambda: "expected triton")
+    monkeypatch.setattr(block_sparse, "triton_unavailable", lambda: "expected triton")
     assert unsupported_reasons(fit, HALF) == ["expected triton", "expected NVRTC"]
 
 

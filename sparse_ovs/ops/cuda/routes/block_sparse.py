@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparse_ovs import kernels
 from sparse_ovs.formats import BsrWeight, MaskFit, pack_bsr
+from sparse_ovs.kernels import unavailable_reason as triton_unavailable
 from sparse_ovs.ops.cuda.request import Arithmetic, Geometry
 from sparse_ovs.ops.cuda.routes.route import Variant
 from sparse_ovs.ops.layout import nhwc
@@ -34,7 +34,7 @@ class BlockSparse:
     name = "bsr"
 
     def unsupported_reasons(self, fit: MaskFit, arithmetic: Arithmetic) -> list[str]:
-        if reason := kernels.unavailable_reason():
+        if reason := triton_unavailable():
             return [reason]
         # The smallest block stores the fewest slots.
         share = fit.slots[BLOCKS[0]] / max(1, fit.kept)
