@@ -128,7 +128,7 @@ def test_few_faults_go_unnoticed(
     problem = (RAGGED if mutate is wider_masks else LONG)[operation]
     faults = mutations(problem, direction, emulated_gpu, mutate)
     unnoticed = [m.fault for m in faults if survives(problem, direction, emulated_gpu, m)]
-    assert len(faults) >= 3
+    assert len(faults) >= 2
     assert len(unnoticed) <= len(faults) // 3, unnoticed
     name = f"{operation} {VARIANT.of(direction)} {mutate.__name__} sm_{emulated_gpu.arch}"
     budgets.check(name, {"unnoticed": len(unnoticed)})
