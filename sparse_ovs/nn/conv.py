@@ -16,9 +16,9 @@ class SparseConv2d(SparseWeight, nn.Conv2d):  # type: ignore[misc]
     """Drop-in nn.Conv2d: (N, C, H, W) or (C, H, W) in and out, same state_dict keys, `.weight`
     dense with zeros.
 
-    Runs native for float32 on the CPU in eval mode or without gradients; in training the dense
-    masked path. NaN or Inf under a pruned weight give 0 in the native kernel, where a dense
-    convolution gives NaN.
+    Runs native for float32 on the CPU, forward and backward; the dense masked path serves the rest.
+    NaN or Inf under a pruned weight give 0 in the native kernel, where a dense convolution gives
+    NaN.
 
     Raises:
         ValueError, TypeError: at the call, for an input of another rank, channel count, device or

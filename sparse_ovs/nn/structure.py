@@ -127,10 +127,8 @@ class SparseWeight(nn.Module):
         return self.weight * self.mask
 
     def _runs_native(self, x: Tensor) -> bool:
-        """The native kernel serves this call; the dense masked path serves training."""
-        if self._reason or torch.is_autocast_enabled("cpu"):
-            return False
-        return not (self.training and torch.is_grad_enabled())
+        """The native kernel serves this call, training included; else the dense masked path."""
+        return not (self._reason or torch.is_autocast_enabled("cpu"))
 
     def _check_input(self, x: Tensor) -> None:
         if x.device != self.weight.device:
