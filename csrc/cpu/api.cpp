@@ -14,6 +14,7 @@
 #include "sparse_ovs.h"
 #include "thread_pool.h"
 #include "tune.h"
+#include "weight_gradient.h"
 
 struct sovs_weights {
     std::shared_ptr<const sovs::Weights> shared;
@@ -21,6 +22,9 @@ struct sovs_weights {
 struct sovs_plan {
     std::shared_ptr<sovs::Plan> shared = std::make_shared<sovs::Plan>();
     sovs::Plan& plan = *shared;
+};
+struct sovs_weight_gradient {
+    sovs::WeightGradient gradient;
 };
 struct sovs_encoder {
     sovs::Encoder encoder;
@@ -119,6 +123,18 @@ sovs_status sovs_weights_release(const sovs_weights* weights) {
     return guarded([&] {
         require(weights != nullptr, "expected weights, got NULL");
         weights->shared->hold_once();
+    });
+}
+sovs_status sovs_weights_update(const sovs_weights* weights, const float* weight, const float* bias, int32_t threads) {
+    return guarded([&] {
+        require(weights != nullptr && weight != nullptr, "expected weights and weight, got NULL");
+        weights->shared->update(weight, bias, threads);
+    });
+}
+sovs_status sovs_weights_transpose(const sovs_weights* weights, sovs_weights** out) {
+    return guarded([&] {
+        require(weights != nullptr && out != nullptr, "expected weights and out, got NULL");
+        *out = new sovs_weights{sovs::Weights::transposed(*weights->shared)};
     });
 }
 void sovs_weights_destroy(sovs_weights* weights) { delete weights; }
@@ -260,6 +276,34 @@ sovs_status sovs_conv2d_time(const sovs_weights* weights, const sovs_conv2d_para
         std::copy(found.begin(), found.end(), seconds);
     });
 }
+
+sovs_status sovs_weight_gradient_create(const sovs_weights* weights, const sovs_conv2d_params* params,
+                                        const sovs_tuning* tuning, int64_t n, int64_t h, int64_t w, sovs_layout layout,
+                                        int32_t threads, sovs_weight_gradient** out) {
+    return guarded([&] {
+        require(weights != nullptr && params != nullptr && out != nullptr, "expected weights, params and out, got NULL");
+        require(layout == SOVS_NCHW || layout == SOVS_NHWC, "expected layout SOVS_NCHW or SOVS_NHWC");
+        require(n > 0 && h > 0 && w > 0, "expected tensor sizes of at least 1");
+        const bool nhwc = layout == SOVS_NHWC;
+        const sovs::ConvParams conv = conv_params(*params);
+        const sovs::WeightSizes& sizes = weights->shared->sizes();
+        const sovs::TensorDesc input{n, sizes.in_channels * sizes.groups, h, w,
+                                     nhwc ? sovs::TensorDesc::kNhwc : sovs::TensorDesc::nchw(h, w)};
+        const sovs::TensorDesc output = sovs::output_of(*weights->shared, conv, input, nhwc);
+        const sovs::Tuning wanted = tuning == nullptr ? sovs::Tuning{} : from_tuning(*tuning);
+        *out = new sovs_weight_gradient{
+            sovs::WeightGradient(weights->shared, conv, input, output, wanted, threads)};
+    });
+}
+sovs_status sovs_weight_gradient_run(const sovs_weight_gradient* gradient, const float* input, const float* grad,
+                                     float* out, int32_t threads) {
+    return guarded([&] {
+        require(gradient != nullptr && input != nullptr && grad != nullptr && out != nullptr,
+                "expected gradient, input, grad and out, got NULL");
+        gradient->gradient.run(input, grad, out, threads);
+    });
+}
+void sovs_weight_gradient_destroy(sovs_weight_gradient* gradient) { delete gradient; }
 
 sovs_status sovs_encoder_load(const char* path, sovs_encoder** out) {
     return guarded([&] {

@@ -81,4 +81,36 @@ Weights::Packed pack_dense(Weights::Packed p, const float* weight) {
     return p;
 }
 
+Weights::Packed transpose(const Weights::Packed& p) {
+    const std::int64_t taps = p.taps(), group_out = p.out_channels / p.groups, rows = p.groups * p.in_channels;
+    Weights::Packed t{rows, group_out, p.kernel_h, p.kernel_w, p.groups, 1, {}, {}, {}};
+    check_sizes(t);
+    t.row_ptr.assign(rows + 1, 0);
+    // Calls body(row, key, value) for every weight, output channels in ascending order.
+    const auto each = [&](auto&& body) {
+        for (std::int64_t row = 0; row < p.block_row_count(); ++row)
+            for (std::int64_t r = 0; r < p.block_rows && row * p.block_rows + r < p.out_channels; ++r) {
+                const std::int64_t out = row * p.block_rows + r, group = out / group_out;
+                for (std::int64_t b = p.row_ptr[row]; b < p.row_ptr[row + 1]; ++b) {
+                    const std::int64_t channel = p.keys[b] / taps, tap = p.keys[b] % taps;
+                    const std::int64_t key = out % group_out * taps + taps - 1 - tap;
+                    body(group * p.in_channels + channel, static_cast<std::uint32_t>(key), p.values[b * p.block_rows + r]);
+                }
+            }
+    };
+    each([&](std::int64_t row, std::uint32_t, float) { ++t.row_ptr[row + 1]; });
+    std::partial_sum(t.row_ptr.begin(), t.row_ptr.end(), t.row_ptr.begin());
+    std::vector<std::pair<std::uint32_t, float>> found(t.row_ptr.back());
+    std::vector<std::int64_t> next(t.row_ptr.begin(), t.row_ptr.end() - 1);
+    each([&](std::int64_t row, std::uint32_t key, float value) { found[next[row]++] = {key, value}; });
+    for (std::int64_t row = 0; row < rows; ++row)
+        std::sort(found.begin() + t.row_ptr[row], found.begin() + t.row_ptr[row + 1],
+                  [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (const auto& [key, value] : found) {
+        t.keys.push_back(key);
+        t.values.push_back(value);
+    }
+    return t;
+}
+
 }  // namespace sovs

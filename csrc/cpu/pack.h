@@ -12,4 +12,8 @@ Weights::Packed pack_sparse(const sovs_weights_desc& desc);
 // Every weight stored, in blocks of 4 where the groups allow it: block_rows of `sizes` is not read. weight: (out_channels, in_channels, kernel_h, kernel_w).
 Weights::Packed pack_dense(Weights::Packed sizes, const float* weight);
 
+// The weights of the convolution that takes output gradients of a stride-1 convolution to those of its input: channels
+// swapped in each group, taps reversed, rows of one.
+Weights::Packed transpose(const Weights::Packed& packed);
+
 }  // namespace sovs

@@ -1,6 +1,7 @@
 #include "stream.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -125,6 +126,21 @@ Stream expand_stream(const PackedWeights& packed, const StreamLayout& wanted) {
     stream.offsets.reserve(offsets.size() + 1);
     std::copy(offsets.begin(), offsets.end(), stream.offsets.data());
     return stream;
+}
+
+std::vector<std::int32_t> stream_positions(const PackedWeights& packed, const StreamLayout& layout) {
+    // A stream of numbers in the weights' place tells where each went.
+    PackedWeights numbered = packed;
+    const std::size_t blocks = packed.keys.size(), rows = static_cast<std::size_t>(packed.block_rows);
+    require(blocks < static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()), "expected fewer than 2**31 blocks");
+    for (std::size_t b = 0; b < blocks; ++b) numbered.values[b * rows] = std::bit_cast<float>(static_cast<std::int32_t>(b));
+    const Stream stream = expand_stream(numbered, layout);
+    std::vector<std::int32_t> positions(blocks);
+    for (std::size_t i = 0; i < blocks; ++i) {
+        const float number = rows == 4 ? stream.weights.data()[i * 4] : stream.entries.data()[i].weight;
+        positions[std::bit_cast<std::int32_t>(number)] = static_cast<std::int32_t>(i);
+    }
+    return positions;
 }
 
 PackedWeights pack_stream(const Stream& stream, const WeightSizes& sizes) {

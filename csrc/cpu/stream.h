@@ -47,6 +47,9 @@ struct Stream {
 // The stream for K-tiles of layout.k_tile channels, with the rows in layout.parts parts of about equal work.
 Stream expand_stream(const PackedWeights& packed, const StreamLayout& layout);
 
+// Where each block of `packed` lies in that stream, counted in blocks.
+std::vector<std::int32_t> stream_positions(const PackedWeights& packed, const StreamLayout& layout);
+
 // What the stream was expanded from, to the bit.
 PackedWeights pack_stream(const Stream& stream, const WeightSizes& sizes);
 

@@ -17,6 +17,8 @@ public:
     using Packed = PackedWeights;
 
     Weights(Packed packed, const float* bias);
+    // Those of the input gradient's convolution, see transpose(); no bias.
+    static std::shared_ptr<const Weights> transposed(const Weights& weights);
 
     const WeightSizes& sizes() const { return sizes_; }
     const float* bias() const { return bias_.data(); }
@@ -28,6 +30,11 @@ public:
     std::shared_ptr<const Stream> stream(const StreamLayout& layout) const;
     // Layouts of the streams that are held anyway, in no particular order.
     std::vector<StreamLayout> live() const;
+
+    // Writes new values where weights are stored, into the compact copy and into every live stream; nothing may run them
+    // meanwhile. weight: dense, (out_channels, in_channels, kernel_h, kernel_w); of transposed weights, the original's.
+    // Of weights that were released, or that a dense form was made of, it throws.
+    void update(const float* weight, const float* bias, int threads) const;
 
     // From here on the first stream takes the compact copy's place, which is packed again whenever it is needed.
     void release() const;
@@ -48,17 +55,23 @@ public:
 
 private:
     using StreamKey = std::tuple<std::vector<std::ptrdiff_t>, std::ptrdiff_t, std::int64_t, int>;
+    struct Expanded {
+        std::weak_ptr<Stream> stream;
+        std::vector<std::int32_t> positions;  // of the compact copy's blocks; found at the first update
+    };
+    std::int64_t place(std::int64_t row, std::uint32_t key) const;
     void replace_packed(const std::shared_ptr<const Stream>& stream) const;
 
     WeightSizes sizes_;
     std::int64_t stored_;  // numbers
-    AlignedBuffer<float> bias_;
+    mutable AlignedBuffer<float> bias_;
     mutable std::mutex mutex_;
     mutable bool released_ = false, held_once_ = false;
-    mutable std::shared_ptr<const Packed> packed_;  // null once base_ has its place
+    bool transposed_ = false;
+    mutable std::shared_ptr<Packed> packed_;  // null once base_ has its place
     mutable std::shared_ptr<const Stream> base_;
     // Streams live as long as a plan uses them.
-    mutable std::map<StreamKey, std::weak_ptr<const Stream>> streams_;
+    mutable std::map<StreamKey, Expanded> streams_;
     mutable std::weak_ptr<const AlignedBuffer<float>> dense_, winograd_;
 };
 

@@ -3,7 +3,8 @@
  * Conventions
  *   - Every function that can fail returns a sovs_status; sovs_last_error() tells why, per thread.
  *   - Activations are fp32. SOVS_NCHW is (n, c, h, w) row-major; SOVS_NHWC is (n, h, w, c) row-major.
- *   - Objects are immutable once built, so any number of threads may run one plan at the same time.
+ *   - Objects are immutable once built, so any number of threads may run one plan at the same time. The exception is
+ *     sovs_weights_update.
  *   - Sums run in ascending order of (input channel, kernel tap) in fp32, starting from the bias: tile sizes,
  *     block height, row order and thread count never change a bit of the result.
  *   - A weight that is not stored does not touch the activations: NaN or Inf under it give 0, not NaN.
@@ -25,7 +26,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a signature or a struct below changes. */
-#define SOVS_ABI_VERSION 4
+#define SOVS_ABI_VERSION 5
 
 typedef enum {
     SOVS_OK = 0,
@@ -106,6 +107,14 @@ SOVS_API size_t sovs_weights_bytes(const sovs_weights* weights);
 SOVS_API size_t sovs_weights_packed_bytes(const sovs_weights* weights);
 /* Writes the dense weight, (out_channels, in_channels, kernel_h, kernel_w). */
 SOVS_API sovs_status sovs_weights_unpack(const sovs_weights* weights, float* dense);
+/* Writes new values in the place of the old: weight is dense, (out_channels, in_channels, kernel_h, kernel_w), and is read
+ * where weights are stored; a NULL bias leaves the old one. Plans that use the weights follow without being made anew; none
+ * may run meanwhile. SOVS_INVALID_ARGUMENT for weights that were released or that a dense kernel runs. */
+SOVS_API sovs_status sovs_weights_update(const sovs_weights* weights, const float* weight, const float* bias,
+                                         int32_t threads);
+/* The weights of the convolution that gives the input's gradient of a convolution of stride 1: channels swapped within each
+ * group, taps reversed, no bias. Its padding is dilation * (kernel - 1) - padding. Updates take the original's weight. */
+SOVS_API sovs_status sovs_weights_transpose(const sovs_weights* weights, sovs_weights** out);
 SOVS_API void sovs_weights_destroy(sovs_weights* weights); /* plans that use it keep it alive */
 
 /* ---- plans ------------------------------------------------------------------------------------------ */
@@ -219,6 +228,23 @@ SOVS_API sovs_status sovs_conv2d_candidates(const sovs_weights* weights, const s
 SOVS_API sovs_status sovs_conv2d_time(const sovs_weights* weights, const sovs_conv2d_params* params,
                                       const sovs_conv2d_place* place, const sovs_tuning* tunings, int32_t count,
                                       int32_t rounds, double* seconds);
+
+/* ---- training --------------------------------------------------------------------------------------- */
+
+/* How the gradient of a sparse convolution's weight is computed for maps of one size: for each stored weight, the sum over
+ * all output pixels of the output's gradient times the input that the weight meets. The order of the sums depends on the
+ * shapes and the ISA, never on threads. */
+typedef struct sovs_weight_gradient sovs_weight_gradient;
+
+/* input: (n, in_channels, h, w). The activation of params is not read; tuning may be NULL. */
+SOVS_API sovs_status sovs_weight_gradient_create(const sovs_weights* weights, const sovs_conv2d_params* params,
+                                                 const sovs_tuning* tuning, int64_t n, int64_t h, int64_t w,
+                                                 sovs_layout layout, int32_t threads, sovs_weight_gradient** out);
+/* grad: of the output's shape, in the input's layout. gradient: dense, (out_channels, in_channels, kernel_h, kernel_w),
+ * with zeros where no weight is stored. */
+SOVS_API sovs_status sovs_weight_gradient_run(const sovs_weight_gradient* gradient, const float* input,
+                                              const float* grad, float* out, int32_t threads);
+SOVS_API void sovs_weight_gradient_destroy(sovs_weight_gradient* gradient);
 
 /* ---- encoders --------------------------------------------------------------------------------------- */
 

@@ -8,6 +8,7 @@ from sparse_ovs._native.plan import NCHW, NHWC, Plan
 from sparse_ovs._native.process import idle_buffer_bytes, take_floats, use_openmp
 from sparse_ovs._native.step_info import StepInfo
 from sparse_ovs._native.tuning import ConvSpot, Tuning
+from sparse_ovs._native.weight_gradient import WeightGradient
 from sparse_ovs._native.weights import NativeWeights
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Plan",
     "StepInfo",
     "Tuning",
+    "WeightGradient",
     "available_isas",
     "cpu_name",
     "idle_buffer_bytes",

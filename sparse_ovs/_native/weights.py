@@ -55,6 +55,22 @@ class NativeWeights:
         made._adopt(handle, None)
         return made
 
+    def transpose(self) -> NativeWeights:
+        """The weights of the convolution that gives the input's gradient of one of stride 1:
+        channels swapped within each group, taps reversed, no bias. Updates take the original's
+        weight."""
+        made = NativeWeights.__new__(NativeWeights)
+        handle = ctypes.c_void_p()
+        check(library().sovs_weights_transpose(self._handle, ctypes.byref(handle)))
+        made._adopt(handle, 1)
+        return made
+
+    def update(self, weight: int, bias: int | None, threads: int) -> None:
+        """Takes new values from a dense weight (O, I / groups, kh, kw), fp32; plans follow, and
+        none may run meanwhile. bias None leaves the old one. Raises ValueError for weights that
+        were released."""
+        check(library().sovs_weights_update(self._handle, weight, bias, threads))
+
     def release(self) -> None:
         """From here on memory comes first: the weights are held once, and plans of all input sizes
         share them where they can."""

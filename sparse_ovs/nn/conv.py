@@ -16,9 +16,10 @@ class SparseConv2d(SparseWeight, nn.Conv2d):  # type: ignore[misc]
     """Drop-in nn.Conv2d: (N, C, H, W) or (C, H, W) in and out, same state_dict keys, `.weight`
     dense with zeros.
 
-    Runs sparse in eval mode or without gradients: float32 on the CPU; float32, float16 and bfloat16
-    on GPUs, autocast included. In training the dense masked path. NaN or Inf under a pruned weight
-    give 0 in the sparse kernels (but see `sp24_conv2d`), where a dense convolution gives NaN.
+    Runs sparse, forward and backward, for float32 on the CPU, and for float32, float16 and bfloat16
+    on GPUs, autocast included; the dense masked path serves the rest. NaN or Inf under a pruned
+    weight give 0 in the sparse kernels (but see `sp24_conv2d`), where a dense convolution gives
+    NaN.
 
     Raises:
         ValueError, TypeError: at the call, for an input of another rank, channel count, device or

@@ -149,12 +149,10 @@ class SparseWeight(nn.Module):
         return self.weight * self.mask
 
     def _runs_native(self, x: Tensor) -> bool:
-        """The native kernel serves this call; the dense masked path serves training."""
+        """A sparse kernel serves this call, training included; else the dense masked path."""
         if self._reasons.get(x.dtype, "another dtype"):
             return False
-        if ops.family_of(x.device) == "native" and torch.is_autocast_enabled("cpu"):
-            return False
-        return not (self.training and torch.is_grad_enabled())
+        return not (ops.family_of(x.device) == "native" and torch.is_autocast_enabled("cpu"))
 
     def _autocast(self, x: Tensor) -> Tensor:
         """The input in the dtype that autocast wants on a GPU."""

@@ -3,12 +3,14 @@
 from sparse_ovs.ops.avg_pool import avg_pool2x2, avg_pool_dtypes
 from sparse_ovs.ops.backends import family_of
 from sparse_ovs.ops.conv import conv2d, conv2d_unsupported
-from sparse_ovs.ops.cuda import on_gpu
+from sparse_ovs.ops.conv_gradients import conv2d_gradients
+from sparse_ovs.ops.cuda import gradients, on_gpu
 from sparse_ovs.ops.cuda.choose import gpu_route
 from sparse_ovs.ops.cuda.routes import BLOCKS
 from sparse_ovs.ops.invalidate import invalidate
 from sparse_ovs.ops.layout import memory_format
 from sparse_ovs.ops.linear import linear, linear_unsupported
+from sparse_ovs.ops.linear_gradients import linear_gradients
 from sparse_ovs.ops.openmp import share_torch_threads
 from sparse_ovs.ops.streams import stream_bytes
 
@@ -17,11 +19,14 @@ __all__ = [
     "avg_pool2x2",
     "avg_pool_dtypes",
     "conv2d",
+    "conv2d_gradients",
     "conv2d_unsupported",
     "family_of",
     "gpu_route",
+    "gradients",
     "invalidate",
     "linear",
+    "linear_gradients",
     "linear_unsupported",
     "memory_format",
     "on_gpu",

@@ -12,8 +12,9 @@ from sparse_ovs.formats import MaskFit
 from sparse_ovs.ops.backends import family_of
 from sparse_ovs.ops.cuda import choose
 from sparse_ovs.ops.cuda.request import GPU_DTYPES, conv_arithmetic, linear_arithmetic
+from sparse_ovs.ops.layer import Layer, fold_norm
 from sparse_ovs.ops.layout import empty_output, memory_format, native_layout
-from sparse_ovs.ops.streams import fold_norm, streams_of
+from sparse_ovs.ops.streams import streams_of
 from sparse_ovs.threads import get_num_threads
 
 torch.library.define(
@@ -206,15 +207,9 @@ def _conv2d_cpu(
     layout = _native.NHWC if single_pixel else native_layout(form)
     threads = get_num_threads()
     key = (tuple(x.shape), layout, residual is None, relu, threads, *stride, *padding, *dilation)
-    plan = streams_of(indices).plan(
-        weight,
-        bias,
-        norm,
-        eps,
-        indices,
-        row_ptr,
-        block_rows,
-        groups,
+    layer = Layer(weight, bias, norm, eps, indices, row_ptr, block_rows, groups)
+    plans = streams_of(indices).plan(
+        layer,
         key,
         lambda weights: _native.ConvPlan(
             weights,
@@ -229,64 +224,67 @@ def _conv2d_cpu(
             threads,
         ),
     )
-    plan.run([t.data_ptr() for t in inputs], out.data_ptr(), threads)
+    with plans as plan:
+        plan.run([t.data_ptr() for t in inputs], out.data_ptr(), threads)
     return out
 
 
 def _conv2d_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
     x, weight, mask, bias, norm, residual = inputs[:6]
-    stride, padding, dilation, groups, eps, relu = inputs[9:]
-    kept = [x, weight, mask, *norm]
+    ctx.conv, (eps, relu) = inputs[9:13], inputs[13:]
+    # Only the weight's gradient reads the input: frozen layers let go of it.
+    keeps_x = ctx.needs_input_grad[1] or bool(norm)
+    kept = [x if keeps_x else x.new_empty(0), weight, mask, *inputs[6:8], *norm]
     if bias is not None:
         kept.append(bias)
     if relu:
         kept.append(output)
     ctx.save_for_backward(*kept)
+    ctx.x_shape, ctx.block_rows = x.shape, inputs[8]
     ctx.has_norm, ctx.has_bias, ctx.has_residual = (
         bool(norm),
         bias is not None,
         residual is not None,
     )
-    ctx.conv, ctx.eps, ctx.relu = (stride, padding, dilation, groups), eps, relu
+    ctx.eps, ctx.relu = eps, relu
 
 
 def _conv2d_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
-    """Dense gradients, the weight's masked."""
     kept = list(ctx.saved_tensors)
-    x, weight, mask = kept[:3]
-    norm = kept[3:7] if ctx.has_norm else []
-    bias = kept[3 + len(norm)] if ctx.has_bias else None
+    x, weight, mask, indices, row_ptr = kept[:5]
+    norm = kept[5:9] if ctx.has_norm else []
+    bias = kept[5 + len(norm)] if ctx.has_bias else None
     if ctx.relu:
         grad = grad * (kept[-1] > 0)
     grad_residual = grad if ctx.has_residual else None
+    needs_x, needs_weight, _, needs_bias = ctx.needs_input_grad[:4]
 
-    scale = None
-    used = weight
-    if norm:
-        scale, _ = fold_norm(bias, norm, ctx.eps, weight.shape[0])
-        used = weight * scale[:, None, None, None]
-    stride, padding, dilation, groups = ctx.conv
-    needs = ctx.needs_input_grad
-    grad_x, grad_used, grad_shift = torch.ops.aten.convolution_backward(
-        grad,
-        x,
-        used,
-        [weight.shape[0]],
-        stride,
-        padding,
-        dilation,
-        False,
-        [0, 0],
-        groups,
-        [needs[0], True, True],
-    )
-    grad_used = grad_used * mask
-    if scale is None:
-        grad_bias = grad_shift if ctx.has_bias else None
-        return grad_x, grad_used, None, grad_bias, [], grad_residual, *[None] * 9
+    def gradients(grad: Tensor, need_input: bool, need_weight: bool) -> tuple[Tensor, Tensor]:
+        inputs = x if need_weight else grad.new_empty(1).expand(ctx.x_shape)
+        structure = (indices, row_ptr, ctx.block_rows)
+        return torch.ops.sparse_ovs.conv2d_gradients(
+            grad, inputs, weight, mask, *structure, *ctx.conv, need_input, need_weight
+        )
+
+    if not norm:
+        grad_x, grad_weight = gradients(grad, needs_x, needs_weight)
+        return (
+            grad_x if needs_x else None,
+            grad_weight if needs_weight else None,
+            None,
+            grad.sum((0, 2, 3)) if needs_bias else None,
+            [],
+            grad_residual,
+            *[None] * 9,
+        )
 
     # out = (conv(x) + bias - mean) * scale + beta, with scale = gamma * rsqrt(var + eps)
     gamma, _, mean, var = norm
+    scale, _ = fold_norm(bias, norm, ctx.eps, weight.shape[0])
+    scaled = (grad * scale[:, None, None]).to(grad.dtype) if needs_x else grad
+    grad_x, _ = gradients(scaled, needs_x, False)
+    _, grad_used = gradients(grad, False, True)  # of weight * scale
+    grad_shift = grad.sum((0, 2, 3))
     inverse_deviation = torch.rsqrt(var + ctx.eps)
     shift = mean if bias is None else mean - bias
     grad_scale = (grad_used * weight).sum((1, 2, 3)) - grad_shift * shift
@@ -297,7 +295,7 @@ def _conv2d_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
         -0.5 * grad_scale * gamma * inverse_deviation**3,
     ]
     return (
-        grad_x,
+        grad_x if needs_x else None,
         grad_used * scale[:, None, None, None],
         None,
         grad_shift * scale if ctx.has_bias else None,

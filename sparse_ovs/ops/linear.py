@@ -10,6 +10,7 @@ from torch import Tensor
 from sparse_ovs import _native
 from sparse_ovs.formats import MaskFit
 from sparse_ovs.ops.conv import conv2d_unsupported
+from sparse_ovs.ops.layer import Layer
 from sparse_ovs.ops.layout import empty_output
 from sparse_ovs.ops.streams import streams_of
 from sparse_ovs.threads import get_num_threads
@@ -94,15 +95,8 @@ def _linear_cpu(
     # Tokens are the pixels of a channels_last map of one row.
     tokens = x.numel() // x.shape[-1]
     threads = get_num_threads()
-    plan = streams_of(indices).plan(
-        weight,
-        bias,
-        [],
-        0.0,
-        indices,
-        row_ptr,
-        block_rows,
-        1,
+    plans = streams_of(indices).plan(
+        Layer(weight, bias, [], 0.0, indices, row_ptr, block_rows, 1),
         (tokens, relu, threads),
         lambda weights: _native.ConvPlan(
             weights,
@@ -117,25 +111,42 @@ def _linear_cpu(
             threads,
         ),
     )
-    plan.run([x.data_ptr()], out.data_ptr(), threads)
+    with plans as plan:
+        plan.run([x.data_ptr()], out.data_ptr(), threads)
     return out
 
 
 def _linear_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-    x, weight, mask, bias, _, _, _, relu = inputs
-    ctx.save_for_backward(x, weight, mask, *([output] if relu else []))
-    ctx.has_bias, ctx.relu = bias is not None, relu
+    x, weight, mask, _, indices, row_ptr, block_rows, relu = inputs
+    # Only the weight's gradient reads the input: frozen layers let go of it.
+    kept = x if ctx.needs_input_grad[1] else x.new_empty(0)
+    ctx.save_for_backward(kept, weight, mask, indices, row_ptr, *([output] if relu else []))
+    ctx.x_shape, ctx.block_rows, ctx.relu = x.shape, block_rows, relu
 
 
 def _linear_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
-    """Dense gradients, the weight's masked."""
-    x, weight, mask, *output = ctx.saved_tensors
+    x, weight, mask, indices, row_ptr, *output = ctx.saved_tensors
     if ctx.relu:
         grad = grad * (output[0] > 0)
-    rows = grad.reshape(-1, grad.shape[-1])
-    grad_weight = (rows.T @ x.reshape(-1, x.shape[-1])) * mask
-    grad_bias = rows.sum(0) if ctx.has_bias else None
-    return grad @ weight, grad_weight, None, grad_bias, None, None, None, None
+    needs_x, needs_weight, _, needs_bias = ctx.needs_input_grad[:4]
+    grad_x, grad_weight = torch.ops.sparse_ovs.linear_gradients(
+        grad,
+        x if needs_weight else grad.new_empty(1).expand(ctx.x_shape),
+        weight,
+        mask,
+        indices,
+        row_ptr,
+        ctx.block_rows,
+        needs_x,
+        needs_weight,
+    )
+    return (
+        grad_x if needs_x else None,
+        grad_weight if needs_weight else None,
+        None,
+        grad.reshape(-1, grad.shape[-1]).sum(0) if needs_bias else None,
+        *[None] * 4,
+    )
 
 
 torch.library.register_autograd(

@@ -1,176 +1,89 @@
-"""What the ops remember of a layer: the library's copy of its weights, and its plans."""
+"""What the ops remember of a layer: the library's copies of its weights, and its plans."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
 
-import torch
 from torch import Tensor
 
-from sparse_ovs._native import ConvPlan, NativeWeights
+from sparse_ovs._native import ConvPlan, NativeWeights, WeightGradient
 from sparse_ovs.ops.by_structure import ByStructure
-from sparse_ovs.ops.versions import version_of
-
-# Input shapes that a layer keeps plans for; a plan holds a stream expanded for its tiles.
-_PLANS_KEPT = 4
-
-
-def _check_parts(
-    weight: Tensor,
-    bias: Tensor | None,
-    norm: Sequence[Tensor],
-    indices: Tensor,
-    row_ptr: Tensor,
-    block_rows: int,
-) -> None:
-    """Raises TypeError or ValueError where the library would read past a tensor or misread it."""
-    out_channels = weight.shape[0]
-    vectors = {"bias": bias} if bias is not None else {}
-    vectors |= dict(zip(("gamma", "beta", "mean", "var"), norm, strict=bool(norm)))
-    for name, tensor in {"weight": weight, **vectors}.items():
-        if tensor.dtype != torch.float32:
-            raise TypeError(f"expected a float32 {name}, got {tensor.dtype}")
-    for name, tensor in vectors.items():
-        if tuple(tensor.shape) != (out_channels,):
-            raise ValueError(
-                f"expected a {name} of shape ({out_channels},), got {tuple(tensor.shape)}"
-            )
-    if indices.dtype not in (torch.uint16, torch.int16, torch.int32):
-        raise TypeError(f"expected indices of 16 or 32 bits, got {indices.dtype}")
-    if row_ptr.dtype != torch.int32:
-        raise TypeError(f"expected an int32 row_ptr, got {row_ptr.dtype}")
-    if block_rows not in (1, 4):
-        raise ValueError(f"expected block_rows of 1 or 4, got {block_rows}")
-    ends = -(-out_channels // block_rows) + 1
-    if row_ptr.numel() != ends or int(row_ptr[-1]) != indices.numel():
-        raise ValueError(
-            f"expected a row_ptr of {ends} entries, the last one {indices.numel()}, "
-            f"got {row_ptr.numel()} entries: ...{row_ptr[-2:].tolist()}"
-        )
-
-
-def _gather(weight: Tensor, indices: Tensor, row_ptr: Tensor, block_rows: int) -> Tensor:
-    """Values (blocks, block_rows) of a dense weight (O, I, kh, kw) at the packed structure's
-    places."""
-    out_channels, in_channels = weight.shape[:2]
-    taps = weight[0, 0].numel()
-    columns = indices.to(torch.int64)
-    if indices.dtype == torch.int16:
-        columns &= 0xFFFF  # the bits of a uint16
-    block_row = torch.repeat_interleave(
-        torch.arange(row_ptr.numel() - 1), row_ptr.diff().to(torch.int64)
-    )
-    row = block_row[:, None] * block_rows + torch.arange(block_rows)
-    place = (row * in_channels + (columns % in_channels)[:, None]) * taps
-    place += (columns // in_channels)[:, None]
-    inside = row < out_channels  # the last block row may reach past the weight
-    values = weight.reshape(-1)[torch.where(inside, place, 0)]
-    return torch.where(inside, values, 0.0)
-
-
-def fold_norm(
-    bias: Tensor | None, norm: Sequence[Tensor], eps: float, out_channels: int
-) -> tuple[Tensor, Tensor]:
-    """Scale and bias (O,) that turn conv(x) into norm(conv(x) + bias) for an eval-mode
-    BatchNorm."""
-    gamma, beta, mean, var = norm
-    scale = gamma / torch.sqrt(var + eps)
-    shift = mean if bias is None else mean - bias
-    return scale, beta - shift * scale
+from sparse_ovs.ops.layer import Layer
+from sparse_ovs.ops.plan_cache import PLANS_KEPT, PlanCache
+from sparse_ovs.threads import get_num_threads
 
 
 class LayerStreams:
-    """The native weights of one packed structure, refreshed when a tensor they come from was
-    written to."""
+    """What is kept of one packed structure: its weights for the forward pass, and transposed for
+    the input's gradient; how the weight's gradient is computed."""
 
     def __init__(self) -> None:
+        self._forward, self._transposed = PlanCache(), PlanCache()
         self._lock = threading.Lock()
-        self._versions: Hashable = None
-        self._weights: NativeWeights | None = None
-        self._plans: OrderedDict[Hashable, ConvPlan] = OrderedDict()
+        self._gradients: OrderedDict[Hashable, WeightGradient] = OrderedDict()
 
     def plan(
-        self,
-        weight: Tensor,
-        bias: Tensor | None,
-        norm: Sequence[Tensor],
-        eps: float,
-        indices: Tensor,
-        row_ptr: Tensor,
-        block_rows: int,
-        groups: int,
-        key: Hashable,
-        build: Callable[[NativeWeights], ConvPlan],
-    ) -> ConvPlan:
-        """The plan for `key` over up-to-date weights; `build` makes it where none is kept."""
-        sources = [weight, *([] if bias is None else [bias]), *norm]
-        versions = (*map(version_of, sources), len(norm), eps)
-        with self._lock:
-            if versions != self._versions or self._weights is None:
-                self._weights = self._pack(
-                    weight, bias, norm, eps, indices, row_ptr, block_rows, groups
-                )
-                self._versions = versions
-                self._plans.clear()
-            plan = self._plans.get(key)
-            if plan is None:
-                plan = self._plans[key] = build(self._weights)
-                if len(self._plans) > _PLANS_KEPT:
-                    self._plans.popitem(last=False)
-            self._plans.move_to_end(key)
-            return plan
-
-    @staticmethod
-    def _pack(
-        weight: Tensor,
-        bias: Tensor | None,
-        norm: Sequence[Tensor],
-        eps: float,
-        indices: Tensor,
-        row_ptr: Tensor,
-        block_rows: int,
-        groups: int,
-    ) -> NativeWeights:
-        _check_parts(weight, bias, norm, indices, row_ptr, block_rows)
-        with torch.no_grad():
-            weight4 = weight.detach()
-            if weight4.dim() == 2:
-                weight4 = weight4[:, :, None, None]
-            if norm:
-                scale, bias = fold_norm(bias, norm, eps, weight4.shape[0])
-                weight4 = weight4 * scale[:, None, None, None]
-            values = _gather(weight4, indices, row_ptr, block_rows).contiguous()
-            bias = None if bias is None else bias.detach().contiguous()
-        index_bits = 8 * indices.element_size()
-        return NativeWeights(
-            tuple(weight4.shape),  # type: ignore[arg-type]
-            groups,
-            block_rows,
-            row_ptr.data_ptr(),
-            indices.data_ptr(),
-            index_bits,
-            values.data_ptr(),
-            None if bias is None else bias.data_ptr(),
+        self, layer: Layer, key: Hashable, build: Callable[[NativeWeights], ConvPlan]
+    ) -> AbstractContextManager[ConvPlan]:
+        """The forward plan for `key`, over up-to-date weights; see PlanCache.plan."""
+        return self._forward.plan(
+            layer.structure(), layer.versions(), layer.pack, layer.refresh, key, build
         )
 
-    def forget(self) -> None:
-        """Makes the next call pack again."""
+    def transposed_plan(
+        self, layer: Layer, key: Hashable, build: Callable[[NativeWeights], ConvPlan]
+    ) -> AbstractContextManager[ConvPlan]:
+        """The input gradient's plan for `key`, over up-to-date weights; see PlanCache.plan."""
+
+        def refresh(weights: NativeWeights) -> None:
+            weight, _ = layer.folded()
+            weights.update(weight.data_ptr(), None, get_num_threads())
+
+        def make() -> NativeWeights:
+            made = self._structure_of(layer).transpose()
+            refresh(made)
+            return made
+
+        return self._transposed.plan(layer.structure(), layer.versions(), make, refresh, key, build)
+
+    def weight_gradient(
+        self, layer: Layer, key: Hashable, build: Callable[[NativeWeights], WeightGradient]
+    ) -> WeightGradient:
+        """How the weight's gradient is computed for `key`; `build` makes it where none is kept."""
+        key = (layer.structure(), key)
         with self._lock:
-            self._versions = None
+            found = self._gradients.get(key)
+            if found is None:
+                found = self._gradients[key] = build(self._structure_of(layer))
+                if len(self._gradients) > PLANS_KEPT:
+                    self._gradients.popitem(last=False)
+            self._gradients.move_to_end(key)
+            return found
+
+    def _structure_of(self, layer: Layer) -> NativeWeights:
+        """Native weights of the layer's structure; their values may be of any age."""
+        return self._forward.weights_of(layer.structure(), layer.pack)
+
+    def forget(self) -> None:
+        """Makes the next calls read the values again."""
+        self._forward.forget()
+        self._transposed.forget()
 
     def after_fork(self) -> None:
-        """In a forked child: what another thread was doing at the fork stays half done for ever."""
+        """In a forked child."""
+        self._forward.after_fork()
+        self._transposed.after_fork()
         if self._lock.locked():
             self._lock = threading.Lock()
-            self._versions = None
+            self._gradients = OrderedDict()
 
     def nbytes(self) -> int:
-        """Bytes that the library holds for this layer now."""
-        with self._lock:
-            return 0 if self._weights is None else self._weights.nbytes()
+        """Bytes that the library holds for this layer now, gradients' own streams aside."""
+        return self._forward.nbytes() + self._transposed.nbytes()
 
 
 _streams = ByStructure(LayerStreams)

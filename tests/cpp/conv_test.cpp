@@ -4,54 +4,6 @@
 
 #include "problem.h"
 
-namespace {
-
-std::string name_of(const Problem& p) {
-    const auto s = [](std::int64_t v) { return std::to_string(v) + " "; };
-    return "n " + s(p.n) + "in " + s(p.in_channels) + s(p.h) + s(p.w) + "out " + s(p.out_channels) + "kernel " +
-           s(p.kernel_h) + s(p.kernel_w) + "groups " + s(p.groups) + "stride " + s(p.stride_h) + s(p.stride_w) + "pad " +
-           s(p.pad_h) + s(p.pad_w) + "dilation " + s(p.dilation_h) + s(p.dilation_w) + "block " + s(p.block_rows) +
-           "layout " + s(p.layout) + "residual " + s(p.residual) + "activation " + s(p.activation) + "tuning " +
-           s(p.tuning.tile_rows) + s(p.tuning.tile_cols) + s(p.tuning.k_tile) + s(p.tuning.row_parts) +
-           s(p.tuning.panel) + "seed " + s(p.seed);
-}
-
-Problem random_problem(unsigned seed) {
-    std::mt19937 g(seed);
-    const auto pick = [&](std::initializer_list<std::int64_t> values) {
-        return *(values.begin() + g() % values.size());
-    };
-    Problem p;
-    p.seed = seed;
-    p.n = pick({1, 1, 2, 3});
-    p.groups = pick({1, 1, 1, 2});
-    p.block_rows = pick({1, 4});
-    p.in_channels = p.groups * pick({1, 3, 7, 16, 33});
-    p.out_channels = p.groups > 1 ? p.groups * 4 * pick({1, 3}) : pick({1, 4, 5, 18, 32});
-    p.kernel_h = pick({1, 1, 2, 3, 3, 5});
-    p.kernel_w = pick({1, 1, 2, 3, 3, 4});
-    if (g() % 3 == 0) p.kernel_h = p.kernel_w = 1;
-    p.stride_h = pick({1, 1, 1, 2, 3});
-    p.stride_w = pick({1, 1, 1, 2, 3});
-    p.dilation_h = pick({1, 1, 2});
-    p.dilation_w = pick({1, 1, 3});
-    p.pad_h = pick({0, 1, 2});
-    p.pad_w = pick({0, 1, 3});
-    p.h = std::max<std::int64_t>(pick({1, 2, 7, 13, 20}), p.dilation_h * (p.kernel_h - 1) + 1 - 2 * p.pad_h);
-    p.w = std::max<std::int64_t>(pick({1, 3, 7, 17, 40}), p.dilation_w * (p.kernel_w - 1) + 1 - 2 * p.pad_w);
-    p.bias = g() % 2;
-    p.residual = g() % 2;
-    p.activation = g() % 2 ? SOVS_RELU : SOVS_NONE;
-    p.wide_index = g() % 2;
-    p.layout = g() % 2 ? SOVS_NCHW : SOVS_NHWC;
-    p.density = 0.05 * static_cast<double>(g() % 20);
-    p.threads = static_cast<int>(pick({1, 2, 3}));
-    if (g() % 2) p.tuning = {pick({0, 1, 2, 3}), pick({0, 1, 5, 16, 100}), pick({0, 1, 4, 16}), pick({0, 1, 2, 5}), pick({0, 1, 2, 3})};
-    return p;
-}
-
-}  // namespace
-
 TEST(every_random_problem_matches_double_precision) {
     for (unsigned seed = 1; seed <= 600; ++seed) {
         const Problem p = random_problem(seed);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -210,12 +211,32 @@ def test_in_place_writes_are_noticed_and_data_writes_after_repack() -> None:
         assert torch.allclose(linear(x) - linear.bias, 4 * before, atol=1e-6)
 
 
-def test_training_runs_dense_and_pruned_weights_get_no_gradient() -> None:
-    conv = _conv().train()
-    conv(torch.randn(2, 8, 6, 6)).square().sum().backward()
-    assert conv.weight.grad is not None
-    assert not conv.weight.grad[~conv.mask].any()
-    assert conv.weight.grad[conv.mask].any()
+@pytest.mark.parametrize("layer", [_conv, _linear])
+def test_training_runs_native_and_pruned_weights_get_no_gradient(
+    layer: Callable[[], SparseConv2d | SparseLinear], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = layer().train()
+
+    def refuse() -> None:
+        raise AssertionError("expected the native path")
+
+    monkeypatch.setattr(module, "_masked_weight", refuse)
+    x = torch.randn(2, 8, 6, 6) if isinstance(module, SparseConv2d) else torch.randn(5, 16)
+    module(x).square().sum().backward()
+    assert module.weight.grad is not None
+    assert not module.weight.grad[~module.mask].any()
+    assert module.weight.grad[module.mask].any()
+
+
+def test_double_precision_passes_torchs_gradcheck() -> None:
+    conv = SparseConv2d.from_dense(nn.Conv2d(3, 4, 3, padding=1), torch.rand(4, 3, 3, 3) < 0.4)
+    conv = conv.double().train()
+
+    def run(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(conv, {"weight": weight, "bias": bias}, (x,))
+
+    leaves = [torch.randn(2, 3, 4, 5).double(), conv.weight.detach(), conv.bias.detach()]
+    assert torch.autograd.gradcheck(run, [t.clone().requires_grad_() for t in leaves])
 
 
 @pytest.mark.parametrize("optimiser", [torch.optim.SGD, torch.optim.AdamW])

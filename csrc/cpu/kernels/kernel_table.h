@@ -51,6 +51,24 @@ struct RowsTask {
 
 using RowsKernel = void (*)(const RowsTask&);
 
+// The products of one K-tile's rows with one panel of pixels, sampled where weights are stored: for each of them, the sum
+// over the tile's lanes of grad[its row] times what the weight meets in the panel.
+struct SampledTask {
+    const RowGroup* groups;
+    std::int32_t group_count;
+    const std::int32_t* row_ids;  // block row ids
+    const Entry* entries;         // blocks of 1; their weights are not read
+    const std::int32_t* offsets;  // blocks of 4: bytes
+    const float* panel;           // readable for the offsets plus `vectors` vectors
+    const float* grad;            // lane 0 of channel 0
+    std::ptrdiff_t grad_stride;   // floats between channels
+    std::int32_t lanes;           // valid lanes of grad, (vectors - 1) * width < lanes <= vectors * width
+    std::int32_t channels;        // of grad: rows past it, in the last block, are zeros
+    float* sums;                  // (entries, rows of a block): added to
+};
+
+using SampledKernel = void (*)(const SampledTask&);
+
 // A run of pixels of some channels: panel[k * panel_channel_stride + p] = pixel p of channel k.
 struct PackTask {
     const float* source;  // pixel 0 of the first channel
@@ -155,6 +173,9 @@ struct KernelTable {
     int max_vectors4;
     RowsKernel rows1[kMaxVectors + 1];  // by vectors
     RowsKernel rows4[kMaxVectors + 1];
+    int max_sampled1, max_sampled4;  // widest of these
+    SampledKernel sampled1[kMaxVectors + 1];  // by vectors
+    SampledKernel sampled4[kMaxVectors + 1];
     void (*pack)(const PackTask&);
     void (*clear)(float* panel, std::ptrdiff_t channel_stride, std::int32_t channels, std::int32_t pixels);
     void (*store)(const StoreTask&);

@@ -7,19 +7,21 @@
 #include "panel.h"
 #include "pool.h"
 #include "rows.h"
+#include "sampled.h"
 #include "winograd.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
 
-// As many sums as the register file holds, beside a weight (rows1) or beside a weight and the activations (rows4).
+// As many vectors as the register file holds: sums beside a weight (rows1), or beside a weight and the activations (rows4);
+// gradients beside four sums (sampled1), or of four rows beside those (sampled4).
 #if defined(SOVS_WIDTH_16)
-constexpr int kMax1 = 16, kMax4 = 6;
+constexpr int kMax1 = 16, kMax4 = 6, kMaxSampled1 = 16, kMaxSampled4 = 6;
 #elif defined(SOVS_ISA_AVX2)
-constexpr int kMax1 = 14, kMax4 = 3;
+constexpr int kMax1 = 14, kMax4 = 3, kMaxSampled1 = 10, kMaxSampled4 = 2;
 #elif defined(SOVS_ISA_NEON)
-constexpr int kMax1 = 16, kMax4 = 6;
+constexpr int kMax1 = 16, kMax4 = 6, kMaxSampled1 = 16, kMaxSampled4 = 6;
 #else
-constexpr int kMax1 = 8, kMax4 = 3;
+constexpr int kMax1 = 8, kMax4 = 3, kMaxSampled1 = 8, kMaxSampled4 = 2;
 #endif
 
 template <int kVectors>
@@ -27,6 +29,8 @@ constexpr void fill(KernelTable& t) {
     if constexpr (kVectors <= kMax1) t.rows1[kVectors] = rows1<kVectors>;
     if constexpr (kVectors <= kMax4) t.rows4[kVectors] = rows4<kVectors>;
     if constexpr (kVectors <= kMax4) t.attend[kVectors] = attend<kVectors>;
+    if constexpr (kVectors <= kMaxSampled1) t.sampled1[kVectors] = sampled1<kVectors>;
+    if constexpr (kVectors <= kMaxSampled4) t.sampled4[kVectors] = sampled4<kVectors>;
     if constexpr (kVectors < kMax1 || kVectors < kMax4) fill<kVectors + 1>(t);
 }
 
@@ -38,6 +42,8 @@ constexpr KernelTable make_table() {
     t.width = Vec::kWidth;
     t.max_vectors1 = kMax1;
     t.max_vectors4 = kMax4;
+    t.max_sampled1 = kMaxSampled1;
+    t.max_sampled4 = kMaxSampled4;
     fill<1>(t);
     t.pack = pack;
     t.clear = clear;

@@ -43,6 +43,15 @@ struct Vec {
         const __m512 a = _mm512_loadu_ps(p), b = _mm512_loadu_ps(p + kWidth);
         return {_mm512_add_ps(_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b))};
     }
+    // Adds the sum of each operand's lanes to one of the four floats at `to`.
+    static void add_sums(Vec a, Vec b, Vec c, Vec d, float* to) {
+        const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a.v, b.v), _mm512_unpackhi_ps(a.v, b.v));
+        const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c.v, d.v), _mm512_unpackhi_ps(c.v, d.v));
+        const __m512 all = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xEE));
+        const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps(all, 1));
+        const __m128 sums = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+        _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), sums));
+    }
     static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
     friend Vec operator/(Vec a, Vec b) { return {_mm512_div_ps(a.v, b.v)}; }
     static Vec sqrt(Vec a) { return {_mm512_sqrt_ps(a.v)}; }
@@ -76,6 +85,13 @@ struct Vec8 {
         const __m256 sums = _mm256_hadd_ps(_mm256_loadu_ps(p), _mm256_loadu_ps(p + kWidth));
         // hadd works inside 128-bit halves: its quarters come out as 0, 2, 1, 3.
         return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(sums), 0xD8))};
+    }
+    static void add_sums(Vec8 a, Vec8 b, Vec8 c, Vec8 d, float* to) {
+        const __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(a.v, b.v), _mm256_unpackhi_ps(a.v, b.v));
+        const __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(c.v, d.v), _mm256_unpackhi_ps(c.v, d.v));
+        const __m256 all = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xEE));
+        const __m128 sums = _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1));
+        _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), sums));
     }
     static Vec8 fma(Vec8 a, Vec8 b, Vec8 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
     friend Vec8 operator/(Vec8 a, Vec8 b) { return {_mm256_div_ps(a.v, b.v)}; }
@@ -124,6 +140,9 @@ struct Vec {
     friend Vec operator-(Vec a, Vec b) { return {vsubq_f32(a.v, b.v)}; }
     friend Vec operator*(Vec a, Vec b) { return {vmulq_f32(a.v, b.v)}; }
     static Vec pair_sums(const float* p) { return {vpaddq_f32(vld1q_f32(p), vld1q_f32(p + kWidth))}; }
+    static void add_sums(Vec a, Vec b, Vec c, Vec d, float* to) {
+        vst1q_f32(to, vaddq_f32(vld1q_f32(to), vpaddq_f32(vpaddq_f32(a.v, b.v), vpaddq_f32(c.v, d.v))));
+    }
     static Vec fma(Vec a, Vec b, Vec c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
     friend Vec operator/(Vec a, Vec b) { return {vdivq_f32(a.v, b.v)}; }
     static Vec sqrt(Vec a) { return {vsqrtq_f32(a.v)}; }
@@ -167,6 +186,12 @@ struct Vec {
     }
     static Vec pair_sums(const float* p) {
         return {{p[0] + p[1], p[2] + p[3], p[4] + p[5], p[6] + p[7]}};
+    }
+    static void add_sums(Vec a, Vec b, Vec c, Vec d, float* to) {
+        to[0] += (a.v[0] + a.v[1]) + (a.v[2] + a.v[3]);
+        to[1] += (b.v[0] + b.v[1]) + (b.v[2] + b.v[3]);
+        to[2] += (c.v[0] + c.v[1]) + (c.v[2] + c.v[3]);
+        to[3] += (d.v[0] + d.v[1]) + (d.v[2] + d.v[3]);
     }
     static Vec fma(Vec a, Vec b, Vec c) {
         for (int i = 0; i < 4; ++i) c.v[i] += a.v[i] * b.v[i];

@@ -27,6 +27,9 @@ struct VecPair {
     friend VecPair operator*(VecPair a, VecPair b) { return {a.low * b.low, a.high * b.high}; }
     friend VecPair operator/(VecPair a, VecPair b) { return {a.low / b.low, a.high / b.high}; }
     static VecPair pair_sums(const float* p) { return {Half::pair_sums(p), Half::pair_sums(p + kWidth)}; }
+    static void add_sums(VecPair a, VecPair b, VecPair c, VecPair d, float* to) {
+        Half::add_sums(a.low + a.high, b.low + b.high, c.low + c.high, d.low + d.high, to);
+    }
     static VecPair fma(VecPair a, VecPair b, VecPair c) {
         return {Half::fma(a.low, b.low, c.low), Half::fma(a.high, b.high, c.high)};
     }

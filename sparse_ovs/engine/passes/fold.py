@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sparse_ovs.engine.graph import BatchNorm, Graph, Scale, Shift, Tokens
 from sparse_ovs.engine.passes.edit import absorb, plain_conv
-from sparse_ovs.ops.streams import fold_norm
+from sparse_ovs.ops.layer import fold_norm
 
 
 def fold_batch_norms(graph: Graph) -> None:

@@ -15,8 +15,9 @@ from sparse_ovs.formats import MaskFit, fit_mask
 from sparse_ovs.ops.by_structure import ByStructure
 from sparse_ovs.ops.cuda.choose import TUNER, Choice, choices, unsupported_reasons
 from sparse_ovs.ops.cuda.request import Arithmetic
-from sparse_ovs.ops.cuda.routes import BLOCKS
-from sparse_ovs.ops.streams import fold_norm
+from sparse_ovs.ops.cuda.routes import BLOCKS, BlockSparse
+from sparse_ovs.ops.cuda.routes.block_sparse import Packed
+from sparse_ovs.ops.layer import fold_norm
 from sparse_ovs.ops.versions import version_of
 
 
@@ -31,9 +32,11 @@ class Weights:
     eps: float = 0.0
 
     def versions(self) -> Hashable:
-        """Changes whenever one of them was written to."""
-        parts = [self.weight, *([] if self.bias is None else [self.bias]), *self.norm]
-        return (*map(version_of, parts), len(self.norm), self.eps)
+        """Changes whenever what `folded` gives does, a bias without BatchNorm aside."""
+        parts = [self.weight, *self.norm]
+        if self.norm and self.bias is not None:
+            parts.append(self.bias)
+        return (*map(version_of, parts), self.eps)
 
     def folded(self) -> tuple[Tensor, Tensor | None]:
         """Weight and bias with the BatchNorm in them."""
@@ -53,8 +56,11 @@ class GpuLayer:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._fit: MaskFit | None = None
-        self._packed: dict[Hashable, tuple[Hashable, Any, Tensor | None]] = {}
-        self._choices: dict[Hashable, Choice] = {}
+        # By choice, dtype and whether a BatchNorm is in them: what they were packed from, and they.
+        self._packed: dict[
+            tuple[Choice, torch.dtype, bool], tuple[Hashable, Any, Tensor | None]
+        ] = {}
+        self._choices: dict[tuple[Hashable, ...], Choice] = {}
 
     def run(
         self,
@@ -74,10 +80,21 @@ class GpuLayer:
         Raises:
             ValueError: no route runs this layer.
         """
-        with self._lock:
+        with self._lock, torch.no_grad():
             choice = self._choice(weights, arithmetic, size, call)
             packed, bias = self._pack(choice, weights, arithmetic)
         return call(choice, packed, bias)
+
+    def blocks(self, weights: Weights, arithmetic: Arithmetic) -> Packed | None:
+        """The packed weights of the route that has gradients, those of the last forward pass where
+        it took that route; None where the mask is not of blocks."""
+        with self._lock, torch.no_grad():
+            taken = [c for key, c in self._choices.items() if key[0] == arithmetic]
+            candidates = (*reversed(taken), *choices(self._fit_of(weights), arithmetic))
+            for choice in candidates:
+                if isinstance(choice.route, BlockSparse):
+                    return self._pack(choice, weights, arithmetic)[0]
+            return None
 
     def forget(self) -> None:
         """Makes the next call pack again."""
@@ -95,9 +112,7 @@ class GpuLayer:
         known = self._choices.get(key)
         if known is not None:
             return known
-        if self._fit is None:
-            self._fit = fit_mask(weights.mask, BLOCKS)
-        fit = self._fit
+        fit = self._fit_of(weights)
         candidates = choices(fit, arithmetic)
         if not candidates:
             reasons = "; ".join(unsupported_reasons(fit, arithmetic))
@@ -111,24 +126,26 @@ class GpuLayer:
         )
         # What only lost the race need not stay.
         chosen = set(self._choices.values())
-        self._packed = {k: kept for k, kept in self._packed.items() if k[0] in chosen}  # type: ignore[index]
+        self._packed = {k: kept for k, kept in self._packed.items() if k[0] in chosen}
         return made
 
     def _pack(
         self, choice: Choice, weights: Weights, arithmetic: Arithmetic
     ) -> tuple[Any, Tensor | None]:
-        key, versions = (choice, arithmetic.dtype), weights.versions()
+        key, versions = (choice, arithmetic.dtype, bool(weights.norm)), weights.versions()
         known = self._packed.get(key)
-        if known is not None and known[0] == versions:
-            return known[1:]
-        with torch.no_grad():
+        if known is None or known[0] != versions:
             weight, bias = weights.folded()
-            packed = choice.route.pack(
-                weight, weights.mask, choice.variant, arithmetic, known[1] if known else None
-            )
-            bias = None if bias is None else bias.detach().float().contiguous()
-        self._packed[key] = versions, packed, bias
-        return packed, bias
+            former = None if known is None else known[1]
+            packed = choice.route.pack(weight, weights.mask, choice.variant, arithmetic, former)
+            known = self._packed[key] = versions, packed, bias
+        bias = known[2] if weights.norm else weights.bias
+        return known[1], None if bias is None else bias.detach().float().contiguous()
+
+    def _fit_of(self, weights: Weights) -> MaskFit:
+        if self._fit is None:
+            self._fit = fit_mask(weights.mask, BLOCKS)
+        return self._fit
 
 
 _layers = ByStructure(GpuLayer)

@@ -21,6 +21,8 @@ from sparse_ovs.ops.cuda import launch
 _ON_GPU = {
     "conv2d": ops.on_gpu.conv2d_on_gpu,
     "linear": ops.on_gpu.linear_on_gpu,
+    "conv2d_gradients": ops.gradients.conv2d_gradients_on_gpu,
+    "linear_gradients": ops.gradients.linear_gradients_on_gpu,
     "avg_pool2x2": avg_pool2x2_on_gpu,
 }
 

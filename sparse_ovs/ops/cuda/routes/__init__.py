@@ -7,4 +7,4 @@ from sparse_ovs.ops.cuda.routes.two_four import TwoFour
 
 ROUTES: tuple[Route, ...] = (BlockSparse(), TwoFour(), SingleWeights())
 
-__all__ = ["BLOCKS", "ROUTES", "Route", "Variant"]
+__all__ = ["BLOCKS", "ROUTES", "BlockSparse", "Route", "Variant"]
