@@ -88,7 +88,7 @@ def pool_claims(dtype: torch.dtype, arch: int) -> Iterator[Claim]:
 @proves(pool_claims)
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=dtype_name)
-def test_pooling_loads_and_stores_16_bytes(
+def test_avg_pool2d_loads_and_stores_16_bytes(
     dtype: torch.dtype, arch: int, compiling: Compiling, budgets: Budgets
 ) -> None:
     with compiling(arch) as compiled:

@@ -121,7 +121,7 @@ def pool_claims(dtype: torch.dtype, emulated_gpu: int) -> Iterator[Claim]:
     [pytest.param(d, marks=() if d == HALF else pytest.mark.slow) for d in DTYPES],
     ids=dtype_name,
 )
-def test_compiled_pooling_is_right(
+def test_compiled_avg_pool2d_is_right(
     dtype: torch.dtype, emulated_gpu: EmulatedGpu, budgets: Budgets
 ) -> None:
     tolerance = Variant((16, 16), dtype, "ieee").tolerance

@@ -75,14 +75,14 @@ def conv_claims(variant: Variant) -> Iterator[Claim]:
 
 @proves(linear_claims)
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_a_linear_of_whole_numbers_is_exact(variant: Variant, interpreter: Probe) -> None:
+def test_bsr_linear_of_whole_numbers_is_exact(variant: Variant, interpreter: Probe) -> None:
     for result in LINEARS[0].results(variant, integers):
         assert_exact(result)
 
 
 @proves(conv_claims)
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_a_conv_of_whole_numbers_is_exact(variant: Variant, interpreter: Probe) -> None:
+def test_bsr_conv2d_of_whole_numbers_is_exact(variant: Variant, interpreter: Probe) -> None:
     for result in CONVS[0].results(variant, integers):
         assert_exact(result)
 
@@ -224,7 +224,7 @@ def pool_claims(problem: PoolProblem, dtype: torch.dtype) -> Iterator[Claim]:
     [PoolProblem(2, 70, (7, 9)), PoolProblem(1, 3, (2, 2)), PoolProblem(1, 64, (9, 10), 3)],
     ids=str,
 )
-def test_pooling_is_that_of_torch(
+def test_avg_pool2d_is_that_of_torch(
     problem: PoolProblem, dtype: torch.dtype, interpreter: Probe
 ) -> None:
     tolerance = Variant((16, 16), dtype, "ieee").tolerance
