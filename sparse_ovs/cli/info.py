@@ -12,9 +12,11 @@ from rich.table import Table
 
 import sparse_ovs
 from sparse_ovs import _native
+from sparse_ovs._cuda import unavailable_reason as nvrtc_unavailable
 from sparse_ovs.cli.console import out, wide
 from sparse_ovs.cli.kernel_table import explanation, kernel_table
 from sparse_ovs.kernel_evidence import kernel_evidence
+from sparse_ovs.kernels import unavailable_reason as triton_unavailable
 
 
 def info(
@@ -57,7 +59,7 @@ def facts() -> dict[str, str]:
         "CUDA": _cuda(),
         "Triton": _version("triton") if importlib.util.find_spec("triton") else "not installed",
         "CPU kernels": cpu_kernels,
-        "GPU kernels": "not used by modules yet: they run dense on GPUs",
+        "GPU kernels": _gpu_kernels(),
     }
 
 
@@ -66,6 +68,13 @@ def _version(distribution: str) -> str:
         return version(distribution)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _gpu_kernels() -> str:
+    reasons = [reason for reason in (triton_unavailable(), nvrtc_unavailable()) if reason]
+    if reasons:
+        return f"not available: {'; '.join(reasons)}"
+    return "blocks, 2:4 with a residue, single weights; never run on a GPU (info --kernels)"
 
 
 def _cuda() -> str:

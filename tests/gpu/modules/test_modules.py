@@ -144,6 +144,17 @@ def test_a_changed_weight_is_taken_up(
     within(conv(x), *dense_twice(conv, x), eps=2**-20)
 
 
+def test_a_compiled_model_holds_our_ops_and_gives_the_same(gpu: Launches) -> None:
+    net = nn.Sequential(nn.Conv2d(64, 64, 3), nn.BatchNorm2d(64), nn.ReLU(), nn.AvgPool2d(2))
+    net = net.eval().half()
+    sparse_ovs.sparsify(net, "block32x32", 0.25, engine="native", fold_bn="eval")
+    x = torch.randn(1, 64, 6, 6).half().contiguous(memory_format=torch.channels_last)
+    compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
+    y = compiled(x)
+    assert torch.equal(y, net(x))
+    assert y.stride() == net(x).stride()
+
+
 def test_another_mask_is_another_layer(gpu: Launches) -> None:
     conv = conv_of("block32x32", HALF, 0.5)
     x = torch.randn(1, 64, 3, 3).half()

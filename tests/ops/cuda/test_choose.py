@@ -19,6 +19,7 @@ from sparse_ovs.ops.cuda import choose
 from sparse_ovs.ops.cuda.choose import Choice, Tuner, choices, unsupported_reasons
 from sparse_ovs.ops.cuda.request import Arithmetic
 from sparse_ovs.ops.cuda.routes import BLOCKS, block_sparse
+from sparse_ovs.ops.cuda.routes.torch_two_four import TorchTwoFour
 
 HALF, SINGLE = Arithmetic(torch.float16), Arithmetic(torch.float32)
 GPU = torch.device("cuda", 0)
@@ -85,12 +86,46 @@ def test_every_way_that_is_closed_has_its_reason(monkeypatch: pytest.MonkeyPatch
     mask = random_mask((128, 128), 0.4, "unstructured")
     fit = fit_mask(mask, BLOCKS)
     assert unsupported_reasons(fit, SINGLE) == []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(_cuda, "unavailable_reason", lambda: "expected NVRTC")
-    blocks, compiler = unsupported_reasons(fit, SINGLE)
+    blocks, compiler, library = unsupported_reasons(fit, SINGLE)
     assert re.fullmatch(r"bsr: 16x16 blocks would store 2\.\d+ slots a kept weight", blocks)
     assert compiler == "expected NVRTC"
+    assert library.startswith("torch_2:4: no GPU")
     monkeypatch.setattr(block_sparse, "triton_unavailable", lambda: "expected triton")
-    assert unsupported_reasons(fit, HALF) == ["expected triton", "expected NVRTC"]
+    assert unsupported_reasons(fit, HALF) == ["expected triton", "expected NVRTC", library]
+
+
+def test_torch_s_own_2_4_runs_plain_2_4_products_in_halves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mask = random_mask((64, 128), 0.5, "2:4")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cusparselt, "is_available", lambda: False)
+    assert names(mask, HALF)[-1][0] == "csr_direct"
+    monkeypatch.setattr(torch.backends.cusparselt, "is_available", lambda: True)
+    assert names(mask, HALF)[-1][0] == "torch_2:4"
+    others = (
+        (mask, SINGLE),
+        (random_mask((48, 128), 0.5, "2:4"), HALF),
+        (random_mask((64, 128, 1, 1), 0.5, "2:4"), HALF),
+        (random_mask((64, 128), 0.4, "unstructured"), HALF),
+    )
+    for other, arithmetic in others:
+        assert names(other, arithmetic)[-1][0] == "csr_direct"
+
+
+def test_torch_s_own_2_4_multiplies_the_kept_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.sparse, "to_sparse_semi_structured", lambda weight: weight)
+    weight, mask = torch.randn(32, 64), random_mask((32, 64), 0.5, "2:4")
+    x, bias = torch.randn(5, 64).bfloat16(), torch.randn(32)
+    arithmetic = Arithmetic(torch.bfloat16)
+    route = TorchTwoFour()
+    packed = route.pack(weight, mask, (), arithmetic, None)
+    y = route.linear(x, packed, bias, True, (), arithmetic)
+    expected = (x.double() @ (weight * mask).bfloat16().double().T + bias.bfloat16()).relu()
+    torch.testing.assert_close(y.double(), expected, rtol=2**-7, atol=2**-7)
+    assert not packed[~mask].any()
 
 
 class Clock:
@@ -104,7 +139,7 @@ class Clock:
         return self.times[str(call())]
 
 
-CANDIDATES = [Choice(route, ()) for route in choose.ROUTES]
+CANDIDATES = [Choice(route, ()) for route in choose.ROUTES[:3]]
 
 
 @pytest.fixture

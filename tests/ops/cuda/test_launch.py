@@ -76,8 +76,8 @@ def test_the_largest_tile_that_fills_a_gpu_is_taken() -> None:
         defines = sp24_linear(torch.ones(pixels, 8).half(), weight)[0].defines
         return defines["ROWS"], defines["PIXELS"]
 
-    assert tile_of(128, 216 * 128) == (128, 128)
-    assert tile_of(128, 215 * 128) == (64, 64)
+    assert tile_of(128, 96 * 128) == (128, 128)
+    assert tile_of(128, 95 * 128) == (64, 64)
     assert tile_of(16, 64) == (64, 32)
 
 
