@@ -66,8 +66,8 @@ class Tile:
 
 # Largest first: they read the fewest bytes for a product, and need the most of them to fill a GPU.
 TILES = (Tile(128, 128, 4, 2, 3, 1), Tile(64, 64, 2, 2, 3, 3), Tile(64, 32, 4, 1, 4, 4))
-# Most of an A100's 108 multiprocessors have one. By the bounds of docs/gpu.md a larger tile is worth
-# more than the last few of them, and less than half.
+# Most of the 108 multiprocessors of an A100 have one. By the bounds of docs/gpu.md a larger tile is
+# worth more than the last few of them, and less than half.
 _BLOCKS_WANTED = 96
 
 
