@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "batch_norm.h"
 #include "buffer_pool.h"
 #include "encoder.h"
 #include "error.h"
@@ -304,6 +305,26 @@ sovs_status sovs_weight_gradient_run(const sovs_weight_gradient* gradient, const
     });
 }
 void sovs_weight_gradient_destroy(sovs_weight_gradient* gradient) { delete gradient; }
+
+sovs_status sovs_batch_norm(int64_t n, int64_t c, int64_t pixels, float eps, const float* x, const float* gamma,
+                            const float* beta, float* mean, float* variance, float* out, int32_t threads) {
+    return guarded([&] {
+        require(x != nullptr && gamma != nullptr && beta != nullptr && mean != nullptr && variance != nullptr && out != nullptr,
+                "expected x, gamma, beta, mean, variance and out, got NULL");
+        sovs::batch_norm({n, c, pixels, eps}, x, gamma, beta, mean, variance, out, threads);
+    });
+}
+sovs_status sovs_batch_norm_gradients(int64_t n, int64_t c, int64_t pixels, float eps, const float* grad, const float* x,
+                                      const float* gamma, const float* mean, const float* variance, float* grad_x,
+                                      float* grad_gamma, float* grad_beta, int32_t threads) {
+    return guarded([&] {
+        require(grad != nullptr && x != nullptr && gamma != nullptr && mean != nullptr && variance != nullptr &&
+                    grad_gamma != nullptr && grad_beta != nullptr,
+                "expected grad, x, gamma, mean, variance, grad_gamma and grad_beta, got NULL");
+        sovs::batch_norm_gradients({n, c, pixels, eps}, grad, x, gamma, mean, variance, grad_x, grad_gamma, grad_beta,
+                                   threads);
+    });
+}
 
 sovs_status sovs_encoder_load(const char* path, sovs_encoder** out) {
     return guarded([&] {

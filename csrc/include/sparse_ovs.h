@@ -246,6 +246,16 @@ SOVS_API sovs_status sovs_weight_gradient_run(const sovs_weight_gradient* gradie
                                               const float* grad, float* out, int32_t threads);
 SOVS_API void sovs_weight_gradient_destroy(sovs_weight_gradient* gradient);
 
+/* BatchNorm in training: out = (x - mean) / sqrt(variance + eps) * gamma + beta over maps (n, c, pixels), with the mean and
+ * the variance (without Bessel's correction) of the batch, which are written. gamma, beta, mean, variance: (c,). */
+SOVS_API sovs_status sovs_batch_norm(int64_t n, int64_t c, int64_t pixels, float eps, const float* x, const float* gamma,
+                                     const float* beta, float* mean, float* variance, float* out, int32_t threads);
+/* Its gradients, of the statistics as functions of x; grad_x may be NULL. */
+SOVS_API sovs_status sovs_batch_norm_gradients(int64_t n, int64_t c, int64_t pixels, float eps, const float* grad,
+                                               const float* x, const float* gamma, const float* mean,
+                                               const float* variance, float* grad_x, float* grad_gamma, float* grad_beta,
+                                               int32_t threads);
+
 /* ---- encoders --------------------------------------------------------------------------------------- */
 
 /* A whole encoder, read from a file that Python's CompiledEncoder.save wrote: runs inputs of any size, and keeps the

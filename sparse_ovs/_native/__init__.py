@@ -1,5 +1,6 @@
 """Wraps the compiled library's C API: the only place that knows it is there."""
 
+from sparse_ovs._native.batch_norm import batch_norm, batch_norm_gradients
 from sparse_ovs._native.cpu import available_isas, cpu_name, isa
 from sparse_ovs._native.encoder_file import EncoderFile
 from sparse_ovs._native.layer_plans import AvgPoolPlan, ConvPlan
@@ -25,6 +26,8 @@ __all__ = [
     "Tuning",
     "WeightGradient",
     "available_isas",
+    "batch_norm",
+    "batch_norm_gradients",
     "cpu_name",
     "idle_buffer_bytes",
     "isa",

@@ -99,6 +99,8 @@ def declare(lib: ctypes.CDLL) -> None:
         ),
         "sovs_weight_gradient_run": (i32, [pointer, pointer, pointer, pointer, i32]),
         "sovs_weight_gradient_destroy": (None, [pointer]),
+        "sovs_batch_norm": (i32, [*[i64] * 3, ctypes.c_float, *[pointer] * 6, i32]),
+        "sovs_batch_norm_gradients": (i32, [*[i64] * 3, ctypes.c_float, *[pointer] * 8, i32]),
         "sovs_encoder_load": (i32, [ctypes.c_char_p, ctypes.POINTER(pointer)]),
         "sovs_encoder_input_channels": (i64, [pointer]),
         "sovs_encoder_output_count": (i32, [pointer]),

@@ -7,6 +7,8 @@ import re
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sparse_ovs.nn.batch_norm import NativeBatchNorm2d
+
 
 class FoldedNorm(nn.Identity):
     """Stands where a folded BatchNorm stood: passes its input on and keeps the BatchNorm's
@@ -108,7 +110,7 @@ def _can_fold(norm: nn.Module | None, out_channels: int) -> bool:
         return False
     if norm.running_mean is None or norm.weight is None:
         return False
-    if type(norm) is nn.BatchNorm2d:
+    if type(norm) in (nn.BatchNorm2d, NativeBatchNorm2d):
         return True
     inner = [child for child in norm.children() if not isinstance(child, nn.Identity)]
     known = hasattr(norm, "act") and hasattr(norm, "drop")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_ovs.nn.attention import SparseMultiheadAttention
+from sparse_ovs.nn.batch_norm import NativeBatchNorm2d
 from sparse_ovs.nn.conv import SparseConv2d
 from sparse_ovs.nn.eligible import Candidate, Exclude, candidates
 from sparse_ovs.nn.fast_path import close_fast_paths, open_fast_paths
@@ -55,7 +56,7 @@ def sparsify(
             it is expected to be faster, or with `example_input` where it was measured to be.
         fold_bn: "eval" (or True) folds a BatchNorm and ReLU that follow a swapped convolution while
             in eval mode, also behind convolutions that nothing prunes, and runs 2x2 average
-            poolings native.
+            poolings, and BatchNorms in training, native.
         example_input: a tensor, or a tuple of arguments, for the model: each layer is timed on what
             reaches it.
         masks: by layer name, instead of magnitude masks ("<name>.in_proj" and "<name>.out_proj" for
@@ -89,8 +90,8 @@ def sparsify(
     _put_in_place(model, found)
     close_fast_paths(model)
     if fold_bn:
+        _swap_norms_and_pools(model)
         _fold(model)
-        _swap_pools(model)
     runs = {} if example_input is None else record_runs(model, found, example_input)
     if engine == "auto":
         for candidate in found:
@@ -114,7 +115,7 @@ def densify(model: nn.Module) -> nn.Module:
                 if id(child) not in replaced:
                     replaced[id(child)] = child.to_dense()
                 parent._modules[name] = replaced[id(child)]
-            elif isinstance(child, NativeAvgPool2x2):
+            elif isinstance(child, (NativeAvgPool2x2, NativeBatchNorm2d)):
                 parent._modules[name] = child.to_torch()
     open_fast_paths(model)
     return model
@@ -178,11 +179,12 @@ def _fold(model: nn.Module) -> None:
                     fold.set_active(not child.training)
 
 
-def _swap_pools(model: nn.Module) -> None:
+def _swap_norms_and_pools(model: nn.Module) -> None:
     for parent in list(model.modules()):
         for name, child in parent._modules.items():
-            if child is not None and NativeAvgPool2x2.fits(child):
-                parent._modules[name] = NativeAvgPool2x2.from_torch(child)  # type: ignore[arg-type]
+            for kind in (NativeAvgPool2x2, NativeBatchNorm2d):
+                if child is not None and kind.fits(child):
+                    parent._modules[name] = kind.from_torch(child)  # type: ignore[arg-type]
 
 
 def _parts(module: nn.Module) -> list[SparseWeight]:

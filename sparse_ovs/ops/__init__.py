@@ -2,6 +2,7 @@
 
 from sparse_ovs.ops.avg_pool import avg_pool2x2, avg_pool_dtypes
 from sparse_ovs.ops.backends import family_of
+from sparse_ovs.ops.batch_norm import batch_norm, batch_norm_unsupported
 from sparse_ovs.ops.conv import conv2d, conv2d_unsupported
 from sparse_ovs.ops.conv_gradients import conv2d_gradients
 from sparse_ovs.ops.cuda import gradients, on_gpu
@@ -18,6 +19,8 @@ __all__ = [
     "BLOCKS",
     "avg_pool2x2",
     "avg_pool_dtypes",
+    "batch_norm",
+    "batch_norm_unsupported",
     "conv2d",
     "conv2d_gradients",
     "conv2d_unsupported",

@@ -41,7 +41,6 @@ def empty_output(shape: Sequence[int], form: torch.memory_format) -> Tensor:
     if 4 * count < _POOLED_BYTES:
         return torch.empty(shape, dtype=torch.float32, memory_format=form)
     flat = torch.frombuffer(_native.take_floats(count), dtype=torch.float32)
-    if form == torch.channels_last:
-        batch, channels, height, width = shape
-        return flat.view(batch, height, width, channels).permute(0, 3, 1, 2)
-    return flat.view(shape)
+    strides = torch.empty(shape, device="meta", memory_format=form).stride()
+    # No view of another tensor: autograd lets nobody write to such an output in place.
+    return torch.empty(0).set_(flat.untyped_storage(), 0, tuple(shape), strides)

@@ -23,9 +23,11 @@ class Isa:
     rows1: int  # widest kernels, in vectors
     rows4: int
     dense_pixels: int
+    sampled1: int
+    sampled4: int
 
 
-ISAS = {"avx512": Isa("zmm", 16, 6, 12), "avx2": Isa("ymm", 14, 3, 6)}
+ISAS = {"avx512": Isa("zmm", 16, 6, 12, 16, 6), "avx2": Isa("ymm", 14, 3, 6, 10, 2)}
 
 # Inner loops may store no vector to the stack; they may read constants from there. In these kernels
 # no vector may touch it anywhere: an array of sums that is indexed at run time is spilled around
@@ -97,8 +99,21 @@ def needed(isa: Isa) -> dict[str, int]:
     fmas = {f"rows1<{k}>": k for k in range(1, isa.rows1 + 1)}
     for k in range(1, isa.rows4 + 1):
         fmas[f"rows4<{k}>"] = fmas[f"attend<{k}>"] = 4 * k
+    planes = {"plane_moments": 4, "plane_products": 4, "plane_scale": 1}
+    # The first vector of a dot product is multiplied only.
+    for k in range(2, isa.sampled1 + 1):
+        fmas[f"sampled1<{k}>"] = 4 * (k - 1)
+    for k in range(2, isa.sampled4 + 1):
+        fmas[f"sampled4<{k}>"] = 4 * (k - 1)
     # activate: the polynomials of exp alone.
-    return {**fmas, "dense": 2 * isa.dense_pixels, "depthwise": 8, "layer_norm": 1, "activate": 6}
+    return {
+        **fmas,
+        "dense": 2 * isa.dense_pixels,
+        "depthwise": 8,
+        "layer_norm": 1,
+        "activate": 6,
+        **planes,
+    }
 
 
 # Winograd's transforms and the pool only add: whole functions, since loops over few pixels are

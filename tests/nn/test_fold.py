@@ -81,7 +81,7 @@ def test_identities_stand_where_norms_and_activations_stood_in_eval_mode_only() 
         block.downsample[2] if len(block.downsample) > 2 else block.downsample[-1], nn.Identity
     )
     model.train()
-    assert type(block.bn1) is nn.BatchNorm2d
+    assert isinstance(block.bn1, nn.BatchNorm2d)
     assert block.bn1.training
     assert type(block.act1) is nn.ReLU
     model.eval()
@@ -154,7 +154,7 @@ def test_copies_of_a_folded_model_are_folded_and_their_own(clone: object) -> Non
     assert torch.equal(_run(twin, x), y)
     twin.train()
     assert isinstance(model.layer1[0].bn1, nn.Identity)
-    assert type(twin.layer1[0].bn1) is nn.BatchNorm2d
+    assert isinstance(twin.layer1[0].bn1, nn.BatchNorm2d)
     twin.eval()
     with torch.no_grad():
         twin.layer1[0].bn1.weight.mul_(2)
@@ -184,7 +184,7 @@ def test_a_relu_that_serves_several_convolutions_is_not_folded() -> None:
 def test_a_norm_without_running_statistics_is_not_folded() -> None:
     model = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4, track_running_stats=False)).eval()
     sparsify(model, density=0.5, fold_bn=True, engine="native")
-    assert type(model[1]) is nn.BatchNorm2d
+    assert isinstance(model[1], nn.BatchNorm2d)
 
 
 def test_a_folded_model_compiles_in_one_graph() -> None:

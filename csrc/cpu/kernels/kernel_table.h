@@ -136,6 +136,15 @@ struct NormTask {
     std::ptrdiff_t out_stride;
 };
 
+// One plane of a channel, for BatchNorm: out = (x - mean) * of_x + shift + grad * of_grad.
+struct PlaneTask {
+    const float* x;
+    const float* grad;  // or null
+    float* out;
+    std::int64_t pixels;
+    float mean, of_x, of_grad, shift;
+};
+
 // One head's attention of some queries to some keys, after earlier keys were attended to. Rows of query, sums, top,
 // total and scores are `stride` floats apart and hold whole vectors.
 struct AttendTask {
@@ -184,6 +193,10 @@ struct KernelTable {
     void (*layer_norm)(const NormTask&);
     AttendKernel attend[kMaxVectors + 1];  // by vectors of queries, up to max_vectors4
     void (*finish_attention)(const AttendTask&, std::int32_t queries);  // sums / total, in place
+    // Add to two sums: over the plane, of x - mean and its square; of grad and grad * (x - mean).
+    void (*plane_moments)(const float* x, std::int64_t pixels, float mean, double* sums);
+    void (*plane_products)(const float* x, const float* grad, std::int64_t pixels, float mean, double* sums);
+    void (*plane_scale)(const PlaneTask&);
     void (*depthwise)(const DepthwiseTask&);
     void (*patch)(const PatchTask&);
     void (*quad)(const QuadTask&);

@@ -1,6 +1,7 @@
 // Compiled once for each ISA: instantiates every kernel width and lists them in the table.
 #include "activation.h"
 #include "attention.h"
+#include "batch_norm.h"
 #include "dense.h"
 #include "depthwise.h"
 #include "layer_norm.h"
@@ -52,6 +53,9 @@ constexpr KernelTable make_table() {
     t.activate = activate;
     t.layer_norm = layer_norm;
     t.finish_attention = finish_attention;
+    t.plane_moments = plane_moments;
+    t.plane_products = plane_products;
+    t.plane_scale = plane_scale;
     t.depthwise = depthwise;
     t.patch = patch;
     t.quad = quad;

@@ -8,6 +8,8 @@
 
 namespace sovs::SOVS_ISA_NAMESPACE {
 
+constexpr int kAhead = 4;  // rows
+
 template <int kVectors>
 inline void check_contract(const SampledTask& task) {
     constexpr int W = Vec::kWidth;
@@ -30,6 +32,14 @@ inline void load_gradients(const SampledTask& task, std::int64_t channel, Vec (&
     for (int j = 0; j + 1 < kVectors; ++j) grad[j] = Vec::load(place + j * W);
     const float* end = place + (kVectors - 1) * W;
     grad[kVectors - 1] = tail == W ? Vec::load(end) : Vec::load_first(end, tail);
+}
+
+// Rows of a map lie pages apart, where the CPU's own prefetching ends.
+template <int kVectors>
+inline void prefetch_gradients(const SampledTask& task, std::int64_t channel) {
+    const float* place = task.grad + channel * task.grad_stride;
+    SOVS_UNROLL
+    for (int j = 0; j < kVectors; ++j) __builtin_prefetch(place + j * Vec::kWidth);
 }
 
 // Of kCount entries at once: their sums depend on each other only through the transposing addition at the end.
@@ -72,6 +82,7 @@ void sampled1(const SampledTask& task) {
         for (int i = 0; i < group->block_rows; ++i) {
             Vec grad[kVectors];
             load_gradients(task, row[i], grad);
+            if (i + kAhead < group->block_rows) prefetch_gradients<kVectors>(task, row[i + kAhead]);
             int k = 0;
             for (; k + 4 <= count; k += 4) sample<kVectors, 4>(task.panel, entry + k, grad, to + k);
             if (count - k == 3) sample<kVectors, 3>(task.panel, entry + k, grad, to + k);
