@@ -78,8 +78,17 @@ def _batch_norm_cpu(
     x, gamma, beta = x.contiguous(), gamma.contiguous(), beta.contiguous()
     out = empty_output(x.shape, torch.contiguous_format)
     mean, variance = torch.empty_like(gamma), torch.empty_like(gamma)
-    tensors = (x, gamma, beta, mean, variance, out)
-    _native.batch_norm(_shape(x), eps, *(t.data_ptr() for t in tensors), get_num_threads())
+    _native.batch_norm(
+        _shape(x),
+        eps,
+        x.data_ptr(),
+        gamma.data_ptr(),
+        beta.data_ptr(),
+        mean.data_ptr(),
+        variance.data_ptr(),
+        out.data_ptr(),
+        get_num_threads(),
+    )
     return out, mean, variance
 
 
@@ -113,7 +122,11 @@ def _gradients_cpu(
     _native.batch_norm_gradients(
         _shape(x),
         eps,
-        *(t.data_ptr() for t in (grad, x, gamma, mean, variance)),
+        grad.data_ptr(),
+        x.data_ptr(),
+        gamma.data_ptr(),
+        mean.data_ptr(),
+        variance.data_ptr(),
         grad_x.data_ptr() if need_input else None,
         grad_gamma.data_ptr(),
         grad_beta.data_ptr(),
