@@ -19,6 +19,7 @@ from oracles import assert_as_exact_as_torch
 from problems import ConvProblem, conv_data
 from sparse_ovs import _native, ops
 from sparse_ovs._native import loading
+from sparse_ovs.formats import fit_mask
 from sparse_ovs.ops import share_torch_threads
 
 # Every kernel of an ISA: row heights, panels, layouts, epilogues, tails, pooled outputs.
@@ -140,7 +141,10 @@ def test_a_library_of_another_version_asks_for_a_new_install(
 def test_without_the_library_its_absence_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_native, "unavailable_reason", lambda: "expected the compiled library")
     found = ops.conv2d_unsupported(
-        dtype=torch.float32, device=torch.device("cpu"), weight_shape=(8, 8, 3, 3)
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+        weight_shape=(8, 8, 3, 3),
+        fit=lambda: fit_mask(torch.ones(8, 8, 3, 3, dtype=torch.bool), ops.BLOCKS),
     )
     assert found == ["expected the compiled library"]
     assert "native" not in ops.avg_pool_dtypes()
