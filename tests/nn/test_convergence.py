@@ -68,14 +68,18 @@ def losses(model: nn.Module, steps: int) -> Tensor:
     return torch.stack(found)
 
 
+def assert_pruned_weights_are_zero(model: nn.Module) -> None:
+    for layer in model.modules():
+        if isinstance(layer, SparseConv2d):
+            assert not layer.reason
+            assert layer.weight[~layer.mask].count_nonzero() == 0
+
+
 def test_the_first_ten_losses_are_those_of_dense_training() -> None:
     model = small_resnet()
     sparse, dense = sparse_twin(model, "native"), sparse_twin(model, "dense")
     assert float((losses(sparse, 10) - losses(dense, 10)).abs().max()) <= 1e-4
-    for layer in sparse.modules():
-        if isinstance(layer, SparseConv2d):
-            assert not layer.reason
-            assert layer.weight[~layer.mask].count_nonzero() == 0
+    assert_pruned_weights_are_zero(sparse)
 
 
 @pytest.mark.slow
@@ -89,4 +93,5 @@ def test_two_hundred_steps_differ_no_more_than_starts_one_ulp_apart() -> None:
     reference = losses(dense, 200)
     ours = (losses(sparse, 200) - reference)[-50:].abs().mean()
     theirs = (losses(ulp, 200) - reference)[-50:].abs().mean()
+    assert_pruned_weights_are_zero(sparse)
     assert float(ours) <= 2 * float(theirs), f"{ours:.3g} against {theirs:.3g}"
