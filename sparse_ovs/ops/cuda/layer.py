@@ -61,6 +61,7 @@ class GpuLayer:
             tuple[Choice, torch.dtype, bool], tuple[Hashable, Any, Tensor | None]
         ] = {}
         self._choices: dict[tuple[Hashable, ...], Choice] = {}
+        self._bias: tuple[Hashable, Tensor] | None = None
 
     def run(
         self,
@@ -100,6 +101,7 @@ class GpuLayer:
         """Makes the next call pack again."""
         with self._lock:
             self._packed.clear()
+            self._bias = None
 
     def _choice(
         self,
@@ -139,8 +141,16 @@ class GpuLayer:
             former = None if known is None else known[1]
             packed = choice.route.pack(weight, weights.mask, choice.variant, arithmetic, former)
             known = self._packed[key] = versions, packed, bias
-        bias = known[2] if weights.norm else weights.bias
-        return known[1], None if bias is None else bias.detach().float().contiguous()
+        return known[1], known[2] if weights.norm else self._plain_bias(weights.bias)
+
+    def _plain_bias(self, bias: Tensor | None) -> Tensor | None:
+        """A bias in float32, converted once."""
+        if bias is None:
+            return None
+        version = version_of(bias)
+        if self._bias is None or self._bias[0] != version:
+            self._bias = version, bias.detach().float().contiguous()
+        return self._bias[1]
 
     def _fit_of(self, weights: Weights) -> MaskFit:
         if self._fit is None:

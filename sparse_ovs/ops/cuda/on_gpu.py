@@ -9,7 +9,14 @@ from torch import Tensor
 
 from sparse_ovs.ops.cuda.choose import Choice
 from sparse_ovs.ops.cuda.layer import Weights, gpu_layer
-from sparse_ovs.ops.cuda.request import GPU_DTYPES, Geometry, conv_arithmetic, linear_arithmetic
+from sparse_ovs.ops.cuda.request import (
+    GPU_DTYPES,
+    ConvRequest,
+    Geometry,
+    LinearRequest,
+    conv_arithmetic,
+    linear_arithmetic,
+)
 from sparse_ovs.ops.layout import memory_format
 
 
@@ -48,18 +55,16 @@ def conv2d_on_gpu(
     if residual is not None and residual.dtype != x.dtype:
         raise TypeError(f"expected a residual of {x.dtype}, got {residual.dtype}")
     geometry = Geometry(*((pair[0], pair[1]) for pair in (stride, padding, dilation)))
-    arithmetic = conv_arithmetic(x.dtype)
+    asked = ConvRequest(x, residual, geometry, relu, conv_arithmetic(x.dtype))
     form = memory_format(x)
 
     def call(choice: Choice, packed: Any, bias: Tensor | None) -> Tensor:
-        y = choice.route.conv2d(
-            x, packed, bias, residual, geometry, relu, choice.variant, arithmetic
-        )
+        y = choice.route.conv2d(asked, packed, bias, choice.variant)
         return y.contiguous(memory_format=form)
 
     size = (tuple(x.shape), form, *geometry, residual is None, relu)
     weights = Weights(weight, mask, bias, norm, eps)
-    return gpu_layer(indices).run(weights, arithmetic, size, call)
+    return gpu_layer(indices).run(weights, asked.arithmetic, size, call)
 
 
 def linear_on_gpu(
@@ -76,14 +81,14 @@ def linear_on_gpu(
     _check_dtypes(x, weight)
     if x.dim() < 1 or x.shape[-1] != weight.shape[1]:
         raise ValueError(f"expected an input (..., {weight.shape[1]}), got {tuple(x.shape)}")
-    arithmetic = linear_arithmetic(x.dtype)
     tokens = x.reshape(-1, x.shape[-1]).contiguous()
+    asked = LinearRequest(tokens, relu, linear_arithmetic(x.dtype))
 
     def call(choice: Choice, packed: Any, bias: Tensor | None) -> Tensor:
-        return choice.route.linear(tokens, packed, bias, relu, choice.variant, arithmetic)
+        return choice.route.linear(asked, packed, bias, choice.variant)
 
     size = (tuple(tokens.shape), relu)
-    y = gpu_layer(indices).run(Weights(weight, mask, bias), arithmetic, size, call)
+    y = gpu_layer(indices).run(Weights(weight, mask, bias), asked.arithmetic, size, call)
     return y.view(*x.shape[:-1], weight.shape[0])
 
 

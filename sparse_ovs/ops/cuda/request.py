@@ -1,10 +1,11 @@
-"""What a convolution on a GPU is asked for beside its tensors."""
+"""What a layer on a GPU is asked for, beside its weights."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 Pair = tuple[int, int]
 GPU_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -33,6 +34,31 @@ class Arithmetic(NamedTuple):
     def precision(self) -> str:
         """Of float32 products, as Triton calls it."""
         return "tf32" if self.tf32 else "ieee"
+
+
+class ConvRequest(NamedTuple):
+    """[relu](conv2d(x, weight) + bias + residual).
+
+    Attributes:
+        x: (N, I, H, W), in any layout.
+        residual: of the output's shape and x's dtype, or None.
+        geometry, arithmetic: see there.
+        relu: last.
+    """
+
+    x: Tensor
+    residual: Tensor | None
+    geometry: Geometry
+    relu: bool
+    arithmetic: Arithmetic
+
+
+class LinearRequest(NamedTuple):
+    """[relu](x @ weight.T + bias) for x (M, I), contiguous."""
+
+    x: Tensor
+    relu: bool
+    arithmetic: Arithmetic
 
 
 def conv_arithmetic(dtype: torch.dtype) -> Arithmetic:

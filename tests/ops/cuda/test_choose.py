@@ -17,7 +17,7 @@ from sparse_ovs import _cuda
 from sparse_ovs.formats import fit_mask, pack_bsr, to_two_four, two_four_fit
 from sparse_ovs.ops.cuda import choose
 from sparse_ovs.ops.cuda.choose import Choice, Tuner, choices, unsupported_reasons
-from sparse_ovs.ops.cuda.request import Arithmetic
+from sparse_ovs.ops.cuda.request import Arithmetic, LinearRequest
 from sparse_ovs.ops.cuda.routes import BLOCKS, block_sparse
 from sparse_ovs.ops.cuda.routes.torch_two_four import TorchTwoFour
 
@@ -122,7 +122,7 @@ def test_torch_s_own_2_4_multiplies_the_kept_weights(monkeypatch: pytest.MonkeyP
     arithmetic = Arithmetic(torch.bfloat16)
     route = TorchTwoFour()
     packed = route.pack(weight, mask, (), arithmetic, None)
-    y = route.linear(x, packed, bias, True, (), arithmetic)
+    y = route.linear(LinearRequest(x, True, arithmetic), packed, bias, ())
     expected = (x.double() @ (weight * mask).bfloat16().double().T + bias.bfloat16()).relu()
     torch.testing.assert_close(y.double(), expected, rtol=2**-7, atol=2**-7)
     assert not packed[~mask].any()

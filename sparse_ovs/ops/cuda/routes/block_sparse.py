@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparse_ovs.formats import BsrWeight, MaskFit, pack_bsr
 from sparse_ovs.kernels import unavailable_reason as triton_unavailable
-from sparse_ovs.ops.cuda.request import Arithmetic, Geometry
+from sparse_ovs.ops.cuda.request import Arithmetic, ConvRequest, LinearRequest
 from sparse_ovs.ops.cuda.routes.route import Variant
 from sparse_ovs.ops.layout import nhwc
 
@@ -68,21 +68,13 @@ class BlockSparse:
         return Packed(structure, structure.values)
 
     def conv2d(
-        self,
-        x: Tensor,
-        packed: Packed,
-        bias: Tensor | None,
-        residual: Tensor | None,
-        geometry: Geometry,
-        relu: bool,
-        variant: Variant,
-        arithmetic: Arithmetic,
+        self, asked: ConvRequest, packed: Packed, bias: Tensor | None, variant: Variant
     ) -> Tensor:
         from sparse_ovs.kernels import bsr_conv2d
 
         structure = packed.structure
         return bsr_conv2d.forward(
-            nhwc(x),
+            nhwc(asked.x),
             packed.values,
             structure.row_ptr,
             structure.taps,
@@ -90,32 +82,26 @@ class BlockSparse:
             structure.shape[0],
             (structure.shape[2], structure.shape[3]),
             bias,
-            None if residual is None else nhwc(residual),
-            "relu" if relu else None,
-            *geometry,
-            precision=arithmetic.precision,
+            None if asked.residual is None else nhwc(asked.residual),
+            "relu" if asked.relu else None,
+            *asked.geometry,
+            precision=asked.arithmetic.precision,
         )
 
     def linear(
-        self,
-        x: Tensor,
-        packed: Packed,
-        bias: Tensor | None,
-        relu: bool,
-        variant: Variant,
-        arithmetic: Arithmetic,
+        self, asked: LinearRequest, packed: Packed, bias: Tensor | None, variant: Variant
     ) -> Tensor:
         from sparse_ovs.kernels import bsr_linear
 
         structure = packed.structure
         return bsr_linear.forward(
-            x,
+            asked.x,
             packed.values,
             structure.row_ptr,
             structure.channels,
             structure.shape[0],
             bias,
             None,
-            "relu" if relu else None,
-            arithmetic.precision,
+            "relu" if asked.relu else None,
+            asked.arithmetic.precision,
         )

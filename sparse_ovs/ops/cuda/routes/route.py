@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from sparse_ovs.formats import MaskFit
-from sparse_ovs.ops.cuda.request import Arithmetic, Geometry
+from sparse_ovs.ops.cuda.request import Arithmetic, ConvRequest, LinearRequest
 
 # What a tuner may choose of a route, as numbers: a block shape, or a tile.
 Variant = tuple[int, ...]
@@ -40,26 +40,11 @@ class Route(Protocol):
         """
 
     def conv2d(
-        self,
-        x: Tensor,
-        packed: Any,
-        bias: Tensor | None,
-        residual: Tensor | None,
-        geometry: Geometry,
-        relu: bool,
-        variant: Variant,
-        arithmetic: Arithmetic,
+        self, asked: ConvRequest, packed: Any, bias: Tensor | None, variant: Variant
     ) -> Tensor:
-        """[relu](conv2d(x, weight) + bias + residual) for x (N, I, H, W) in any layout; bias is
-        float32."""
+        """The output, in any layout; bias is float32."""
 
     def linear(
-        self,
-        x: Tensor,
-        packed: Any,
-        bias: Tensor | None,
-        relu: bool,
-        variant: Variant,
-        arithmetic: Arithmetic,
+        self, asked: LinearRequest, packed: Any, bias: Tensor | None, variant: Variant
     ) -> Tensor:
-        """[relu](x @ weight.T + bias) for x (M, I), contiguous; bias is float32."""
+        """The output; bias is float32."""

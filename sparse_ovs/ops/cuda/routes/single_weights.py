@@ -10,7 +10,7 @@ from sparse_ovs import _cuda
 from sparse_ovs.formats import CsrWeight, MaskFit, to_csr
 from sparse_ovs.ops.cuda.csr_direct import csr_conv2d, csr_matmul
 from sparse_ovs.ops.cuda.launch import run
-from sparse_ovs.ops.cuda.request import Arithmetic, Geometry
+from sparse_ovs.ops.cuda.request import Arithmetic, ConvRequest, LinearRequest
 from sparse_ovs.ops.cuda.routes.route import Variant
 
 
@@ -37,37 +37,23 @@ class SingleWeights:
         return to_csr(weight, mask, arithmetic.dtype)
 
     def conv2d(
-        self,
-        x: Tensor,
-        packed: CsrWeight,
-        bias: Tensor | None,
-        residual: Tensor | None,
-        geometry: Geometry,
-        relu: bool,
-        variant: Variant,
-        arithmetic: Arithmetic,
+        self, asked: ConvRequest, packed: CsrWeight, bias: Tensor | None, variant: Variant
     ) -> Tensor:
-        stride, padding, dilation = geometry
+        stride, padding, dilation = asked.geometry
         launch, y = csr_conv2d(
-            x.contiguous(),
+            asked.x.contiguous(),
             packed,
             bias,
-            residual,
+            asked.residual,
             stride=stride,
             padding=padding,
             dilation=dilation,
-            relu=relu,
+            relu=asked.relu,
         )
         return run(launch, y)
 
     def linear(
-        self,
-        x: Tensor,
-        packed: CsrWeight,
-        bias: Tensor | None,
-        relu: bool,
-        variant: Variant,
-        arithmetic: Arithmetic,
+        self, asked: LinearRequest, packed: CsrWeight, bias: Tensor | None, variant: Variant
     ) -> Tensor:
         # The kernel has the columns of its product side by side: tokens.
-        return run(*csr_matmul(x.t(), packed, bias, relu=relu)).t().contiguous()
+        return run(*csr_matmul(asked.x.t(), packed, bias, relu=asked.relu)).t().contiguous()

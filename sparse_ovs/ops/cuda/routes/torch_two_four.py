@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparse_ovs.formats import MaskFit
-from sparse_ovs.ops.cuda.request import Arithmetic, Geometry
+from sparse_ovs.ops.cuda.request import Arithmetic, ConvRequest, LinearRequest
 from sparse_ovs.ops.cuda.routes.route import Variant
 
 # torch takes weights of whole tiles.
@@ -50,26 +50,12 @@ class TorchTwoFour:
         return torch.sparse.to_sparse_semi_structured(kept)
 
     def conv2d(
-        self,
-        x: Tensor,
-        packed: Tensor,
-        bias: Tensor | None,
-        residual: Tensor | None,
-        geometry: Geometry,
-        relu: bool,
-        variant: Variant,
-        arithmetic: Arithmetic,
+        self, asked: ConvRequest, packed: Tensor, bias: Tensor | None, variant: Variant
     ) -> Tensor:
         raise ValueError("expected a linear layer, got a convolution")
 
     def linear(
-        self,
-        x: Tensor,
-        packed: Tensor,
-        bias: Tensor | None,
-        relu: bool,
-        variant: Variant,
-        arithmetic: Arithmetic,
+        self, asked: LinearRequest, packed: Tensor, bias: Tensor | None, variant: Variant
     ) -> Tensor:
-        y = F.linear(x, packed, None if bias is None else bias.to(arithmetic.dtype))
-        return y.relu() if relu else y
+        y = F.linear(asked.x, packed, None if bias is None else bias.to(asked.x.dtype))
+        return y.relu() if asked.relu else y

@@ -10,7 +10,7 @@ from torch import Tensor
 from sparse_ovs import _cuda
 from sparse_ovs.formats import MaskFit, TwoFourWeight, to_two_four
 from sparse_ovs.ops.cuda.launch import run
-from sparse_ovs.ops.cuda.request import Arithmetic, Geometry
+from sparse_ovs.ops.cuda.request import Arithmetic, ConvRequest, LinearRequest
 from sparse_ovs.ops.cuda.routes.route import Variant
 from sparse_ovs.ops.cuda.sp24_residue import TILES, sp24_conv2d, sp24_linear
 
@@ -51,39 +51,25 @@ class TwoFour:
         return to_two_four(weight, mask, arithmetic.dtype)
 
     def conv2d(
-        self,
-        x: Tensor,
-        packed: TwoFourWeight,
-        bias: Tensor | None,
-        residual: Tensor | None,
-        geometry: Geometry,
-        relu: bool,
-        variant: Variant,
-        arithmetic: Arithmetic,
+        self, asked: ConvRequest, packed: TwoFourWeight, bias: Tensor | None, variant: Variant
     ) -> Tensor:
-        stride, padding, dilation = geometry
+        stride, padding, dilation = asked.geometry
         tile = TILES[variant[0]] if variant else None
         launch, y = sp24_conv2d(
-            x,
+            asked.x,
             packed,
             bias,
-            residual,
+            asked.residual,
             stride=stride,
             padding=padding,
             dilation=dilation,
-            relu=relu,
+            relu=asked.relu,
             tile=tile,
         )
         return run(launch, y)
 
     def linear(
-        self,
-        x: Tensor,
-        packed: TwoFourWeight,
-        bias: Tensor | None,
-        relu: bool,
-        variant: Variant,
-        arithmetic: Arithmetic,
+        self, asked: LinearRequest, packed: TwoFourWeight, bias: Tensor | None, variant: Variant
     ) -> Tensor:
         tile = TILES[variant[0]] if variant else None
-        return run(*sp24_linear(x, packed, bias, relu=relu, tile=tile))
+        return run(*sp24_linear(asked.x, packed, bias, relu=asked.relu, tile=tile))
