@@ -37,6 +37,12 @@ def conv2d(
 
     # Padded first: oneDNN's kernels crash where a 1-wide kernel sees padding only (torch 2.14).
     padded = F.pad(cast(x), (padding[1], padding[1], padding[0], padding[0]))
+    # Their gradients overrun memory where a 1-wide kernel jumps over pixels: such pixels go first.
+    steps = [
+        size if kernel == 1 else 1 for size, kernel in zip(stride, weight.shape[2:], strict=True)
+    ]
+    padded = padded[:, :, :: steps[0], :: steps[1]]
+    stride = [size // step for size, step in zip(stride, steps, strict=True)]
     y = F.conv2d(
         padded,
         cast(weight),
