@@ -1,6 +1,10 @@
 """Pruned CLIP image encoders that really run faster, for open-vocabulary segmentation."""
 
-from sparse_ovs.backbones import create_backbone, timm_models  # timm_models registers its models
+from sparse_ovs.backbones import (
+    create_backbone,
+    swap_backbone,
+    timm_models,  # registers its models
+)
 from sparse_ovs.checkpoint import load, save
 from sparse_ovs.compilation import compile, load_plan
 from sparse_ovs.nn import densify, sparsify
@@ -21,5 +25,6 @@ __all__ = [
     "save",
     "set_num_threads",
     "sparsify",
+    "swap_backbone",
     "timm_models",
 ]
