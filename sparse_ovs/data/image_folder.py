@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
 class ImageFolder(Dataset[Tensor]):
@@ -37,7 +37,7 @@ class ImageFolder(Dataset[Tensor]):
         self.paths = sorted(
             path
             for path in folder.rglob("*")
-            if path.suffix.lower() in _SUFFIXES and path.is_file()
+            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
         )
         if not self.paths:
             raise ValueError(f"expected images in {folder}, got none ({_names()})")
@@ -57,4 +57,4 @@ class ImageFolder(Dataset[Tensor]):
 
 
 def _names() -> str:
-    return ", ".join(sorted(suffix[1:] for suffix in _SUFFIXES))
+    return ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
