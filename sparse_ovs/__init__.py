@@ -9,13 +9,19 @@ from sparse_ovs.checkpoint import load, save
 from sparse_ovs.compilation import compile, load_plan
 from sparse_ovs.nn import densify, sparsify
 from sparse_ovs.patterns import make_global_masks, make_mask
+from sparse_ovs.segmenter import Result, Segmenter, create_segmenter
+from sparse_ovs.text import Vocabulary
 from sparse_ovs.threads import get_num_threads, set_num_threads
 from sparse_ovs.version import __version__
 
 __all__ = [
+    "Result",
+    "Segmenter",
+    "Vocabulary",
     "__version__",
     "compile",
     "create_backbone",
+    "create_segmenter",
     "densify",
     "get_num_threads",
     "load",

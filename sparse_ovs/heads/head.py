@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparse_ovs.backbones import Backbone
+from sparse_ovs.data.dataset import IGNORE
 from sparse_ovs.text import TextEmbeddings
-
-IGNORE = -1  # a label that no loss counts; every reader of `sparse_ovs.data` maps to it
 
 
 class Head(ABC, nn.Module):

@@ -104,7 +104,7 @@ def _embed(clip: ClipParts, words: list[str], sentences: tuple[str, ...], batch:
     prompts = [sentence.replace("{}", word) for word in words for sentence in sentences]
     tokens = clip.tokenizer(prompts)
     device = clip.logit_scale.device
-    with torch.inference_mode():
+    with torch.no_grad():
         parts = [clip.encode_text(part.to(device)).float().cpu() for part in tokens.split(batch)]
         each = F.normalize(torch.cat(parts), dim=1).unflatten(0, (len(words), len(sentences)))
-        return F.normalize(each.mean(1), dim=1).clone()
+        return F.normalize(each.mean(1), dim=1)

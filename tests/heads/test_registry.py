@@ -14,7 +14,7 @@ def test_every_head_is_known_by_its_own_name() -> None:
 
 
 def test_an_unknown_head_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected a head of maskclip.*, got 'maskclop'"):
+    with pytest.raises(ValueError, match=r"expected a head of maskclip.*, got 'maskclop'"):
         find_head("maskclop")
 
 
