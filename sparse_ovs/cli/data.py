@@ -90,10 +90,13 @@ def _histogram(dataset: SegmentationDataset, report: CheckReport) -> Table:
 
 def _print_wrongs(report: CheckReport) -> None:
     for raw, pixels in list(report.unknown.items())[:_MANY]:
-        where = report.unknown_in[raw]
-        err.print(f"unknown id {raw}: {pixels:,} pixels, first in {where}", style="red")
+        _wrong(f"unknown id {raw}: {pixels:,} pixels, first in {report.unknown_in[raw]}")
     for name, reason in list(report.unreadable.items())[:_MANY]:
-        err.print(f"unreadable {name}: {reason}", style="red", markup=False)
+        _wrong(f"unreadable {name}: {reason}")
     more = max(0, len(report.unknown) - _MANY) + max(0, len(report.unreadable) - _MANY)
     if more:
-        err.print(f"and {more:,} more", style="red")
+        _wrong(f"and {more:,} more")
+
+
+def _wrong(line: str) -> None:
+    err.print(line, style="red", markup=False, soft_wrap=True)

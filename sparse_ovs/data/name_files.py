@@ -55,9 +55,9 @@ def read_object_info(path: Path) -> tuple[str, ...]:
     for line in _text(path).splitlines():
         columns = [column.strip() for column in line.split("\t")]
         if columns[0].isdecimal():
-            names[int(columns[0])] = columns[-1].replace(";", ", ")
+            names[int(columns[0])] = re.sub(r"\s*[;,]\s*", ", ", columns[-1])
     if sorted(names) != list(range(1, 151)):
-        raise ValueError(f"expected the indices 1 to 150 in {path}, got {len(names)} others")
+        raise ValueError(f"expected the indices 1 to 150 in {path}, got {len(names)} rows")
     return tuple(names[index] for index in range(1, 151))
 
 

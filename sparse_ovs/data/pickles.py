@@ -82,6 +82,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
             "set": set,
             "frozenset": frozenset,
             "complex": complex,
+            "bytes": bytes,
             "bytearray": bytearray,
         }.items()
     },
