@@ -95,6 +95,13 @@ def test_every_dataset_on_disk_has_a_tree_here() -> None:
     assert {name for name, _ in TREES} == DATASETS.keys() - {"scenes"}
 
 
+def test_every_dataset_has_a_row_in_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    for name, known in DATASETS.items():
+        images = "" if known.images is None else f" {known.images} |"
+        assert f"\n| `{name}` |{images}" in text
+
+
 def test_names_of_coco_are_words(tmp_path: Path) -> None:
     coco.panoptic(tmp_path, "coco133")
     classes = open_dataset("coco133", tmp_path).classes
