@@ -10,6 +10,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sparse_ovs.data.images import read_image
+
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
@@ -18,7 +20,7 @@ class ImageFolder(Dataset[Tensor]):
 
     Args:
         folder: where they are; other files in it are passed over.
-        transform: PIL image (RGB) -> tensor, such as a backbone's `.preprocess`.
+        transform: PIL image (RGB, upright) -> tensor, such as a backbone's `.preprocess`.
 
     Attributes:
         paths: of the images.
@@ -47,13 +49,7 @@ class ImageFolder(Dataset[Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        path = self.paths[index]
-        try:
-            with Image.open(path) as image:
-                pixels = image.convert("RGB")
-        except OSError as error:
-            raise ValueError(f"expected a readable image, got {path}: {error}") from error
-        return self._transform(pixels)
+        return self._transform(read_image(self.paths[index]))
 
 
 def _names() -> str:

@@ -83,6 +83,9 @@ class LabelledFiles(SegmentationDataset):
             if self.background is not None:
                 self.background = names[self.classes.index(self.background)]
             self.classes = tuple(names)
+        else:  # asked for as its classes but the last, then as other names for that
+            last = len(self.classes) - 1
+            self.classes = (*names[:last], self.classes[last])
         self._vocabulary = tuple(names)
 
     def __len__(self) -> int:
@@ -110,7 +113,7 @@ class LabelledFiles(SegmentationDataset):
         ids = self._read(item)
         if ids.shape != (image.height, image.width):
             raise ValueError(
-                f"expected labels of the image's size {image.height}x{image.width} in "
+                f"expected labels of the upright image's size {image.height}x{image.width} in "
                 f"{item.labels}, got {'x'.join(map(str, ids.shape))}"
             )
         return image, ids

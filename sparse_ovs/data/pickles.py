@@ -39,8 +39,6 @@ class _Dtype:
         _, self.order, subarray, names = state[:4]
         if subarray is not None or names is not None:
             raise ValueError("arrays of records are not plain data")
-        if self.order == "|":
-            self.order = "="
 
     def real(self) -> np.dtype:
         return np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]

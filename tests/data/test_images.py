@@ -31,7 +31,9 @@ def test_palettes_become_their_colours(tmp_path: Path) -> None:
     assert read_image(saved(tmp_path, indexed)).getpixel((0, 0)) == (10, 20, 30)
 
 
-@pytest.mark.parametrize(("value", "seen"), [(0, 0), (257, 1), (32896, 128), (65535, 255)])
+@pytest.mark.parametrize(
+    ("value", "seen"), [(0, 0), (200, 1), (257, 1), (32896, 128), (65535, 255)]
+)
 @pytest.mark.parametrize("end", ["png", "tif"])
 def test_grey_of_16_bits_is_scaled_not_clipped(
     value: int, seen: int, end: str, tmp_path: Path
@@ -71,6 +73,25 @@ def test_a_photo_that_ends_early_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1500])
     with pytest.raises(ValueError, match=r"expected a readable image, got .*cut\.jpg"):
         read_image(path)
+
+
+@pytest.mark.parametrize("end", ["png", "jpg", "tif"])
+@pytest.mark.filterwarnings("ignore")  # decoders warn of much in damaged files
+def test_damaged_files_are_read_or_refused_and_nothing_else(end: str, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    noise = draw.integers(0, 256, (20, 24, 3)).astype(np.uint8)
+    path = saved(tmp_path, Image.fromarray(noise), f"image.{end}")
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    refused = 0
+    for _ in range(200):
+        damaged = whole.copy()
+        damaged[draw.integers(0, min(len(whole), 200), 3)] = draw.integers(0, 256, 3)
+        path.write_bytes(damaged.tobytes())
+        try:
+            read_image(path)
+        except ValueError:
+            refused += 1
+    assert refused > 10
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

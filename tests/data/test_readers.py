@@ -208,6 +208,15 @@ def test_other_names_for_the_classes_come_from_a_file(tmp_path: Path) -> None:
         open_dataset("voc21", tmp_path, names=names)
 
 
+def test_other_names_of_voc20b_are_for_all_that_it_asks_for(tmp_path: Path) -> None:
+    voc.raw(tmp_path, "voc20b")
+    names = tmp_path / "names"
+    names.write_text("".join(f"thing {k}\n" for k in range(59)))
+    dataset = open_dataset("voc20b", tmp_path, names=names)
+    assert dataset.vocabulary[58] == "thing 58"
+    assert dataset.classes == (*dataset.vocabulary[:20], "background")
+
+
 def test_what_is_missing_is_listed_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected ade150 under .*, got none of: ") as caught:
         open_dataset("ade150", tmp_path)
