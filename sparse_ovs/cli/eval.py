@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.table import Table
 
@@ -73,7 +74,8 @@ def evaluate_command(
 
     `sparse-ovs eval --head maskclip --pretrained openai --data datasets --dataset voc20`
 
-    In several processes: `accelerate launch --num-processes 2 -m sparse_ovs.cli eval ...`
+    In several processes: `accelerate launch -m sparse_ovs.cli eval ...` on GPUs, `torchrun
+    --nproc-per-node 2 -m sparse_ovs.cli eval ...` on CPUs.
     """
     if variant not in VARIANTS:
         raise ValueError(f"expected variant {' or '.join(VARIANTS)}, got {variant!r}")
@@ -82,6 +84,7 @@ def evaluate_command(
     labelled = open_dataset(dataset, data, split, names=names, **_given(own))
     trained = None if seen is None else seen_classes(labelled.classes, _read_names(seen))
     settings = {"size": size, "longest": longest, "templates": templates}
+    torch.manual_seed(0)  # random weights, where there are any, are the same in every process
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RandomWeightsWarning)  # said below, beside the scores
         segmenter = create_segmenter(
@@ -166,7 +169,7 @@ def _protocol_rows(made: Evaluation) -> list[tuple[str, str]]:
         ("ignored", protocol.ignore),
         ("scored at", protocol.scored_at),
     ]
-    rows += [(key, _text(value)) for key, value in protocol.segmenter.items()]
+    rows += [(f"segmenter's {key}", _text(value)) for key, value in protocol.segmenter.items()]
     if protocol.random_weights is not None:
         rows.append(("random weights", ", ".join(protocol.random_weights) or "none"))
     return [*rows, ("processes", str(protocol.processes))]

@@ -282,3 +282,10 @@ def test_a_text_tower_is_no_encoder() -> None:
     del model.visual
     with pytest.raises(ValueError, match="expected a model with an image encoder"):
         find_encoder(model)
+
+
+def test_depthwise_convolutions_are_out_of_scope() -> None:
+    """As they are for this project's own ConvNeXts, whose profiles name the same layers."""
+    scope = find_encoder(host_trees.fc_clip_convnext()).scope
+    assert "trunk.stages.0.blocks.0.mlp.fc1" in scope
+    assert not [name for name in scope if name.endswith("conv_dw")]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,31 @@ def test_scores_are_those_of_the_segmenter_s_own_labels(
         right += int(np.sum(labels == sample.labels))
         total += int(np.sum(sample.labels >= 0))
     assert record["scores"]["pacc"] == pytest.approx(right / total)
+
+
+def test_random_weights_are_the_same_every_time(root: Path) -> None:
+    """And so in each of several processes."""
+    first, second = (json.loads(run(root, "--json", "-").stdout) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.slow
+def test_two_processes_print_the_record_of_one(root: Path) -> None:
+    pytest.importorskip("accelerate")
+    module = ["-m", "sparse_ovs.cli"]
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *module]
+    records = []
+    for launcher in (module, two):
+        arguments = ["eval", "--data", root, "--dataset", "folder", "--templates", "bare"]
+        done = subprocess.run(
+            [sys.executable, *launcher, *map(str, arguments), "--size", "64", "--json", "-"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        records.append(json.loads(done.stdout))
+    assert records[0]["scores"] == records[1]["scores"]
+    assert [record["protocol"]["processes"] for record in records] == [1, 2]
 
 
 @pytest.mark.parametrize(
