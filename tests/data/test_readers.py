@@ -22,6 +22,7 @@ TREES: list[tuple[str, Build]] = [
     ("stuff171", coco.stuff_detectron2),
     ("stuff171", coco.stuff_cat_seg),
     ("stuff171", coco.stuff_mmseg),
+    ("stuff171", coco.stuff_mmseg_at_the_root),
     ("ade150", ade.raw150),
     ("ade150", ade.mmseg150),
     ("ade150", ade.detectron2_150),
@@ -78,6 +79,35 @@ def test_labels_of_the_tree_are_the_classes(name: str, tree: Build, tmp_path: Pa
         assert (sample.image.height, sample.image.width) == sample.labels.shape
         np.testing.assert_array_equal(sample.labels, expected[sample.name])
     assert all(not dataset.inspect(k).unknown for k in range(len(dataset)))
+
+
+def rename_to_train(root: Path) -> None:
+    """Makes a training split of the val split, by the names of files, folders and phases."""
+    for path in sorted(root.rglob("*"), key=lambda path: len(path.parts), reverse=True):
+        name = path.name.replace("validation", "training").replace("val", "train")
+        if name != path.name and not path.name.startswith("trainval"):
+            path.rename(path.with_name(name))
+    for path in root.rglob("*.json"):
+        text = path.read_text().replace('"phase": "train"', '"phase": "test"')
+        path.write_text(text.replace('"phase": "val"', '"phase": "train"'))
+
+
+@pytest.mark.parametrize(
+    ("name", "tree"),
+    [(n, t) for n, t in TREES if t not in (ade.raw847, folder.in_splits)],
+)
+def test_the_training_split_lies_as_the_val_split(name: str, tree: Build, tmp_path: Path) -> None:
+    expected = build(tree, tmp_path, name)
+    rename_to_train(tmp_path)
+    dataset = open_dataset(name, tmp_path, "train")
+    for sample in dataset:
+        np.testing.assert_array_equal(sample.labels, expected[sample.name])
+
+
+def test_the_index_of_ade847_knows_the_training_images(tmp_path: Path) -> None:
+    ade.raw847(tmp_path, "ade847")
+    dataset = open_dataset("ade847", tmp_path, "train")
+    assert [dataset.name_of(k) for k in range(len(dataset))] == ["other"]
 
 
 @pytest.mark.parametrize("name", COUNTS)

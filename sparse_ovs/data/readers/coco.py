@@ -16,8 +16,6 @@ from sparse_ovs.data.labelled_files import Item, LabelledFiles
 from sparse_ovs.data.names import COCO_STUFF_IDS, plain
 from sparse_ovs.data.readers.trees import Tree, bases, open_first, pair_by_name
 
-_TRAIN_IDS = "_labelTrainIds.png"
-
 
 def open_coco133(name: str, root: Path, split: str) -> LabelledFiles:
     """The panoptic task's classes: those of the annotation file in the order of their ids, 80
@@ -91,26 +89,26 @@ def open_stuff171(name: str, root: Path, split: str) -> LabelledFiles:
     counted = IdMap.counted(171)
     year = f"{split}2017"
     trees = []
-    for base, style, folder, images, ids, end in (
+    for own, style, folder, images, ids, end in (
+        # First, for these lie in one folder with the download.
+        ("coco_stuff164k", "mmseg", "annotations", "images", counted, "_labelTrainIds.png"),
         ("coco", "raw", "stuffthingmaps", "", raw, ".png"),
         ("coco-stuff", "raw", "annotations", "images", raw, ".png"),
         ("coco", "detectron2", "stuffthingmaps_detectron2", "", counted, ".png"),
         ("coco-stuff", "detectron2", "annotations_detectron2", "images", counted, ".png"),
-        ("coco_stuff164k", "mmseg", "annotations", "images", counted, _TRAIN_IDS),
         ("coco_stuff164k", "raw", "annotations", "images", raw, ".png"),
     ):
-        labels = root / base / folder / year
-        needs = [labels]
-        if end == _TRAIN_IDS:
-            # Without these the folder holds the download.
-            needs.append(next(iter(sorted(labels.glob(f"*{end}"))), labels / f"*{end}"))
-        opened = partial(_stuff, name, labels, root / base / images / year, ids, end)
-        trees.append(Tree(style, tuple(needs), opened))
+        for base in (root / own, root):
+            labels = base / folder / year
+            opened = partial(_stuff, name, labels, base / images / year, ids, end)
+            # One file stands for all.
+            some = next(labels.glob(f"*{end}"), labels / f"*{end}")
+            trees.append(Tree(style, (some,), opened))
     return open_first(name, root, trees)
 
 
 def _stuff(name: str, labels: Path, images: Path, ids: IdMap, end: str) -> LabelledFiles:
-    items = pair_by_name(labels, images, end, without=None if end == _TRAIN_IDS else _TRAIN_IDS)
+    items = pair_by_name(labels, images, end)
     return LabelledFiles(name, list(COCO_STUFF_IDS.values()), items, ids)
 
 

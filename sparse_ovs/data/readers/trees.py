@@ -51,31 +51,15 @@ def bases(root: Path, *names: str) -> list[Path]:
     return [*(root / name for name in names), root]
 
 
-def pair_by_name(
-    labels: Path,
-    images: Path,
-    label_end: str = ".png",
-    image_end: str = ".jpg",
-    without: str | None = None,
-) -> list[Item]:
-    """An item for each file in `labels` that ends with `label_end` and not with `without`."""
-    stems = sorted(
-        path.name.removesuffix(label_end)
-        for path in labels.iterdir()
-        if path.name.endswith(label_end) and not (without and path.name.endswith(without))
-    )
-    return pair(stems, labels, images, label_end, image_end)
+def pair_by_name(labels: Path, images: Path, label_end: str = ".png") -> list[Item]:
+    """An item for each file in `labels` that ends with `label_end`; images are `.jpg`."""
+    names = sorted(path.name for path in labels.iterdir() if path.name.endswith(label_end))
+    return pair([name.removesuffix(label_end) for name in names], labels, images, label_end)
 
 
-def pair(
-    stems: Iterable[str],
-    labels: Path,
-    images: Path,
-    label_end: str = ".png",
-    image_end: str = ".jpg",
-) -> list[Item]:
-    """An item for each stem."""
-    return [Item(s, images / f"{s}{image_end}", labels / f"{s}{label_end}") for s in stems]
+def pair(stems: Iterable[str], labels: Path, images: Path, label_end: str = ".png") -> list[Item]:
+    """An item for each stem; images are `.jpg`."""
+    return [Item(stem, images / f"{stem}.jpg", labels / f"{stem}{label_end}") for stem in stems]
 
 
 def read_list(path: Path) -> list[str]:

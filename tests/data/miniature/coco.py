@@ -113,10 +113,15 @@ def stuff_cat_seg(root: Path, dataset: str) -> Labels:
     return expected
 
 
-def stuff_mmseg(root: Path, dataset: str) -> Labels:
+def stuff_mmseg(root: Path, dataset: str, base: str = "coco_stuff164k") -> Labels:
     """mmseg's train ids, in one folder with the download."""
-    photos(root / "coco_stuff164k/images/val2017")
-    folder = root / "coco_stuff164k/annotations/val2017"
+    photos(root / base / "images/val2017")
+    folder = root / base / "annotations/val2017"
     expected = _stuff_raw(folder)
     save_all(folder, expected, 255, "_labelTrainIds.png")
     return expected
+
+
+def stuff_mmseg_at_the_root(root: Path, dataset: str) -> Labels:
+    """The root is mmseg's folder itself."""
+    return stuff_mmseg(root, dataset, ".")
