@@ -29,18 +29,20 @@ class Known:
         images: in the whole val split; None where that is up to the user.
         open: name, root, split, further options -> the dataset; None for scenes, which need no
             files.
+        options: that `open_dataset` takes for it.
     """
 
     title: str
     images: int | None
     open: Callable[..., LabelledFiles] | None
+    options: tuple[str, ...] = ()
 
 
 DATASETS: Mapping[str, Known] = {
     "coco133": Known("COCO panoptic 133", 5000, open_coco133),
     "stuff171": Known("COCO-Stuff 171", 5000, open_stuff171),
     "ade150": Known("ADE20K-150", 2000, open_ade150),
-    "ade847": Known("ADE20K-847", 2000, open_ade847),
+    "ade847": Known("ADE20K-847", 2000, open_ade847, ("table", "short_side")),
     "voc20": Known("PASCAL VOC-20", 1449, open_voc),
     "voc21": Known("PASCAL VOC-21", 1449, open_voc),
     "voc20b": Known("PASCAL VOC-20b", 1449, open_voc),
@@ -48,8 +50,8 @@ DATASETS: Mapping[str, Known] = {
     "pc60": Known("Pascal Context 60", 5104, open_context),
     "pc459": Known("Pascal Context 459", 5104, open_context459),
     "cityscapes19": Known("Cityscapes 19", 500, open_cityscapes),
-    "folder": Known("a folder of images, labels and names.txt", None, open_folder),
-    "scenes": Known("procedural scenes", None, None),
+    "folder": Known("a folder of images, labels and names.txt", None, open_folder, ("background",)),
+    "scenes": Known("procedural scenes", None, None, ("size", "count", "seed")),
 }
 """What `open_dataset` knows."""
 
@@ -81,6 +83,10 @@ def open_dataset(
     if name not in DATASETS:
         raise ValueError(f"expected a dataset of {', '.join(DATASETS)}, got {name!r}")
     known = DATASETS[name]
+    others = [option for option in options if option not in known.options]
+    if others:
+        taken = f"options of {', '.join(known.options)}" if known.options else "no options"
+        raise TypeError(f"expected {taken} for {name}, got {others[0]!r}")
     if known.open is None:
         if names is not None:
             raise ValueError("expected scenes without other names, got names")

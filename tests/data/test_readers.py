@@ -291,6 +291,24 @@ def test_unknown_names_and_splits_are_refused(
         open_dataset(name, tmp_path, split)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("voc20", "expected no options for voc20, got 'table'"),
+        ("folder", "expected options of background for folder, got 'table'"),
+        ("scenes", "expected options of size, count, seed for scenes, got 'table'"),
+    ],
+)
+def test_options_of_other_datasets_are_refused(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=message):
+        open_dataset(name, tmp_path, table="ids.txt")
+
+
+def test_scenes_take_no_other_names(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected scenes without other names"):
+        open_dataset("scenes", names=tmp_path)
+
+
 def test_own_images_without_labels_are_named(tmp_path: Path) -> None:
     folder.narrow(tmp_path, "folder")
     (tmp_path / "labels/two.png").unlink()
