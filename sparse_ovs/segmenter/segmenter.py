@@ -70,13 +70,19 @@ class Segmenter(nn.Module):
         cache; returns the segmenter.
 
         Raises:
-            ValueError, TypeError: no vocabulary.
+            ValueError, TypeError: no vocabulary, or the background's names are synonyms of a class.
         """
         vocabulary = Vocabulary.parse(words)
         asked = vocabulary
         background = self.options.background
         if isinstance(background, str) and vocabulary.index(background) is None:
             (extra,) = Vocabulary.parse([background]).classes
+            for name, synonyms in zip(vocabulary.names, vocabulary.classes, strict=True):
+                if {w.casefold() for w in extra} <= {w.casefold() for w in synonyms}:
+                    raise ValueError(
+                        f"expected a background that no class has as a synonym, got {background!r}"
+                        f" and the class {name!r}"
+                    )
             asked = Vocabulary((*vocabulary.classes, extra))
         self._text = embed_vocabulary(self.backbone.clip, asked, self.options.templates)
         self.vocabulary = vocabulary
@@ -130,8 +136,8 @@ class Segmenter(nn.Module):
         return self._mark_background(decision).cpu()
 
     def to_input(self, picture: Image.Image) -> Tensor:
-        """RGB -> (1, 3, H, W) float32, resized by the options to multiples of the stride and
-        normalised as CLIP was trained."""
+        """RGB -> (1, 3, H, W) of the head's dtype, resized by the options to multiples of the
+        stride and normalised as CLIP was trained."""
         pixels = picture.resize(self._input_size(*picture.size), Image.Resampling.BICUBIC)
         about: Any = self.backbone.clip.visual
         x = normalize(
@@ -140,7 +146,7 @@ class Segmenter(nn.Module):
             about.preprocess_cfg["std"],
             inplace=True,
         )
-        return x[None].to(next(self.head.parameters()).device)
+        return x[None].to(next(self.head.parameters()))
 
     def encode(self, x: Tensor) -> Sequence[Tensor]:
         """Pixels of `to_input`, or a window of them -> the backbone's maps."""

@@ -186,6 +186,8 @@ def test_moving_a_segmenter_moves_its_text_and_clip() -> None:
     assert segmenter._text is not None
     assert segmenter._text.rows.dtype == torch.float64
     assert segmenter.backbone.clip.logit_scale.dtype == torch.float64
+    expected = make().predict(PHOTO).scores
+    torch.testing.assert_close(segmenter.predict(PHOTO).scores, expected, rtol=1e-3, atol=1e-3)
 
 
 class TestBackground:
@@ -223,6 +225,10 @@ class TestBackground:
         result = make(background=plain.vocabulary.names[index].upper()).predict(PHOTO)
         assert torch.equal(result.sem_seg, plain.sem_seg.masked_fill(plain.sem_seg == index, -1))
         assert index not in [segment.index for segment in result.segments]
+
+    def test_synonyms_of_a_class_cannot_compete_with_it(self) -> None:
+        with pytest.raises(ValueError, match="got 'Kitten' and the class 'cat'"):
+            make(background="Kitten")
 
     @pytest.mark.parametrize(
         ("background", "error", "message"),
