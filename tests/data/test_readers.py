@@ -185,6 +185,12 @@ def test_large_samples_of_ade847_are_made_smaller_as_in_the_reference(tmp_path: 
     assert set(sample.labels.ravel()) <= set(whole[1].labels.ravel())
 
 
+def test_a_prepared_tree_of_pc459_saves_the_matlab_files(tmp_path: Path) -> None:
+    expected = context.cat_seg_459(tmp_path, "pc459")
+    (tmp_path / "VOCdevkit/VOC2010/trainval").mkdir()
+    np.testing.assert_array_equal(open_dataset("pc459", tmp_path)[0].labels, expected["one"])
+
+
 def test_the_background_is_named_where_it_is_a_class(tmp_path: Path) -> None:
     voc.raw(tmp_path, "voc21")
     context.mmseg(tmp_path, "pc60")

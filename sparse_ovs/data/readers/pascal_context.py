@@ -165,12 +165,6 @@ def open_context459(name: str, root: Path, split: str) -> LabelledFiles:
     lists = [base / "labels.txt" for base in (*own, root / "pascal_ctx_d2", root / "pcontext_full")]
     made = partial(_make459, name, lists)
     trees = []
-    for base in own:
-        labels = base / "trainval"
-        find = partial(_split459, base, labels, split)
-        trees.append(
-            Tree("raw", (labels,), partial(made, find, range(1, 460), (0,), _read_label_map))
-        )
     for style, labels, images in (
         (
             "detectron2",
@@ -186,6 +180,13 @@ def open_context459(name: str, root: Path, split: str) -> LabelledFiles:
         find = partial(pair_by_name, labels, images, ".tif")
         opened = partial(made, find, range(459), (_WIDE_IGNORE,), read_item_ids)
         trees.append(Tree(style, (labels,), opened))
+    # Last, for it needs scipy.
+    for base in own:
+        labels = base / "trainval"
+        find = partial(_split459, base, labels, split)
+        trees.append(
+            Tree("raw", (labels,), partial(made, find, range(1, 460), (0,), _read_label_map))
+        )
     return open_first(name, root, trees)
 
 
