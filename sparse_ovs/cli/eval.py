@@ -66,6 +66,10 @@ def evaluate_command(
         str | None, typer.Option(help="folder: the class in names.txt that means none of them")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="score the first images alone")] = None,
+    unfinished: Annotated[
+        Path | None,
+        typer.Option(help="keep counts in this file: a killed run, started again, goes on"),
+    ] = None,
     json_file: Annotated[
         str | None, typer.Option("--json", help="write the record here; - for stdout")
     ] = None,
@@ -109,6 +113,7 @@ def evaluate_command(
             limit=limit,
             split=split,
             processes=processes,
+            unfinished=unfinished,
             on_image=lambda done, of: say(f"{dataset}: image {done} of {of}"),
         )
     if processes.index == 0:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -15,6 +17,7 @@ from sparse_ovs.evaluation.processes import Alone, Processes
 from sparse_ovs.evaluation.protocol import Protocol as EvaluationProtocol
 from sparse_ovs.evaluation.protocol import describe_segmenter, random_parts
 from sparse_ovs.evaluation.scores import VARIANTS, Scores, scores
+from sparse_ovs.evaluation.unfinished import Unfinished
 from sparse_ovs.text import Vocabulary
 
 
@@ -52,6 +55,7 @@ def evaluate(
     limit: int | None = None,
     split: str = "val",
     processes: Processes | None = None,
+    unfinished: str | os.PathLike[str] | None = None,
     on_image: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Scores a segmenter on a dataset.
@@ -65,10 +69,13 @@ def evaluate(
         limit: the first images alone; None for all.
         split: that the dataset holds, for the protocol.
         processes: that share the images, each of which calls this; by default this one alone.
+        unfinished: where counts are kept while it runs: a killed evaluation that is started again
+            goes on from them. Removed in the end.
         on_image: called after each image with the number that this process has done, and has to do.
 
     Raises:
         ValueError: an argument out of its range, an empty dataset, or answers that do not fit.
+        FileFormatError: `unfinished` belongs to another evaluation.
     """
     if variant not in VARIANTS:
         raise ValueError(f"expected variant {' or '.join(VARIANTS)}, got {variant!r}")
@@ -78,39 +85,50 @@ def evaluate(
         raise ValueError(f"expected images in {dataset.name}, got none")
     processes = processes or Alone()
     images = min(len(dataset), limit or len(dataset))
-    background = background_rule(dataset)
+    protocol = EvaluationProtocol(
+        dataset=dataset.name,
+        split=split,
+        images=images,
+        images_in_split=len(dataset),
+        classes=len(dataset.classes),
+        names_asked=len(dataset.vocabulary),
+        variant=variant,
+        background=background_rule(dataset),
+        ignore="pixels without a label count neither as labelled nor as predicted",
+        scored_at=_scored_at(dataset),
+        segmenter=describe_segmenter(segmenter),
+        random_weights=random_parts(segmenter),
+        processes=processes.count,
+    )
+    kept = None
+    before, own = 0, Confusion.empty(len(dataset.classes))
+    if unfinished is not None:
+        asked = {"names": list(dataset.vocabulary), **protocol.to_dict()}
+        kept = Unfinished(Path(unfinished), asked, segmenter, processes)
+        before, own = kept.read(len(dataset.classes))
     segmenter.set_vocabulary(vocabulary_of(dataset))
-    own = Confusion.empty(len(dataset.classes))
     mine = range(processes.index, images, processes.count)
-    for done, index in enumerate(mine, 1):
-        sample = dataset[index]
-        answers = segmenter.predict_labels(sample.image).cpu().numpy()
-        try:
-            own.add(to_classes(answers, dataset), sample.labels)
-        except ValueError as error:
-            raise ValueError(f"{dataset.name}, image {sample.name}: {error}") from error
+    for done, index in enumerate(mine[before:], before + 1):
+        _count(segmenter, dataset, index, own)
+        if kept is not None:
+            kept.write(done, own)
         if on_image is not None:
             on_image(done, len(mine))
     confusion = Confusion(processes.gather(own.counts).sum(0))
-    return Evaluation(
-        scores(confusion, dataset.classes, variant, seen),
-        EvaluationProtocol(
-            dataset=dataset.name,
-            split=split,
-            images=images,
-            images_in_split=len(dataset),
-            classes=len(dataset.classes),
-            names_asked=len(dataset.vocabulary),
-            variant=variant,
-            background=background,
-            ignore="pixels without a label count neither as labelled nor as predicted",
-            scored_at=_scored_at(dataset),
-            segmenter=describe_segmenter(segmenter),
-            random_weights=random_parts(segmenter),
-            processes=processes.count,
-        ),
-        confusion,
-    )
+    if kept is not None:
+        kept.remove()
+    return Evaluation(scores(confusion, dataset.classes, variant, seen), protocol, confusion)
+
+
+def _count(
+    segmenter: Answers, dataset: SegmentationDataset, index: int, confusion: Confusion
+) -> None:
+    sample = dataset[index]
+    answers = segmenter.predict_labels(sample.image).cpu().numpy()
+    try:
+        confusion.add(to_classes(answers, dataset), sample.labels)
+    except ValueError as error:
+        raise ValueError(f"{dataset.name}, image {sample.name}: {error}") from error
 
 
 def _scored_at(dataset: SegmentationDataset) -> str:

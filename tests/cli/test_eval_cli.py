@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from small_clips import RN, register_small_clips
 from typer.testing import CliRunner, Result
 
@@ -18,6 +19,8 @@ from small_labels import Answering
 from sparse_ovs.cli import eval as command
 from sparse_ovs.cli.app import app
 from sparse_ovs.data import open_dataset
+from sparse_ovs.evaluation import unfinished
+from sparse_ovs.segmenter import Segmenter
 
 
 def run(root: Path, *arguments: object, dataset: str = "folder") -> Result:
@@ -60,6 +63,21 @@ def test_the_names_that_were_trained_on_split_the_mean(root: Path) -> None:
     assert "1 of 2 images" in shown.output
     assert "mIoU of seen classes" in shown.output
     assert "mIoU of unseen classes" in shown.output
+
+
+def test_counts_of_a_killed_run_are_taken_up_and_then_removed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unfinished, "_SECONDS", 0.0)
+    whole = json.loads(run(root, "--json", "-").stdout)
+    with monkeypatch.context() as patch:
+        patch.setattr(unfinished.Unfinished, "remove", lambda self: None)
+        run(root, "--unfinished", root / "counts")
+    assert (root / "counts.0of1").is_file()
+    monkeypatch.setattr(Segmenter, "predict_labels", None)  # no image is left to do
+    shown = run(root, "--unfinished", root / "counts", "--json", "-")
+    assert json.loads(shown.stdout) == whole
+    assert not (root / "counts.0of1").exists()
 
 
 def test_voc20b_says_what_its_background_is(tmp_path: Path) -> None:
