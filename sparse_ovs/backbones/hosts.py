@@ -117,8 +117,6 @@ def _look_through(path: str, module: nn.Module) -> tuple[str, nn.Module]:
         if len(children) != 1:
             break
         path, module = _join(path, children[0][0]), children[0][1]
-        if isinstance(module, (nn.Sequential, nn.ModuleList)):
-            break
     return path, module
 
 
