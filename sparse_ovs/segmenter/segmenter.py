@@ -70,11 +70,17 @@ class Segmenter(nn.Module):
         cache; returns the segmenter.
 
         Raises:
-            ValueError, TypeError: no vocabulary, or the background's names are synonyms of a class.
+            ValueError, TypeError: no vocabulary, or one that the background does not fit.
         """
         vocabulary = Vocabulary.parse(words)
         asked = vocabulary
         background = self.options.background
+        relative = not self.head.probabilities
+        if isinstance(background, (int, float)) and relative and len(vocabulary) == 1:
+            raise ValueError(
+                "expected at least 2 classes where the background is a probability (a class alone "
+                "always has 1), got 1; name what else there is, such as background='wall, floor'"
+            )
         if isinstance(background, str) and vocabulary.index(background) is None:
             (extra,) = Vocabulary.parse([background]).classes
             for name, synonyms in zip(vocabulary.names, vocabulary.classes, strict=True):

@@ -181,6 +181,13 @@ def test_a_forgotten_plan_is_made_of_the_new_weights() -> None:
     assert not torch.allclose(segmenter.predict(PHOTO).scores, before)
 
 
+def test_moving_a_fast_segmenter_drops_its_plan() -> None:
+    segmenter = make(fast=True)
+    segmenter.predict(PHOTO)
+    assert segmenter._plan
+    assert not segmenter.float()._plan
+
+
 def test_moving_a_segmenter_moves_its_text_and_clip() -> None:
     segmenter = make().double()
     assert segmenter._text is not None
@@ -225,6 +232,10 @@ class TestBackground:
         result = make(background=plain.vocabulary.names[index].upper()).predict(PHOTO)
         assert torch.equal(result.sem_seg, plain.sem_seg.masked_fill(plain.sem_seg == index, -1))
         assert index not in [segment.index for segment in result.segments]
+
+    def test_a_threshold_needs_two_classes(self) -> None:
+        with pytest.raises(ValueError, match="expected at least 2 classes where the background"):
+            make(background=0.5).set_vocabulary("cat")
 
     def test_synonyms_of_a_class_cannot_compete_with_it(self) -> None:
         with pytest.raises(ValueError, match="got 'Kitten' and the class 'cat'"):
