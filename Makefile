@@ -6,7 +6,7 @@ NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc -name '*.cpp' -o -name
 
 .PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel bench peers lint wheel clean
 
-demo: $(VENV)/.native  ## Prune CLIP RN50, run a photo through it, write demo-out/
+demo: $(VENV)/.native  ## Prune CLIP RN50, segment a photo by words, write demo-out/
 	$(BIN)/sparse-ovs demo
 
 test: test-cpp test-python  ## The default tests: C++ and Python, without the slow ones

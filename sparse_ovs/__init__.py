@@ -1,17 +1,27 @@
 """Pruned CLIP image encoders that really run faster, for open-vocabulary segmentation."""
 
-from sparse_ovs.backbones import create_backbone, timm_models  # timm_models registers its models
+from sparse_ovs.backbones import (
+    create_backbone,
+    swap_backbone,
+    timm_models,  # registers its models
+)
 from sparse_ovs.checkpoint import load, save
 from sparse_ovs.compilation import compile, load_plan
 from sparse_ovs.nn import densify, sparsify
 from sparse_ovs.patterns import make_global_masks, make_mask
+from sparse_ovs.segmenter import Result, Segmenter, create_segmenter
+from sparse_ovs.text import Vocabulary
 from sparse_ovs.threads import get_num_threads, set_num_threads
 from sparse_ovs.version import __version__
 
 __all__ = [
+    "Result",
+    "Segmenter",
+    "Vocabulary",
     "__version__",
     "compile",
     "create_backbone",
+    "create_segmenter",
     "densify",
     "get_num_threads",
     "load",
@@ -21,5 +31,6 @@ __all__ = [
     "save",
     "set_num_threads",
     "sparsify",
+    "swap_backbone",
     "timm_models",
 ]

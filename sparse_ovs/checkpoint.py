@@ -45,6 +45,18 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     Raises:
         TypeError: sparse weights that are not float32.
     """
+    tensors, layers = pack_state(model)
+    config = model.config if isinstance(model, Backbone) else None
+    write_file(path, tensors, {"library": __version__, "model": config, "layers": layers})
+
+
+def pack_state(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The state_dict with its sparse weights packed, ready for a file, and what `unpack_state`
+    needs to know of them.
+
+    Raises:
+        TypeError: sparse weights that are not float32.
+    """
     tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
     layers = {}
     for key, name, layer in _sparse_weights(model):
@@ -60,10 +72,8 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
             "shape": list(packed.shape),
             "block_rows": packed.block_rows,
         }
-    config = model.config if isinstance(model, Backbone) else None
-    header = {"library": __version__, "model": config, "layers": layers}
     # safetensors refuses tensors that share memory: every one is written for itself.
-    write_file(path, {name: value.contiguous().clone() for name, value in tensors.items()}, header)
+    return {name: value.contiguous().clone() for name, value in tensors.items()}, layers
 
 
 def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Module:
@@ -93,6 +103,23 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         raise FileFormatError(
             f"expected a saved model, got masks, which pruning.masks.load reads: {path}"
         )
+    if header.get("kind") == "segmenter":
+        raise FileFormatError(
+            "expected a saved model, got a segmenter, which Segmenter.from_pretrained reads: "
+            f"{path}"
+        )
+    return unpack_state(tensors, header, path)
+
+
+def unpack_state(
+    tensors: dict[str, Tensor], header: dict[str, Any], path: str | os.PathLike[str]
+) -> Checkpoint:
+    """What `pack_state` packed; `header` holds its second result as "layers", and the "model".
+
+    Raises:
+        FileFormatError: damaged layers; the path is named.
+    """
+    tensors = dict(tensors)
     masks, patterns = {}, {}
     try:
         for key, info in header["layers"].items():

@@ -4,6 +4,7 @@ from sparse_ovs.backbones.clip_parts import ClipParts
 from sparse_ovs.backbones.create import create_backbone
 from sparse_ovs.backbones.density_profile import load_density_profile
 from sparse_ovs.backbones.masks import fit_masks, load_masks, rename_masks
+from sparse_ovs.backbones.swap import SwapReport, swap_backbone
 from sparse_ovs.backbones.trunk import Backbone, default_scope
 from sparse_ovs.backbones.weights import PretrainedUnavailable
 
@@ -11,10 +12,12 @@ __all__ = [
     "Backbone",
     "ClipParts",
     "PretrainedUnavailable",
+    "SwapReport",
     "create_backbone",
     "default_scope",
     "fit_masks",
     "load_density_profile",
     "load_masks",
     "rename_masks",
+    "swap_backbone",
 ]

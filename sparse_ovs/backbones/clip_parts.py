@@ -14,11 +14,14 @@ class ClipParts:
     Attributes:
         name: open_clip's model name.
         model: the whole open_clip model; its image tower shares the trunk's modules.
+        random_parts: in words, what has no trained weights: "image encoder", "image projection"
+            (attention pool, or last norm and projection), "text tower".
     """
 
     def __init__(self, name: str, model: nn.Module) -> None:
         self.name = name
         self.model = model
+        self.random_parts: tuple[str, ...] = ()
         self._tokenizer: Any = None
 
     @property

@@ -18,7 +18,7 @@ from sparse_ovs.backbones.masks import fit_masks, load_masks, load_orders
 from sparse_ovs.backbones.resnet import ResNetTrunk
 from sparse_ovs.backbones.trunk import Backbone
 from sparse_ovs.backbones.vit import ViTTrunk
-from sparse_ovs.backbones.weights import build_model
+from sparse_ovs.backbones.weights import IMAGE_PROJECTION, TEXT_TOWER, build_model
 from sparse_ovs.nn import SparsifyReport, sparsify
 from sparse_ovs.patterns import check_density, parse_pattern
 
@@ -66,12 +66,14 @@ def create_backbone(
     if density is not None and density != "weights":
         check_density(density)  # type: ignore[arg-type]
     saved = checkpoint.read_if_ours(pretrained)
-    final_name, model = build_model(name, None if saved is not None else pretrained)
+    final_name, model, random_parts = build_model(name, None if saved is not None else pretrained)
     backbone = _trunk(final_name, model, out_indices)
     backbone.config = {"name": final_name, "out_indices": list(backbone.out_indices)}
     backbone.report = None
     if saved is not None:
         checkpoint.fill(backbone, saved)
+        random_parts = (IMAGE_PROJECTION, TEXT_TOWER)  # a backbone's file has its own part alone
+    backbone.clip.random_parts = random_parts
     if density is not None or mask is not None:
         backbone.report = _prune(
             backbone, density, pattern, mask, profile, engine, fold_bn, example_input

@@ -46,6 +46,15 @@ class Backbone(nn.Module):
         self.out_indices = indices
         self.feature_info = FeatureInfo(features, indices)
 
+    def select(self, out_indices: Sequence[int]) -> None:
+        """Returns other features from now on.
+
+        Raises:
+            ValueError: an index that names no feature, or indices that do not rise.
+        """
+        self._set_features(self.feature_info.info, out_indices)
+        self.config["out_indices"] = list(self.out_indices)
+
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
         result = super()._apply(fn, recurse)
         if "clip" in self.__dict__:

@@ -25,8 +25,14 @@ class PretrainedUnavailable(RuntimeError):
     """Pretrained weights that could not be downloaded."""
 
 
-def build_model(name: str, pretrained: str | os.PathLike[str] | None) -> tuple[str, nn.Module]:
-    """An open_clip model in eval mode and its final name.
+# What a file of weights may leave as it was initialised.
+IMAGE_ENCODER, IMAGE_PROJECTION, TEXT_TOWER = "image encoder", "image projection", "text tower"
+
+
+def build_model(
+    name: str, pretrained: str | os.PathLike[str] | None
+) -> tuple[str, nn.Module, tuple[str, ...]]:
+    """An open_clip model in eval mode, its final name, and the parts whose weights are random.
 
     `pretrained` is None (random weights), a tag that open_clip lists, or a path to a state_dict
     (safetensors or torch) or to OpenAI's JIT archive. OpenAI's weights need the quick GELU: the
@@ -43,13 +49,13 @@ def build_model(name: str, pretrained: str | os.PathLike[str] | None) -> tuple[s
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"expected the name of an open_clip model, got {name!r}{hint}")
     if pretrained is None:
-        return name, _create(name, None)
+        return name, _create(name, None), (IMAGE_ENCODER, IMAGE_PROJECTION, TEXT_TOWER)
     tags = open_clip.list_pretrained_tags_by_model(name)
     quick = f"{name}-quickgelu"
     if str(pretrained) in [*tags, "openai"]:
         if pretrained == "openai" and quick in known:
             name = quick
-        return name, _download(name, str(pretrained))
+        return name, _download(name, str(pretrained)), ()
     if not Path(pretrained).is_file():
         if os.sep in str(pretrained) or Path(pretrained).suffix:
             raise FileNotFoundError(f"expected a file of weights, got none at {pretrained}")
@@ -61,8 +67,7 @@ def build_model(name: str, pretrained: str | os.PathLike[str] | None) -> tuple[s
     if is_openai and quick in known:
         name = quick
     model = _create(name, None)
-    fill_model(model, state, str(pretrained))
-    return name, model
+    return name, model, fill_model(model, state, str(pretrained))
 
 
 def _create(name: str, pretrained: str | None) -> nn.Module:
@@ -84,7 +89,7 @@ def _asked_for_random_weights(record: logging.LogRecord) -> bool:
 def _download(name: str, tag: str) -> nn.Module:
     try:
         if not _is_cached(name, tag):
-            _check_connection()
+            check_connection()
         return _create(name, tag)
     except Exception as error:  # open_clip, hub, urllib and socket each raise their own
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -104,9 +109,9 @@ def _is_cached(name: str, tag: str) -> bool:
     )
 
 
-def _check_connection() -> None:
-    """Fails within CONNECT_TIMEOUT where the weights' host cannot be reached; the download's own
-    retries take minutes."""
+def check_connection() -> None:
+    """Raises ConnectionError within CONNECT_TIMEOUT where the hub cannot be reached; a download's
+    own retries take minutes."""
     proxy = urllib.request.getproxies().get("https")
     place = urllib.parse.urlsplit(proxy or huggingface_hub.constants.ENDPOINT)
     port = place.port or (80 if place.scheme == "http" else 443)
@@ -150,9 +155,9 @@ def _is_jit_archive(path: Path) -> bool:
         return any("/code/" in entry for entry in archive.namelist())
 
 
-def fill_model(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
+def fill_model(model: nn.Module, state: dict[str, Tensor], source: str) -> tuple[str, ...]:
     """Loads a whole model's weights, or those of its image tower, with or without the "visual."
-    prefix.
+    prefix; returns the parts that stay as they were.
 
     Raises:
         ValueError: weights are missing, left over, or of other shapes.
@@ -161,10 +166,14 @@ def fill_model(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
     if not any(key.startswith("visual.") for key in state):
         state = {f"visual.{key}": value for key, value in state.items()}
     expected = set(own)
+    left: tuple[str, ...] = ()
     if all(key.startswith("visual.") for key in state):
         expected = {key for key in own if key.startswith("visual.")}
+        left = (TEXT_TOWER,)
         pool = "visual.attnpool."
         if not any(key.startswith(pool) for key in state):
+            if any(key.startswith(pool) for key in expected):
+                left = (IMAGE_PROJECTION, TEXT_TOWER)
             expected = {key for key in expected if not key.startswith(pool)}
     optional = {key for key in own if key.endswith((".attn_mask", "num_batches_tracked"))}
     missing = sorted(expected - optional - set(state))
@@ -184,3 +193,4 @@ def fill_model(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
         {k: v.float() if v.is_floating_point() else v for k, v in state.items() if k in own},
         strict=False,
     )
+    return left

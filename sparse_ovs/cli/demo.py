@@ -1,8 +1,9 @@
-"""sparse-ovs demo: the main job on a real photo, with pictures of what was computed and gained."""
+"""sparse-ovs demo: a photo segmented by words, with pictures of what was computed and gained."""
 
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -12,15 +13,19 @@ import typer
 from PIL import Image
 from torch import Tensor
 
-from sparse_ovs.backbones import PretrainedUnavailable
+from sparse_ovs.backbones import Backbone, PretrainedUnavailable
 from sparse_ovs.cli.console import err, out, progress, wide
+from sparse_ovs.cli.segment import segments_table
 from sparse_ovs.compilation import compile
 from sparse_ovs.profiling import make_pair, profile_pair, profile_tables, write_html
 from sparse_ovs.profiling.pair import EncoderPair
 from sparse_ovs.profiling.pictures import draw_features, draw_layer_times
 from sparse_ovs.profiling.tables import layer_times_line
+from sparse_ovs.segmenter import RandomWeightsWarning, Result, create_segmenter
+from sparse_ovs.text import Vocabulary
 
 _MODEL = "RN50"
+_WORDS = "face, head; uniform, jacket; hat, cap; flag; wall, background"
 _MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])  # OpenAI CLIP's preprocessing
 _STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])
 _STRIDE = 32
@@ -32,29 +37,37 @@ def demo(
     ] = None,
     density: Annotated[float, typer.Option(help="kept fraction of the weights")] = 0.1,
     pattern: Annotated[str, typer.Option(help="unstructured, block4x1, ...")] = "unstructured",
+    vocab: Annotated[
+        str, typer.Option(help="classes in words to find: semicolons between, commas: synonyms")
+    ] = _WORDS,
     threads: Annotated[int | None, typer.Option(help="default: torch's own choice")] = None,
     folder: Annotated[Path, typer.Option("--out", help="where pictures go")] = Path("demo-out"),
 ) -> None:
-    """Prune CLIP RN50, run a photo through it sparse and dense, and show what was gained.
+    """Prune CLIP RN50, segment a photo by words with it, and show what was gained in speed.
 
     Takes OpenAI's weights where they can be had within seconds, else random ones, and says so.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise ImportError("the demo draws: expected matplotlib, got none; pip install matplotlib")
+    Vocabulary.parse(vocab)
     photo = load_photo(image or sample_photo())
     x = to_input(photo)
     with progress("create RN50") as say:
         pair, note = _make_pair(x, density, pattern)
         profile = profile_pair(pair, x, threads, on_step=say)
+        say("segment")
+        result = _segment(pair.sparse, photo, vocab)
         say("draw")
         with torch.no_grad():
             dense, sparse = pair.dense(x), compile(pair.sparse, x)(x)
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(photo).save(folder / "input.png")
+        result.overlay().save(folder / "segmentation.png")
         names = pair.sparse.feature_info.module_name()
         draw_features(photo, dense, sparse, names, folder / "features.png")
         draw_layer_times(profile, folder / "layers.png")
         pictures = [
+            ("segmentation.png", f"maskclip on the sparse encoder, vocabulary: {vocab}"),
             ("features.png", "feature maps as PCA colours: dense above, sparse below"),
             ("layers.png", f"milliseconds by layer; {layer_times_line(profile)}"),
         ]
@@ -62,9 +75,10 @@ def demo(
     console = wide(out)
     for table in profile_tables(profile, layers=False):
         console.print(table)
+    console.print(segments_table(result))
     console.print(f"largest relative error of a map: {profile.max_rel_err:.1e}")
     console.print(note, style="yellow" if pair.weights == "random" else "")
-    err.print(f"wrote {folder}/report.html, input.png, features.png, layers.png")
+    err.print(f"wrote {folder}/report.html, input.png, segmentation.png, features.png, layers.png")
 
 
 def sample_photo() -> Path:
@@ -96,6 +110,13 @@ def to_input(photo: np.ndarray) -> Tensor:
     return ((pixels - _MEAN) / _STD).permute(2, 0, 1)[None].contiguous()
 
 
+def _segment(backbone: Backbone, photo: np.ndarray, vocab: str) -> Result:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RandomWeightsWarning)  # the note says it
+        segmenter = create_segmenter("maskclip", backbone, size=None)
+    return segmenter.predict(photo, vocab)
+
+
 def _make_pair(x: Tensor, density: float, pattern: str) -> tuple[EncoderPair, str]:
     try:
         pair = make_pair(_MODEL, x, density, pattern, "openai")
@@ -104,5 +125,5 @@ def _make_pair(x: Tensor, density: float, pattern: str) -> tuple[EncoderPair, st
         pair = make_pair(_MODEL, x, density, pattern)
         return pair, (
             f"RANDOM WEIGHTS: {error}. Times and the agreement of sparse and dense are real; "
-            "the features mean nothing."
+            "features and masks mean nothing."
         )

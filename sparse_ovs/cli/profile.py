@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from sparse_ovs.cli.console import err, out, progress, wide
+from sparse_ovs.cli.latency import show_latency
 from sparse_ovs.cli.options import ModelName, PatternName, Pretrained, parse_size
 from sparse_ovs.profiling import BASELINES, profile_encoder, profile_tables, write_html
+from sparse_ovs.segmenter.latency import VOC, profile_head
 
 
 def parse_density(text: str) -> float | str:
@@ -63,6 +65,13 @@ def profile(
             "default: all of them"
         ),
     ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(help="time a whole segmenter with this head, stage by stage: maskclip, ..."),
+    ] = None,
+    vocab: Annotated[
+        str | None, typer.Option(help="of the segmenter: 'cat, kitten; dog'; default: VOC's 20")
+    ] = None,
     json_file: Annotated[
         str | None, typer.Option("--json", help="write the record here; - for stdout")
     ] = None,
@@ -70,7 +79,7 @@ def profile(
         Path | None, typer.Option("--html", help="write a page with tables and bars here")
     ] = None,
 ) -> None:
-    """Time an encoder's trunk, pruned and dense, side by side.
+    """Time an encoder's trunk, pruned and dense, side by side; with --head a whole segmenter.
 
     Dense torch runs eager, in channels_last, compiled, and compiled with freezing, on the same
     zeros; the fastest of them is the baseline of the speed-up. All contestants take turns.
@@ -78,8 +87,37 @@ def profile(
     `sparse-ovs profile RN50 --density 0.1 --size 640 --threads 1`
 
     `sparse-ovs profile RN50 --profile trained --pattern block4x1 --html report.html`
+
+    `sparse-ovs profile RN50 --head maskclip --size 640 --vocab "cat, kitten; dog"`
     """
     height_width, kept = parse_size(size), parse_density(density)
+    if head is not None:
+        for option, given in (("--html", html_file), ("--mode modules", mode == "modules")):
+            if given:
+                raise ValueError(f"expected no {option} with --head, got it")
+        if batch != 1 or device != "cpu":
+            raise ValueError(
+                f"expected batch 1 on the cpu with --head, got batch {batch} on {device}"
+            )
+        with progress(f"create {model}") as say:
+            timed = profile_head(
+                head,
+                model,
+                kept,
+                pattern,
+                height_width,
+                threads,
+                pretrained,
+                profile,
+                vocab or VOC,
+                baselines=baseline or BASELINES,
+                rounds=rounds,
+                on_step=say,
+            )
+        show_latency(timed, json_file)
+        return
+    if vocab is not None:
+        raise ValueError("expected --vocab with --head, got it alone")
     with progress(f"create {model}") as say:
         made = profile_encoder(
             model,

@@ -10,7 +10,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+from sparse_ovs.data.images import read_image
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
 class ImageFolder(Dataset[Tensor]):
@@ -18,7 +20,7 @@ class ImageFolder(Dataset[Tensor]):
 
     Args:
         folder: where they are; other files in it are passed over.
-        transform: PIL image (RGB) -> tensor, such as a backbone's `.preprocess`.
+        transform: PIL image (RGB, upright) -> tensor, such as a backbone's `.preprocess`.
 
     Attributes:
         paths: of the images.
@@ -37,7 +39,7 @@ class ImageFolder(Dataset[Tensor]):
         self.paths = sorted(
             path
             for path in folder.rglob("*")
-            if path.suffix.lower() in _SUFFIXES and path.is_file()
+            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
         )
         if not self.paths:
             raise ValueError(f"expected images in {folder}, got none ({_names()})")
@@ -47,14 +49,8 @@ class ImageFolder(Dataset[Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        path = self.paths[index]
-        try:
-            with Image.open(path) as image:
-                pixels = image.convert("RGB")
-        except OSError as error:
-            raise ValueError(f"expected a readable image, got {path}: {error}") from error
-        return self._transform(pixels)
+        return self._transform(read_image(self.paths[index]))
 
 
 def _names() -> str:
-    return ", ".join(sorted(suffix[1:] for suffix in _SUFFIXES))
+    return ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))

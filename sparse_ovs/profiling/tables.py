@@ -7,7 +7,7 @@ from rich.text import Text
 
 from sparse_ovs.profiling.record import Profile, stage_rows
 
-_BASELINE_WORDS = {
+BASELINE_WORDS = {
     "eager": "torch eager",
     "channels_last": "torch eager, channels_last",
     "compiled": "torch.compile, channels_last",
@@ -22,7 +22,7 @@ def headline(profile: Profile) -> str:
         f"{profile.model} {height}x{width}, batch {profile.batch}, {profile.pattern}, "
         f"density {profile.density}: {profile.sparse_ms:.1f} ms against "
         f"{profile.dense_ms[profile.extras.best]:.1f} ms of "
-        f"{_BASELINE_WORDS[profile.extras.best]}, {profile.extras.ratio}"
+        f"{BASELINE_WORDS[profile.extras.best]}, {profile.extras.ratio}"
     )
 
 
@@ -62,7 +62,7 @@ def _contestants(profile: Profile) -> Table:
         shown = f"{ms:.1f}" if ms is not None else Text(failure, style="red")
         style = "bold" if name == profile.extras.best else ""
         work = (f"{profile.macs_dense / 1e9:.2f}", f"{profile.bytes_dense / 1e6:.1f}")
-        table.add_row(_BASELINE_WORDS[name], shown, *work, style=style)
+        table.add_row(BASELINE_WORDS[name], shown, *work, style=style)
     table.add_row(
         f"sparse_ovs, {profile.mode}",
         f"{profile.sparse_ms:.1f}",

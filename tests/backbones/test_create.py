@@ -191,3 +191,18 @@ def test_a_backbone_takes_a_mask_for_some_of_its_layers() -> None:
     backbone = create_backbone("RN50", mask={"layer1.0.conv1": mask}, engine="native")
     assert torch.equal(backbone.layer1[0].conv1.mask, mask)
     assert type(backbone.layer1[0].conv2) is torch.nn.Conv2d
+
+
+def test_a_backbone_can_be_told_to_give_other_maps() -> None:
+    backbone = create_backbone("RN50")
+    backbone.select((0, 4))
+    with torch.no_grad():
+        assert [m.shape[1] for m in backbone(torch.randn(1, 3, 64, 64))] == [64, 2048]
+    assert backbone.feature_info.channels() == [64, 2048]
+    assert backbone.config["out_indices"] == [0, 4]
+    with pytest.raises(ValueError, match="expected out_indices from 0 to 4"):
+        backbone.select((5,))
+
+
+def test_clip_says_which_parts_are_random(rn50: Backbone) -> None:
+    assert rn50.clip.random_parts == ("image encoder", "image projection", "text tower")

@@ -183,6 +183,6 @@ def test_the_demo_writes_its_page_and_pictures(tmp_path: Path) -> None:
     out = tmp_path / "out"
     shown = CliRunner().invoke(app, ["demo", "--image", str(small), "--out", str(out)])
     assert shown.exit_code == 0, shown.output
-    for name in ("report.html", "input.png", "features.png", "layers.png"):
+    for name in ("report.html", "input.png", "segmentation.png", "features.png", "layers.png"):
         assert (out / name).stat().st_size > 1000
     assert "OpenAI" in shown.output or "RANDOM WEIGHTS" in shown.output

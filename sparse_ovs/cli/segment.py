@@ -1,0 +1,142 @@
+"""sparse-ovs segment: classes in words, an image, and a picture of where they are."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from sparse_ovs.cli.console import err, out, progress, wide
+from sparse_ovs.cli.options import PatternName, Pretrained
+from sparse_ovs.segmenter import RandomWeightsWarning, Result, Segmenter, create_segmenter
+from sparse_ovs.segmenter.images import to_picture
+from sparse_ovs.text import Vocabulary
+
+
+def segment(
+    image: Annotated[Path, typer.Argument(help="photo")],
+    vocab: Annotated[
+        str,
+        typer.Option(help="classes in words: semicolons between them, commas between synonyms"),
+    ],
+    head: Annotated[str, typer.Option(help="maskclip, ...")] = "maskclip",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="file or folder of Segmenter.save_pretrained")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="open_clip model; default: RN50, or the checkpoint's")
+    ] = None,
+    pretrained: Pretrained = None,
+    density: Annotated[
+        float | None, typer.Option(help="kept fraction of the encoder; default: dense")
+    ] = None,
+    pattern: PatternName = "unstructured",
+    mask: Annotated[Path | None, typer.Option(help="file of masks, instead of a density")] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            help="what no class fits: a probability below which pixels have none, or names that "
+            "compete with the classes; default: every pixel gets a class"
+        ),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="shorter side that the encoder sees; default: 512")
+    ] = None,
+    templates: Annotated[
+        str | None, typer.Option(help="of prompts: bare, vild (default), imagenet")
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option(help="compile the encoder first, which pays for many images")
+    ] = False,
+    out_file: Annotated[
+        Path, typer.Option("--out", help="the picture with the classes over it", dir_okay=False)
+    ] = Path("overlay.png"),
+    labels: Annotated[
+        Path | None, typer.Option(help="write the labels here (.png), 255 for none", dir_okay=False)
+    ] = None,
+    json_file: Annotated[
+        str | None, typer.Option("--json", help="write the segments here; - for stdout")
+    ] = None,
+) -> None:
+    """Segment an image by classes in words.
+
+    Without `--pretrained` or `--checkpoint` weights are random, and the masks mean nothing.
+
+    `sparse-ovs segment photo.jpg --vocab "cat, kitten; dog; sofa" --pretrained openai`
+
+    `sparse-ovs segment photo.jpg --vocab "cat" --background "wall, floor" --checkpoint mine`
+    """
+    # Told before a model is built.
+    Vocabulary.parse(vocab)
+    picture = to_picture(image)
+    given = {"background": parse_background(background), "size": size, "templates": templates}
+    options = {name: value for name, value in given.items() if value is not None}
+    with progress("create the segmenter") as say, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RandomWeightsWarning)  # told below
+        segmenter = create_segmenter(
+            head,
+            backbone,
+            pretrained,
+            checkpoint,
+            density,
+            pattern=pattern,
+            mask=mask,
+            fast=fast,
+            **options,
+        )
+        say("embed the vocabulary")
+        segmenter.set_vocabulary(vocab)
+        say("segment")
+        result = segmenter.predict(picture, scores=False)
+    result.overlay().save(out_file)
+    if labels is not None:
+        result.to_pil().save(labels)
+    record = json.dumps([vars(found) for found in result.segments], indent=2)
+    if json_file == "-":
+        sys.stdout.write(record + "\n")
+    else:
+        wide(out).print(segments_table(result))
+        if json_file is not None:
+            Path(json_file).write_text(record + "\n")
+    note = random_note(segmenter)
+    if note:
+        err.print(note, style="yellow")
+    err.print("wrote " + ", ".join(str(p) for p in (out_file, labels) if p is not None))
+
+
+def parse_background(text: str | None) -> str | float | None:
+    """A number where it reads as one, else names."""
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def segments_table(result: Result) -> Table:
+    """The classes that were found, the largest first."""
+    table = Table()
+    table.add_column("class")
+    for name in ("of the image", "mean score"):
+        table.add_column(name, justify="right")
+    pixels = result.sem_seg.numel()
+    for found in result.segments:
+        table.add_row(found.label, f"{found.area / pixels:.1%}", f"{found.score:.3f}")
+    rest = pixels - sum(found.area for found in result.segments)
+    if rest:
+        table.add_row("background", f"{rest / pixels:.1%}", "", style="dim")
+    return table
+
+
+def random_note(segmenter: Segmenter) -> str:
+    """What has no trained weights, in capitals; empty where everything has."""
+    parts: Any = segmenter.backbone.clip.random_parts
+    if not parts:
+        return ""
+    return f"RANDOM WEIGHTS ({', '.join(parts)}): the masks mean nothing"

@@ -1,0 +1,23 @@
+"""How good a segmenter is on labelled images: mIoU in both public variants, and its protocol."""
+
+from sparse_ovs.evaluation.confusion import Confusion
+from sparse_ovs.evaluation.evaluate import Evaluation, evaluate
+from sparse_ovs.evaluation.processes import Accelerated, Alone, Processes, launched
+from sparse_ovs.evaluation.protocol import Protocol
+from sparse_ovs.evaluation.scores import VARIANTS, ClassScore, Scores, scores, seen_classes
+
+__all__ = [
+    "VARIANTS",
+    "Accelerated",
+    "Alone",
+    "ClassScore",
+    "Confusion",
+    "Evaluation",
+    "Processes",
+    "Protocol",
+    "Scores",
+    "evaluate",
+    "launched",
+    "scores",
+    "seen_classes",
+]

@@ -1,0 +1,82 @@
+"""What every head offers: forward, loss and predict, on maps and text embeddings."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sparse_ovs.backbones import Backbone
+from sparse_ovs.data.dataset import IGNORE
+from sparse_ovs.text import TextEmbeddings
+
+
+class Head(ABC, nn.Module):
+    """On top of a backbone's maps; takes what it needs of CLIP from `backbone.clip`.
+
+    Attributes:
+        name: in the registry and in files.
+        probabilities: whether `predict` gives scores that sum to at most 1 over the classes;
+            otherwise it gives logits, of which a softmax makes such scores.
+    """
+
+    name: ClassVar[str]
+    probabilities: ClassVar[bool]
+
+    @classmethod
+    @abstractmethod
+    def needed_indices(cls, backbone: Backbone) -> tuple[int, ...]:
+        """Which of the backbone's features the head reads (see `create_backbone`); the backbone may
+        give others too.
+
+        Raises:
+            ValueError: a backbone that the head cannot use.
+        """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        needed = self.needed_indices(backbone)
+        if not set(needed) <= set(backbone.out_indices):
+            raise ValueError(
+                f"expected a backbone that gives features {needed} for {self.name} (out_indices of "
+                f"create_backbone), got one with out_indices {tuple(backbone.out_indices)}"
+            )
+        self._places = [list(backbone.out_indices).index(index) for index in needed]
+
+    def needed(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """The maps of `needed_indices`, from all that the backbone gave."""
+        return [features[place] for place in self._places]
+
+    @abstractmethod
+    def forward(self, features: Sequence[Tensor], text: TextEmbeddings) -> Any:
+        """The backbone's maps, each (N, C, h, w), and the classes -> the head's own output."""
+
+    @abstractmethod
+    def predict(self, output: Any) -> Tensor:
+        """An output of `forward` -> scores by class (N, K, h, w) float32, larger is better, at the
+        head's own resolution: its cells cover the input evenly."""
+
+    @abstractmethod
+    def loss(self, output: Any, labels: Tensor) -> Tensor:
+        """An output of `forward` and labels (N, H, W) int64, 0 to K - 1 or IGNORE -> a scalar."""
+
+
+class PixelHead(Head):
+    """A head whose output is logits by class and cell, (N, K, h, w)."""
+
+    probabilities = False
+
+    def predict(self, output: Tensor) -> Tensor:
+        return output.float()
+
+    def loss(self, output: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy at the labels' size, the mean over pixels that are not IGNORE; 0 where all
+        are."""
+        logits = F.interpolate(
+            output.float(), labels.shape[-2:], mode="bilinear", align_corners=False
+        )
+        total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
+        return total / (labels != IGNORE).sum().clamp(min=1)

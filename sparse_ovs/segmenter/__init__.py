@@ -1,0 +1,15 @@
+"""Words in, masks out: an encoder, a head and a vocabulary behind one call."""
+
+from sparse_ovs.segmenter.create import create_segmenter
+from sparse_ovs.segmenter.options import Options
+from sparse_ovs.segmenter.result import Result, Segment
+from sparse_ovs.segmenter.segmenter import RandomWeightsWarning, Segmenter
+
+__all__ = [
+    "Options",
+    "RandomWeightsWarning",
+    "Result",
+    "Segment",
+    "Segmenter",
+    "create_segmenter",
+]

@@ -1,0 +1,89 @@
+"""create_segmenter: a backbone, a head on it, and what turns images into classes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from typing import Any
+
+from sparse_ovs.backbones import Backbone, create_backbone
+from sparse_ovs.heads import Head, create_head, find_head
+from sparse_ovs.segmenter import files
+from sparse_ovs.segmenter.options import Options
+from sparse_ovs.segmenter.segmenter import Segmenter
+
+_DEFAULT_BACKBONE = "RN50"
+
+
+def create_segmenter(
+    head: str = "maskclip",
+    backbone: str | Backbone | None = None,
+    pretrained: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    density: float | str | None = None,
+    *,
+    pattern: str = "unstructured",
+    mask: Any = None,
+    fast: bool = False,
+    **options: Any,
+) -> Segmenter:
+    """A segmenter without a vocabulary yet, in eval mode.
+
+    Args:
+        head: a name in `sparse_ovs.heads.HEADS`.
+        backbone: an open_clip model ("RN50" where None), or a backbone that gives what the head
+            needs.
+        pretrained, density, pattern, mask: of a backbone by name, see `create_backbone`.
+        checkpoint: a file or folder of `Segmenter.save_pretrained`, which brings backbone, density
+            and options; it must be of that head.
+        fast: compile the encoder (see Segmenter).
+        options: of Options; by default the checkpoint's.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError: an argument out of its range, or arguments that
+            exclude each other.
+        FileFormatError: a damaged, foreign or newer checkpoint, or one of another head.
+        PretrainedUnavailable: weights that cannot be downloaded.
+
+    Warns:
+        RandomWeightsWarning: names the parts without trained weights.
+    """
+    kind = find_head(head)
+    unknown = sorted(set(options) - {field.name for field in fields(Options)})
+    if unknown:
+        raise TypeError(
+            f"expected options of {', '.join(f.name for f in fields(Options))}, got {unknown[0]!r}"
+        )
+    if checkpoint is not None:
+        given = {"pretrained": pretrained, "density": density, "mask": mask}
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(f"expected a checkpoint or {name}, got both")
+        if isinstance(backbone, Backbone):
+            raise ValueError("expected a checkpoint or a backbone, got both")
+        return files.load(files.find(checkpoint), fast, head, backbone, options)
+    settings = Options(**options)
+    if isinstance(backbone, Backbone):
+        if any(value is not None for value in (pretrained, density, mask)):
+            raise ValueError(
+                "expected pretrained, density and mask for a backbone by name alone, got a Backbone"
+            )
+        made = backbone
+    else:
+        made = _backbone_for(
+            kind, backbone or _DEFAULT_BACKBONE, pretrained, density, pattern, mask
+        )
+    return Segmenter(made, create_head(head, made), settings, fast)
+
+
+def _backbone_for(
+    kind: type[Head],
+    name: str,
+    pretrained: str | os.PathLike[str] | None,
+    density: float | str | None,
+    pattern: str,
+    mask: Any,
+) -> Backbone:
+    backbone = create_backbone(name, pretrained, density, pattern, mask)
+    backbone.select(kind.needed_indices(backbone))
+    return backbone

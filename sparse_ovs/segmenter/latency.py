@@ -1,0 +1,240 @@
+"""Where a segmenter's time goes: preprocess, text, encoder, head, postprocess; dense and sparse."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sparse_ovs import _native
+from sparse_ovs.compilation import compile
+from sparse_ovs.heads import create_head, find_head
+from sparse_ovs.profiling.baselines import BASELINES, build_baselines
+from sparse_ovs.profiling.devices import device_name
+from sparse_ovs.profiling.encoder import max_relative_error
+from sparse_ovs.profiling.pair import make_pair
+from sparse_ovs.profiling.timing import Ratio, Timings
+from sparse_ovs.segmenter.options import Options
+from sparse_ovs.segmenter.segmenter import RandomWeightsWarning, Segmenter
+from sparse_ovs.text import TextEmbeddings, Vocabulary, embed_vocabulary, find_templates
+from sparse_ovs.text.vocabulary import Words
+from sparse_ovs.threads import torch_threads
+
+STAGES = ("preprocess", "encoder", "head", "postprocess")
+# Embedding a vocabulary takes seconds and is not part of an image's time.
+_TEXT_ROUNDS = 3
+# PASCAL VOC's classes.
+VOC = (
+    "aeroplane; bicycle; bird; boat; bottle; bus; car; cat; chair; cow; dining table; dog; horse; "
+    "motorbike; person; potted plant; sheep; sofa; train; television"
+)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds: the median, and what 90 of 100 stay below (interpolated)."""
+
+    p50: float
+    p90: float
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> Latency:
+        """Of one sample or more."""
+        return cls(median(samples), float(np.quantile(samples, 0.9)))
+
+
+@dataclass(frozen=True)
+class HeadProfile:
+    """One measured segmenter on one random picture in memory; fp32, batch 1.
+
+    Attributes:
+        size: (H, W) of the picture, which the encoder sees as it is.
+        text: embedding the vocabulary without a cache, once a vocabulary.
+        dense: stages with the fastest dense encoder, named by `baseline`; "total" is of the image.
+        sparse: stages with the compiled sparse encoder.
+        encoders: medians of all dense encoders, None where one could not be built.
+        speedup: median over the rounds of (dense total / sparse total); low, high: its quartiles.
+        max_rel_err: of the head's scores, sparse against dense with the same zeros.
+    """
+
+    head: str
+    model: str
+    weights: str
+    pattern: str
+    density: float | str
+    profile: str | None
+    size: tuple[int, int]
+    classes: int
+    prompts: int
+    threads: int
+    isa: str
+    cpu: str
+    torch: str
+    rounds: int
+    baseline: str
+    text: Latency
+    dense: Mapping[str, Latency]
+    sparse: Mapping[str, Latency]
+    encoders: Mapping[str, float | None]
+    speedup: Ratio
+    max_rel_err: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for json.dumps."""
+        return asdict(self)
+
+
+def profile_head(
+    head: str,
+    model: str = "RN50",
+    density: float | str = 0.1,
+    pattern: str = "unstructured",
+    size: tuple[int, int] = (512, 512),
+    threads: int | None = None,
+    pretrained: str | os.PathLike[str] | None = None,
+    profile: str | os.PathLike[str] = "uniform",
+    vocabulary: Words | Vocabulary = VOC,
+    templates: str | Sequence[str] = "vild",
+    baselines: Sequence[str] = BASELINES,
+    rounds: int = 7,
+    on_step: Callable[[str], None] = lambda text: None,
+    clock: Callable[[], float] = perf_counter,
+) -> HeadProfile:
+    """Times a segmenter stage by stage, with the sparse encoder and with every dense one in turn.
+
+    Args:
+        head: a name in `sparse_ovs.heads.HEADS`.
+        model, density, pattern, pretrained, profile: see `sparse_ovs.profiling.make_pair`.
+        size: (H, W) in pixels, rounded to whole strides.
+        threads: of torch and of ours; None takes torch's setting.
+        vocabulary, templates: see `embed_vocabulary`.
+        baselines: dense encoders, some of BASELINES.
+        rounds: samples of each.
+        on_step: called with a line of text when a step begins.
+        clock: seconds.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError, PretrainedUnavailable: an argument out of range.
+        RuntimeError: no dense encoder could be built, or the native library is missing.
+    """
+    if rounds < 1:
+        raise ValueError(f"expected at least 1 round, got {rounds}")
+    if min(size) < 1:
+        raise ValueError(f"expected a size of at least 1 pixel, got {size[0]}x{size[1]}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"expected at least 1 thread, got {threads}")
+    kind, words = find_head(head), Vocabulary.parse(vocabulary)
+    options = Options(templates, size=None, window=None)
+    on_step(f"create {model}")
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    picture = Image.fromarray(pixels)
+    with torch_threads(threads):
+        # The same on every machine, whatever was drawn before.
+        like = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+        pair = make_pair(model, like, density, pattern, pretrained, profile)
+        needed = kind.needed_indices(pair.sparse)
+        pair.sparse.select(needed)
+        pair.dense.select(needed)  # type: ignore[operator]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RandomWeightsWarning)  # the record says it
+            segmenter = Segmenter(pair.sparse, create_head(head, pair.sparse), options)
+        segmenter.vocabulary = words
+        on_step("embed text")
+        text = []
+        for _ in range(min(rounds, _TEXT_ROUNDS)):
+            start = clock()
+            embeddings = embed_vocabulary(pair.sparse.clip, words, templates, cache=False)
+            text.append((clock() - start) * 1e3)
+        x = segmenter.to_input(picture)
+        on_step("compile")
+        plan = compile(pair.sparse, x)
+        built = build_baselines(
+            pair.dense, x, baselines, lambda name: on_step(f"build dense {name}")
+        )
+        if not built.runs:
+            name, reason = next(iter(built.failures.items()))
+            raise RuntimeError(f"no dense encoder could be built: {name}: {reason}")
+        runs: dict[str, Callable[[], Any]] = {**built.runs, "sparse": lambda: plan(x)}
+        with torch.no_grad():
+            ours, theirs = (
+                segmenter.head.predict(segmenter.head(encoder(x), embeddings))
+                for encoder in (plan, pair.dense)
+            )
+            samples = _rounds(segmenter, embeddings, picture, runs, rounds, clock, on_step)
+        used_threads = torch.get_num_threads()
+    totals = Timings({name: stages["total"] for name, stages in samples.items()})
+    best = totals.fastest(list(built.runs))
+    latencies = {
+        name: {stage: Latency.of(times) for stage, times in stages.items()}
+        for name, stages in samples.items()
+    }
+    return HeadProfile(
+        head=head,
+        model=pair.sparse.clip.name,
+        weights=pair.weights,
+        pattern=pair.pattern,
+        density=pair.density,
+        profile=pair.profile,
+        size=(x.shape[2], x.shape[3]),
+        classes=len(words),
+        prompts=len({w for c in words.classes for w in c}) * len(find_templates(templates)),
+        threads=used_threads,
+        isa=_native.isa(),
+        cpu=device_name(torch.device("cpu")),
+        torch=torch.__version__,
+        rounds=rounds,
+        baseline=best,
+        text=Latency.of(text),
+        dense=latencies[best],
+        sparse=latencies["sparse"],
+        encoders={
+            name: latencies[name]["encoder"].p50 if name in latencies else None
+            for name in baselines
+        },
+        speedup=totals.ratio(best, "sparse"),
+        max_rel_err=max_relative_error([ours], [theirs]),
+    )
+
+
+def _rounds(
+    segmenter: Segmenter,
+    text: TextEmbeddings,
+    picture: Image.Image,
+    runs: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    clock: Callable[[], float],
+    on_step: Callable[[str], None],
+) -> dict[str, dict[str, list[float]]]:
+    """Milliseconds by encoder and stage, one sample a round after one that does not count; who
+    starts changes with the round."""
+    samples: dict[str, dict[str, list[float]]] = {
+        name: {stage: [] for stage in (*STAGES, "total")} for name in runs
+    }
+    names = list(runs)
+    for index in range(rounds + 1):
+        first = index % len(names)
+        for name in names[first:] + names[:first]:
+            marks = [clock()]
+            segmenter.to_input(picture)
+            marks.append(clock())
+            maps = runs[name]()
+            marks.append(clock())
+            grid = segmenter.head.predict(segmenter.head(maps, text))[0]
+            marks.append(clock())
+            decision = segmenter.decide(grid, (picture.height, picture.width), scores=False)
+            segmenter.result(decision, picture)
+            marks.append(clock())
+            if index:
+                for stage, start, end in zip(STAGES, marks, marks[1:], strict=False):
+                    samples[name][stage].append((end - start) * 1e3)
+                samples[name]["total"].append((marks[-1] - marks[0]) * 1e3)
+        on_step(f"time {rounds} rounds: {index} done")
+    return samples

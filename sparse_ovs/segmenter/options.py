@@ -1,0 +1,66 @@
+"""Settings of a segmenter that its file keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sparse_ovs.text import Vocabulary, find_templates
+
+
+@dataclass(frozen=True)
+class Options:
+    """How images are resized and cut, text is embedded, and the background is told.
+
+    Attributes:
+        templates: of prompts (see `sparse_ovs.text.find_templates`).
+        background: what becomes of pixels that none of the classes fits. None: nothing, every pixel
+            gets its best class. A number from 0 to 1: pixels whose best class has a lower
+            probability are background. A string: names ("wall" or "wall, sky") that compete with
+            the classes; pixels where they win are background. Where it is the name of a class of
+            the vocabulary, that class is taken. Background is -1 in `sem_seg` and no segment.
+        size: pixels of the shorter side that the encoder sees; None leaves images as they are.
+            Either way sides become multiples of the encoder's stride.
+        longest: pixels of the longer side at most, which comes before `size`; used with it alone.
+        window: side of the windows that larger images are cut into; None for no windows.
+        overlap: fraction of a window that it shares with its neighbour.
+
+    Raises:
+        ValueError: a setting out of its range.
+        TypeError: a background that is no such thing.
+    """
+
+    templates: str | Sequence[str] = "vild"
+    background: str | float | None = None
+    size: int | None = 512
+    longest: int = 2048
+    window: int | None = 1024
+    overlap: float = 0.25
+
+    def __post_init__(self) -> None:
+        find_templates(self.templates)
+        if isinstance(self.background, str):
+            Vocabulary.parse([self.background])
+        elif isinstance(self.background, bool) or not isinstance(
+            self.background, (int, float, type(None))
+        ):
+            raise TypeError(
+                "expected a background of None, a name or a number from 0 to 1, got "
+                f"{self.background!r}"
+            )
+        elif self.background is not None and not 0 <= self.background <= 1:
+            raise ValueError(f"expected a background from 0 to 1, got {self.background}")
+        for name in ("size", "longest", "window"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"expected a {name} of at least 1 pixel, got {value}")
+        if not 0 <= self.overlap < 1:
+            raise ValueError(f"expected an overlap with 0 <= overlap < 1, got {self.overlap}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        made = asdict(self)
+        if not isinstance(self.templates, str):
+            made["templates"] = list(self.templates)
+        return made

@@ -1,0 +1,295 @@
+"""Segmenter: an encoder, a head and a vocabulary; images in, classes out."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms.functional import normalize, pil_to_tensor
+
+from sparse_ovs.backbones import Backbone
+from sparse_ovs.compilation import compile
+from sparse_ovs.heads import Head
+from sparse_ovs.segmenter.decide import Decision, decide
+from sparse_ovs.segmenter.images import is_batch, to_picture
+from sparse_ovs.segmenter.options import Options
+from sparse_ovs.segmenter.result import NOTHING, Result, find_segments
+from sparse_ovs.segmenter.windows import merge_windows, windows
+from sparse_ovs.text import TextEmbeddings, Vocabulary, embed_vocabulary
+from sparse_ovs.text.vocabulary import Words
+
+# Scores of all classes that are kept without being asked for, in bytes.
+_SCORES_BY_DEFAULT = 1 << 28
+
+
+class RandomWeightsWarning(UserWarning):
+    """Parts of a segmenter have no trained weights: its masks mean nothing."""
+
+
+class Segmenter(nn.Module):
+    """Made by `create_segmenter` or `Segmenter.from_pretrained`; in eval mode.
+
+    Args:
+        backbone: gives what the head needs, and CLIP's other parts.
+        head: see `sparse_ovs.heads`.
+        options: see Options.
+        fast: run the encoder as a compiled plan (see `sparse_ovs.compile`), made and tuned at the
+            first image; after a change of the encoder's weights, `forget_plan`.
+
+    Attributes:
+        vocabulary: the classes; None until `set_vocabulary`.
+    """
+
+    def __init__(
+        self, backbone: Backbone, head: Head, options: Options | None = None, fast: bool = False
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.options = options or Options()
+        self.fast = fast
+        self.vocabulary: Vocabulary | None = None
+        self._text: TextEmbeddings | None = None
+        self._plan: list[nn.Module] = []  # a list, so that it is no submodule
+        self.eval()
+        if backbone.clip.random_parts:
+            warnings.warn(
+                f"random weights ({', '.join(backbone.clip.random_parts)}): times and shapes are "
+                "real, masks mean nothing",
+                RandomWeightsWarning,
+                stacklevel=3,
+            )
+
+    def set_vocabulary(self, words: Words | Vocabulary) -> Segmenter:
+        """Sets the classes, by `Vocabulary.parse`, and embeds them, those that are not in the
+        cache; returns the segmenter.
+
+        Raises:
+            ValueError, TypeError: no vocabulary, or one that the background does not fit.
+        """
+        vocabulary = Vocabulary.parse(words)
+        asked = vocabulary
+        background = self.options.background
+        relative = not self.head.probabilities
+        if isinstance(background, (int, float)) and relative and len(vocabulary) == 1:
+            raise ValueError(
+                "expected at least 2 classes where the background is a probability (a class alone "
+                "always has 1), got 1; name what else there is, such as background='wall, floor'"
+            )
+        if isinstance(background, str) and vocabulary.index(background) is None:
+            (extra,) = Vocabulary.parse([background]).classes
+            for name, synonyms in zip(vocabulary.names, vocabulary.classes, strict=True):
+                if {w.casefold() for w in extra} <= {w.casefold() for w in synonyms}:
+                    raise ValueError(
+                        f"expected a background that no class has as a synonym, got {background!r}"
+                        f" and the class {name!r}"
+                    )
+            asked = Vocabulary((*vocabulary.classes, extra))
+        self._text = embed_vocabulary(self.backbone.clip, asked, self.options.templates)
+        self.vocabulary = vocabulary
+        return self
+
+    @torch.no_grad()
+    def predict(
+        self,
+        image: Any,
+        vocabulary: Words | Vocabulary | None = None,
+        *,
+        scores: bool | None = None,
+    ) -> Any:
+        """Segments an image, or each of several.
+
+        Args:
+            image: a path, a PIL image, an array (H, W[, 1 | 3 | 4]), a tensor ([1 | 3 | 4, ]H, W),
+                uint8, uint16 or floating point from 0 to 1; or several: a list of these, or an
+                array or a tensor with a leading dimension.
+            vocabulary: see `set_vocabulary`; None keeps the one that is set.
+            scores: keep the probabilities of all classes; None keeps them up to 256 MB.
+
+        Returns:
+            A Result; a list of them where there are several images.
+
+        Raises:
+            ValueError: no vocabulary, or an image that cannot be read.
+            TypeError: something that is no image.
+        """
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary)
+        if is_batch(image):
+            return [self._predict(to_picture(each), scores) for each in image]
+        return self._predict(to_picture(image), scores)
+
+    @torch.no_grad()
+    def predict_labels(self, image: Any, class_chunk: int = 64) -> Tensor:
+        """The classes alone, (H, W) int64, -1 for the background, by a running maximum over chunks
+        of classes: scores of all classes are never held at the image's size.
+
+        Args:
+            image: one image, as in `predict`.
+
+        Raises:
+            as `predict`.
+        """
+        picture = to_picture(image)
+        wants_sure = isinstance(self.options.background, (int, float))
+        grid = self.grid(self.to_input(picture))
+        decision = self.decide(grid, _size(picture), class_chunk, wants_sure)
+        return self._mark_background(decision).cpu()
+
+    def to_input(self, picture: Image.Image) -> Tensor:
+        """RGB -> (1, 3, H, W) of the head's dtype, resized by the options to multiples of the
+        stride and normalised as CLIP was trained."""
+        pixels = picture.resize(self._input_size(*picture.size), Image.Resampling.BICUBIC)
+        about: Any = self.backbone.clip.visual
+        x = normalize(
+            pil_to_tensor(pixels).float().div_(255),
+            about.preprocess_cfg["mean"],
+            about.preprocess_cfg["std"],
+            inplace=True,
+        )
+        return x[None].to(next(self.head.parameters()))
+
+    def encode(self, x: Tensor) -> Sequence[Tensor]:
+        """Pixels of `to_input`, or a window of them -> the backbone's maps."""
+        if not self.fast:
+            return self.backbone(x)
+        if not self._plan:
+            self._plan.append(compile(self.backbone, x.contiguous()))
+        return self._plan[0](x.contiguous())
+
+    def grid(self, x: Tensor) -> Tensor:
+        """Pixels of `to_input` -> the head's scores (K, h, w), at the head's resolution, merged
+        over the windows; one class more than the vocabulary where the background's names compete.
+
+        Raises:
+            ValueError: no vocabulary was set.
+        """
+        if self._text is None:
+            raise ValueError("expected a vocabulary, got none: call set_vocabulary('cat; dog')")
+        height, width = x.shape[-2:]
+        places = windows(height, width, self._window(), self._stride(), self.options.overlap)
+        return merge_windows(
+            (
+                (place, self.head.predict(self.head(self.encode(x[..., *place]), self._text))[0])
+                for place in places
+            ),
+            height,
+            width,
+        )
+
+    def decide(
+        self,
+        grid: Tensor,
+        size: tuple[int, int],
+        class_chunk: int = 64,
+        confidence: bool = True,
+        scores: bool = False,
+    ) -> Decision:
+        """Scores of `grid` -> classes at the image's (H, W); see `sparse_ovs.segmenter.decide`."""
+        logits = not self.head.probabilities
+        return decide(grid, size, class_chunk, logits, confidence, scores)
+
+    def result(self, decision: Decision, picture: Image.Image) -> Result:
+        """What `predict` returns, of a decision with its confidence."""
+        assert self.vocabulary is not None
+        assert decision.confidence is not None
+        sem_seg = self._mark_background(decision).cpu()
+        scores = decision.scores
+        return Result(
+            sem_seg,
+            None if scores is None else scores[: len(self.vocabulary)].cpu(),
+            find_segments(sem_seg, decision.confidence.cpu(), self.vocabulary),
+            self.vocabulary,
+            picture,
+        )
+
+    def forget_plan(self) -> None:
+        """Drops the compiled encoder; the next image makes it anew."""
+        self._plan.clear()
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Writes FOLDER/segmenter.safetensors: weights (sparse ones packed) and config in one file;
+        makes the folder. The vocabulary is not part of it."""
+        from sparse_ovs.segmenter import files
+
+        files.save(self, folder)
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | os.PathLike[str], revision: str | None = None, fast: bool = False
+    ) -> Segmenter:
+        """Reads a file or a folder of `save_pretrained`, or a repository of the hub ("user/name").
+
+        Raises:
+            FileNotFoundError: a path that is neither.
+            FileFormatError: a damaged, foreign or newer file.
+            PretrainedUnavailable: a repository that cannot be downloaded.
+        """
+        from sparse_ovs.segmenter import files
+
+        return files.load(files.find(source, revision), fast)
+
+    def push_to_hub(self, repository: str, private: bool = False, token: str | None = None) -> str:
+        """Uploads what `save_pretrained` writes to huggingface.co; returns the commit's address.
+
+        Raises:
+            ConnectionError: the hub cannot be reached, or refuses.
+        """
+        from sparse_ovs.segmenter import files
+
+        return files.push(self, repository, private, token)
+
+    def _predict(self, picture: Image.Image, scores: bool | None) -> Result:
+        grid = self.grid(self.to_input(picture))
+        height, width = _size(picture)
+        if scores is None:
+            scores = len(grid) * height * width * 4 <= _SCORES_BY_DEFAULT
+        return self.result(self.decide(grid, (height, width), scores=scores), picture)
+
+    def _mark_background(self, decision: Decision) -> Tensor:
+        assert self.vocabulary is not None
+        background, labels = self.options.background, decision.labels
+        if background is None:
+            return labels
+        if isinstance(background, str):
+            index = self.vocabulary.index(background)
+            index = len(self.vocabulary) if index is None else index
+            return labels.masked_fill(labels == index, NOTHING)
+        assert decision.confidence is not None
+        return labels.masked_fill(decision.confidence < background, NOTHING)
+
+    def _stride(self) -> int:
+        return max(self.backbone.feature_info.reduction())
+
+    def _window(self) -> int | None:
+        """In whole strides."""
+        if self.options.window is None:
+            return None
+        stride = self._stride()
+        return max(1, self.options.window // stride) * stride
+
+    def _input_size(self, width: int, height: int) -> tuple[int, int]:
+        scale, stride = 1.0, self._stride()
+        if self.options.size is not None:
+            shorter, longer = sorted((width, height))
+            scale = min(self.options.size / shorter, self.options.longest / longer)
+        w, h = (max(1, round(side * scale / stride)) * stride for side in (width, height))
+        return w, h
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
+        self.forget_plan()
+        result = super()._apply(fn, recurse)
+        if self._text is not None:
+            rows = fn(self._text.rows)
+            self._text = TextEmbeddings(rows, self._text.vocabulary)
+        return result
+
+
+def _size(picture: Image.Image) -> tuple[int, int]:
+    """(H, W)."""
+    return picture.height, picture.width

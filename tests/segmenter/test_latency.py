@@ -1,0 +1,58 @@
+"""The latency split: what each stage took by a clock that tests hold."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from small_clips import RN, small_backbone
+
+from sparse_ovs.segmenter.latency import STAGES, Latency, profile_head
+
+
+def test_a_latency_is_the_median_and_the_ninth_decile() -> None:
+    made = Latency.of([float(n) for n in range(11)])
+    assert made == Latency(5.0, 9.0)
+    assert Latency.of([3.0]) == Latency(3.0, 3.0)
+
+
+def test_stages_add_up_and_sparse_scores_are_the_dense_ones() -> None:
+    small_backbone()
+    # Slow for the text (6 readings) and for the round that does not count (3 encoders, 5 each).
+    steps = itertools.chain([50.0] * 21, itertools.repeat(1.0))
+    ticks = itertools.accumulate(steps)
+    made = profile_head(
+        "maskclip",
+        RN,
+        density=0.3,
+        size=(64, 96),
+        vocabulary="cat, kitten; dog",
+        templates="bare",
+        baselines=["eager", "channels_last"],
+        rounds=3,
+        clock=lambda: next(ticks),
+    )
+    for stages in (made.dense, made.sparse):
+        assert list(stages) == [*STAGES, "total"]
+        assert all(stages[stage] == Latency(1000.0, 1000.0) for stage in STAGES)
+        assert stages["total"] == Latency(4000.0, 4000.0)
+    assert made.text == Latency(50_000.0, 50_000.0)
+    assert set(made.encoders) == {"eager", "channels_last"}
+    assert made.speedup.median == 1.0
+    assert 0 < made.max_rel_err < 1e-4
+    assert (made.classes, made.prompts, made.weights) == (2, 3, "random")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rounds": 0}, "expected at least 1 round, got 0"),
+        ({"threads": 0}, "expected at least 1 thread, got 0"),
+        ({"size": (0, 64)}, "expected a size of at least 1 pixel, got 0x64"),
+        ({"vocabulary": ""}, "expected classes such as"),
+        ({"templates": "all"}, "expected templates bare, vild, imagenet"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        profile_head("maskclip", RN, **options)
