@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from sparse_ovs.cli.console import err, out, progress, wide
 from sparse_ovs.cli.options import PatternName, Pretrained
+from sparse_ovs.cli.segmenters import given, make_segmenter
 from sparse_ovs.data import open_dataset
 from sparse_ovs.evaluation import (
     VARIANTS,
@@ -24,7 +24,6 @@ from sparse_ovs.evaluation import (
     seen_classes,
 )
 from sparse_ovs.formats.files import replace_file
-from sparse_ovs.segmenter import RandomWeightsWarning, create_segmenter
 
 
 def evaluate_command(
@@ -85,23 +84,18 @@ def evaluate_command(
         raise ValueError(f"expected variant {' or '.join(VARIANTS)}, got {variant!r}")
     processes = launched()
     own = {"table": table, "background": background}
-    labelled = open_dataset(dataset, data, split, names=names, **_given(own))
+    labelled = open_dataset(dataset, data, split, names=names, **given(own))
     trained = None if seen is None else seen_classes(labelled.classes, _read_names(seen))
-    settings = {"size": size, "longest": longest, "templates": templates}
+    settings = {
+        "pattern": pattern,
+        "mask": mask,
+        "fast": fast,
+        "size": size,
+        "longest": longest,
+        "templates": templates,
+    }
     torch.manual_seed(0)  # random weights, where there are any, are the same in every process
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RandomWeightsWarning)  # said below, beside the scores
-        segmenter = create_segmenter(
-            head,
-            backbone,
-            pretrained,
-            checkpoint,
-            density,
-            pattern=pattern,
-            mask=mask,
-            fast=fast,
-            **_given(settings),
-        )
+    segmenter = make_segmenter(head, backbone, pretrained, checkpoint, density, settings)
     if isinstance(processes, Accelerated):
         segmenter.to(processes.device)
     with progress("embed the vocabulary") as say:
@@ -118,10 +112,6 @@ def evaluate_command(
         )
     if processes.index == 0:
         _show(made, json_file)
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if value is not None}
 
 
 def _read_names(path: Path) -> list[str]:

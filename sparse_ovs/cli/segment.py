@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,8 @@ from rich.table import Table
 
 from sparse_ovs.cli.console import err, out, progress, wide
 from sparse_ovs.cli.options import PatternName, Pretrained
-from sparse_ovs.segmenter import RandomWeightsWarning, Result, Segmenter, create_segmenter
+from sparse_ovs.cli.segmenters import make_segmenter
+from sparse_ovs.segmenter import Result, Segmenter
 from sparse_ovs.segmenter.images import to_picture
 from sparse_ovs.text import Vocabulary
 
@@ -74,21 +74,16 @@ def segment(
     # Told before a model is built.
     Vocabulary.parse(vocab)
     picture = to_picture(image)
-    given = {"background": parse_background(background), "size": size, "templates": templates}
-    options = {name: value for name, value in given.items() if value is not None}
-    with progress("create the segmenter") as say, warnings.catch_warnings():
-        warnings.simplefilter("ignore", RandomWeightsWarning)  # told below
-        segmenter = create_segmenter(
-            head,
-            backbone,
-            pretrained,
-            checkpoint,
-            density,
-            pattern=pattern,
-            mask=mask,
-            fast=fast,
-            **options,
-        )
+    settings = {
+        "pattern": pattern,
+        "mask": mask,
+        "fast": fast,
+        "background": parse_background(background),
+        "size": size,
+        "templates": templates,
+    }
+    with progress("create the segmenter") as say:
+        segmenter = make_segmenter(head, backbone, pretrained, checkpoint, density, settings)
         say("embed the vocabulary")
         segmenter.set_vocabulary(vocab)
         say("segment")

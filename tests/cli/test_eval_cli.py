@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from data.miniature import folder, voc
 from small_labels import Answering
-from sparse_ovs.cli import eval as command
+from sparse_ovs.cli import segmenters
 from sparse_ovs.cli.app import app
 from sparse_ovs.data import open_dataset
 from sparse_ovs.evaluation import unfinished
@@ -89,7 +89,7 @@ def test_voc20b_says_what_its_background_is(tmp_path: Path) -> None:
 def test_right_answers_score_a_hundred_percent(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = [sample.labels for sample in open_dataset("folder", root)]
     right = Answering(lambda _: labels.pop(0))
-    monkeypatch.setattr(command, "create_segmenter", lambda *_, **__: right)
+    monkeypatch.setattr(segmenters, "create_segmenter", lambda *_, **__: right)
     shown = run(root)
     assert "100.00 %" in shown.output
     assert "RANDOM" not in shown.output
@@ -106,8 +106,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         kept.append(original(*arguments, **options))
         return kept[-1]
 
-    original = command.create_segmenter
-    monkeypatch.setattr(command, "create_segmenter", create)
+    original = segmenters.create_segmenter
+    monkeypatch.setattr(segmenters, "create_segmenter", create)
     return kept
 
 
