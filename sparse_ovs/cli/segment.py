@@ -131,7 +131,7 @@ def segments_table(result: Result) -> Table:
 
 def random_note(segmenter: Segmenter) -> str:
     """What has no trained weights, in capitals; empty where everything has."""
-    parts: Any = segmenter.backbone.clip.random_parts
+    parts: Any = segmenter.random_parts()
     if not parts:
         return ""
     return f"RANDOM WEIGHTS ({', '.join(parts)}): the masks mean nothing"

@@ -73,7 +73,7 @@ def random_parts(segmenter: Any) -> tuple[str, ...] | None:
     """What of a Segmenter has no trained weights; None where that is not known."""
     if not isinstance(segmenter, Segmenter):
         return None
-    return tuple(segmenter.backbone.clip.random_parts)
+    return tuple(segmenter.random_parts())
 
 
 def _density(report: Any) -> float | None:

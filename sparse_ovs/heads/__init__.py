@@ -2,6 +2,17 @@
 
 from sparse_ovs.heads.head import Head, PixelHead
 from sparse_ovs.heads.maskclip import MaskCLIP
+from sparse_ovs.heads.normaliser import shared_count
 from sparse_ovs.heads.registry import HEADS, create_head, find_head
+from sparse_ovs.heads.sizes import Sizes
 
-__all__ = ["HEADS", "Head", "MaskCLIP", "PixelHead", "create_head", "find_head"]
+__all__ = [
+    "HEADS",
+    "Head",
+    "MaskCLIP",
+    "PixelHead",
+    "Sizes",
+    "create_head",
+    "find_head",
+    "shared_count",
+]

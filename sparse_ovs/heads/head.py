@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.data.dataset import IGNORE
+from sparse_ovs.heads.normaliser import shared_count
+from sparse_ovs.heads.sizes import NoSizes, Sizes
 from sparse_ovs.text import TextEmbeddings
 
 
@@ -21,10 +24,16 @@ class Head(ABC, nn.Module):
         name: in the registry and in files.
         probabilities: whether `predict` gives scores that sum to at most 1 over the classes;
             otherwise it gives logits, of which a softmax makes such scores.
+        presets: sizes by name; "paper" is always among them.
+        learns: whether it has weights that are not CLIP's, which training must find.
+        sizes: of this head.
+        untrained: whether its own weights are still random; training and files clear it.
     """
 
     name: ClassVar[str]
     probabilities: ClassVar[bool]
+    presets: ClassVar[Mapping[str, Sizes]] = {"paper": NoSizes()}
+    learns: ClassVar[bool] = True
 
     @classmethod
     @abstractmethod
@@ -36,8 +45,10 @@ class Head(ABC, nn.Module):
             ValueError: a backbone that the head cannot use.
         """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, sizes: Sizes | None = None) -> None:
         super().__init__()
+        self.sizes = sizes or self.presets["paper"]
+        self.untrained = self.learns
         needed = self.needed_indices(backbone)
         if not set(needed) <= set(backbone.out_indices):
             raise ValueError(
@@ -60,8 +71,27 @@ class Head(ABC, nn.Module):
         head's own resolution: its cells cover the input evenly."""
 
     @abstractmethod
+    def losses(
+        self, output: Any, labels: Tensor, draws: Sequence[torch.Generator] | None = None
+    ) -> dict[str, Tensor]:
+        """What training minimises.
+
+        Where several processes train together, each with its part of a batch, the mean of their
+        gradients is the whole batch's (see `shared_count`).
+
+        Args:
+            output: of `forward`.
+            labels: (N, H, W) int64, 0 to K - 1 or IGNORE.
+            draws: CPU generators, one an image, for losses that draw random numbers, so that these
+                do not depend on what else is in the batch; None draws from torch's global one.
+
+        Returns:
+            Scalars by name; "loss" is minimised, the others are its parts.
+        """
+
     def loss(self, output: Any, labels: Tensor) -> Tensor:
-        """An output of `forward` and labels (N, H, W) int64, 0 to K - 1 or IGNORE -> a scalar."""
+        """The scalar that training minimises, see `losses`."""
+        return self.losses(output, labels)["loss"]
 
 
 class PixelHead(Head):
@@ -72,11 +102,13 @@ class PixelHead(Head):
     def predict(self, output: Tensor) -> Tensor:
         return output.float()
 
-    def loss(self, output: Tensor, labels: Tensor) -> Tensor:
+    def losses(
+        self, output: Tensor, labels: Tensor, draws: Sequence[torch.Generator] | None = None
+    ) -> dict[str, Tensor]:
         """Cross-entropy at the labels' size, the mean over pixels that are not IGNORE; 0 where all
         are."""
         logits = F.interpolate(
             output.float(), labels.shape[-2:], mode="bilinear", align_corners=False
         )
         total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
-        return total / (labels != IGNORE).sum().clamp(min=1)
+        return {"loss": total / shared_count((labels != IGNORE).sum())}

@@ -14,6 +14,7 @@ from sparse_ovs.backbones import Backbone
 from sparse_ovs.backbones.resnet import ResNetTrunk
 from sparse_ovs.backbones.vit import ViTTrunk
 from sparse_ovs.heads.head import PixelHead
+from sparse_ovs.heads.sizes import Sizes
 from sparse_ovs.text import TextEmbeddings
 
 
@@ -30,6 +31,7 @@ class MaskCLIP(PixelHead):
     """
 
     name = "maskclip"
+    learns = False
 
     @classmethod
     def needed_indices(cls, backbone: Backbone) -> tuple[int, ...]:
@@ -45,8 +47,8 @@ class MaskCLIP(PixelHead):
             raise ValueError(f"expected a ViT of at least 2 blocks for maskclip, got {blocks}")
         return (blocks - 2,)
 
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__(backbone)
+    def __init__(self, backbone: Backbone, sizes: Sizes | None = None) -> None:
+        super().__init__(backbone, sizes)
         values = _pool_values if isinstance(backbone, ResNetTrunk) else _block_values
         self.values = values(backbone)
         self.scale = nn.Parameter(backbone.clip.logit_scale.detach().exp().clone())

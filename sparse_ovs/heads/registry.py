@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.heads.head import Head
 from sparse_ovs.heads.maskclip import MaskCLIP
+from sparse_ovs.heads.sizes import choose_sizes
 
 HEADS: dict[str, type[Head]] = {MaskCLIP.name: MaskCLIP}
 
@@ -16,10 +20,18 @@ def find_head(name: str) -> type[Head]:
     return HEADS[name]
 
 
-def create_head(name: str, backbone: Backbone) -> Head:
+def create_head(
+    name: str, backbone: Backbone, sizes: str | Mapping[str, Any] | None = None
+) -> Head:
     """A head for that backbone, in eval mode.
 
+    Args:
+        name: in HEADS.
+        sizes: a name in the head's `presets`, or those that differ from the paper's; None takes the
+            paper's.
+
     Raises:
-        ValueError: an unknown name, or a backbone that the head cannot use.
+        ValueError: an unknown name, unknown sizes, or a backbone that the head cannot use.
     """
-    return find_head(name)(backbone).eval()
+    kind = find_head(name)
+    return kind(backbone, choose_sizes(kind.presets, sizes, name)).eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -25,6 +26,7 @@ def create_segmenter(
     pattern: str = "unstructured",
     mask: Any = None,
     fast: bool = False,
+    head_sizes: str | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Segmenter:
     """A segmenter without a vocabulary yet, in eval mode.
@@ -35,8 +37,9 @@ def create_segmenter(
             needs.
         pretrained, density, pattern, mask: of a backbone by name, see `create_backbone`.
         checkpoint: a file or folder of `Segmenter.save_pretrained`, which brings backbone, density
-            and options; it must be of that head.
+            head sizes and options; it must be of that head.
         fast: compile the encoder (see Segmenter).
+        head_sizes: of a head that is not a checkpoint's, see `create_head`.
         options: of Options; by default the checkpoint's.
 
     Raises:
@@ -55,7 +58,12 @@ def create_segmenter(
             f"expected options of {', '.join(f.name for f in fields(Options))}, got {unknown[0]!r}"
         )
     if checkpoint is not None:
-        given = {"pretrained": pretrained, "density": density, "mask": mask}
+        given = {
+            "pretrained": pretrained,
+            "density": density,
+            "mask": mask,
+            "head_sizes": head_sizes,
+        }
         for name, value in given.items():
             if value is not None:
                 raise ValueError(f"expected a checkpoint or {name}, got both")
@@ -73,7 +81,7 @@ def create_segmenter(
         made = _backbone_for(
             kind, backbone or _DEFAULT_BACKBONE, pretrained, density, pattern, mask
         )
-    return Segmenter(made, create_head(head, made), settings, fast)
+    return Segmenter(made, create_head(head, made, head_sizes), settings, fast)
 
 
 def _backbone_for(

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sparse_ovs.backbones.weights import check_connection
 from sparse_ovs.formats import FileFormatError, read_file, write_file
 from sparse_ovs.heads import create_head
 from sparse_ovs.segmenter.options import Options
-from sparse_ovs.segmenter.segmenter import Segmenter
+from sparse_ovs.segmenter.segmenter import HEAD, Segmenter
 from sparse_ovs.version import __version__
 
 FILE_NAME = "segmenter.safetensors"
@@ -38,10 +39,11 @@ def save(segmenter: Segmenter, folder: str | os.PathLike[str]) -> Path:
         "kind": _KIND,
         "library": __version__,
         "head": segmenter.head.name,
+        "head_sizes": asdict(segmenter.head.sizes),
         "model": backbone.config,
         "layers": layers,
         "options": segmenter.options.to_dict(),
-        "random_parts": list(backbone.clip.random_parts),
+        "random_parts": list(segmenter.random_parts()),
     }
     path = Path(folder) / FILE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,6 +108,7 @@ def load(
         parts = {part: _part(tensors, part) for part in ("backbone", "clip", "head")}
         content = checkpoint.unpack_state(parts["backbone"], header, path)
         found, config = header["head"], header["model"]
+        sizes = header.get("head_sizes", {})  # which older files, of maskclip, lack
         settings = {**header["options"], **(options or {})}
         name, random_parts = str(config["name"]), tuple(header["random_parts"])
     except (KeyError, TypeError) as error:
@@ -119,8 +122,9 @@ def load(
     made = create_backbone(**config)
     checkpoint.fill(made, content)
     _fill(made.clip.model, parts["clip"], path, _shared_names(made))
-    made.clip.random_parts = random_parts
-    on_top = create_head(found, made)
+    made.clip.random_parts = tuple(part for part in random_parts if part != HEAD)
+    on_top = create_head(found, made, sizes)
+    on_top.untrained = HEAD in random_parts
     _fill(on_top, parts["head"], path, set())
     return Segmenter(made, on_top, Options(**settings), fast)
 

@@ -25,6 +25,8 @@ from sparse_ovs.text.vocabulary import Words
 
 # Scores of all classes that are kept without being asked for, in bytes.
 _SCORES_BY_DEFAULT = 1 << 28
+# The name of the head among the parts with random weights; ClipParts has the others.
+HEAD = "head"
 
 
 class RandomWeightsWarning(UserWarning):
@@ -57,13 +59,17 @@ class Segmenter(nn.Module):
         self._text: TextEmbeddings | None = None
         self._plan: list[nn.Module] = []  # a list, so that it is no submodule
         self.eval()
-        if backbone.clip.random_parts:
+        if self.random_parts():
             warnings.warn(
-                f"random weights ({', '.join(backbone.clip.random_parts)}): times and shapes are "
+                f"random weights ({', '.join(self.random_parts())}): times and shapes are "
                 "real, masks mean nothing",
                 RandomWeightsWarning,
                 stacklevel=3,
             )
+
+    def random_parts(self) -> tuple[str, ...]:
+        """In words, what has no trained weights: parts of CLIP (see ClipParts), "head"."""
+        return (*self.backbone.clip.random_parts, *((HEAD,) if self.head.untrained else ()))
 
     def set_vocabulary(self, words: Words | Vocabulary) -> Segmenter:
         """Sets the classes, by `Vocabulary.parse`, and embeds them, those that are not in the

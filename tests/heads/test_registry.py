@@ -33,3 +33,13 @@ def test_maskclip_refuses_a_convnext() -> None:
 
 def test_a_head_is_made_for_evaluation() -> None:
     assert not create_head("maskclip", small_backbone()).training
+
+
+def test_sizes_of_a_head_are_refused_where_it_has_none() -> None:
+    with pytest.raises(ValueError, match="expected sizes of maskclip among none at all, got 'dim'"):
+        create_head("maskclip", small_backbone(), {"dim": 64})
+
+
+def test_sizes_have_names() -> None:
+    with pytest.raises(ValueError, match="expected sizes of maskclip of paper, got 'huge'"):
+        create_head("maskclip", small_backbone(), "huge")
