@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "batch_norm.h"
+#include "decide.h"
 #include "buffer_pool.h"
 #include "encoder.h"
 #include "error.h"
@@ -323,6 +324,14 @@ sovs_status sovs_batch_norm_gradients(int64_t n, int64_t c, int64_t pixels, floa
                 "expected grad, x, gamma, mean, variance, grad_gamma and grad_beta, got NULL");
         sovs::batch_norm_gradients({n, c, pixels, eps}, grad, x, gamma, mean, variance, grad_x, grad_gamma, grad_beta,
                                    threads);
+    });
+}
+
+sovs_status sovs_decide(int64_t classes, int64_t grid_h, int64_t grid_w, const float* grid, int64_t h, int64_t w,
+                        int32_t logits, int64_t* labels, float* confidence, float* scores, int32_t threads) {
+    return guarded([&] {
+        require(grid != nullptr && labels != nullptr, "expected grid and labels, got NULL");
+        sovs::decide({classes, grid_h, grid_w, h, w}, grid, logits != 0, labels, confidence, scores, threads);
     });
 }
 

@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a signature or a struct below changes. */
-#define SOVS_ABI_VERSION 5
+#define SOVS_ABI_VERSION 6
 
 typedef enum {
     SOVS_OK = 0,
@@ -255,6 +255,16 @@ SOVS_API sovs_status sovs_batch_norm_gradients(int64_t n, int64_t c, int64_t pix
                                                const float* x, const float* gamma, const float* mean,
                                                const float* variance, float* grad_x, float* grad_gamma, float* grad_beta,
                                                int32_t threads);
+
+/* ---- segmentation ----------------------------------------------------------------------------------- */
+
+/* One class for every pixel, from scores (classes, grid_h, grid_w) that are enlarged bilinearly (pixel centres aligned):
+ * the highest score, the first class of equal ones. Never holds the enlarged scores.
+ * logits: 1 takes the softmax of the enlarged scores as probabilities, 0 takes the scores.
+ * labels: (h, w). confidence: (h, w), the label's probability; may be NULL. scores: (classes, h, w), all probabilities; may
+ * be NULL. */
+SOVS_API sovs_status sovs_decide(int64_t classes, int64_t grid_h, int64_t grid_w, const float* grid, int64_t h, int64_t w,
+                                 int32_t logits, int64_t* labels, float* confidence, float* scores, int32_t threads);
 
 /* ---- encoders --------------------------------------------------------------------------------------- */
 

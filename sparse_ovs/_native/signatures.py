@@ -101,6 +101,7 @@ def declare(lib: ctypes.CDLL) -> None:
         "sovs_weight_gradient_destroy": (None, [pointer]),
         "sovs_batch_norm": (i32, [*[i64] * 3, ctypes.c_float, *[pointer] * 6, i32]),
         "sovs_batch_norm_gradients": (i32, [*[i64] * 3, ctypes.c_float, *[pointer] * 8, i32]),
+        "sovs_decide": (i32, [*[i64] * 3, pointer, *[i64] * 2, i32, *[pointer] * 3, i32]),
         "sovs_encoder_load": (i32, [ctypes.c_char_p, ctypes.POINTER(pointer)]),
         "sovs_encoder_input_channels": (i64, [pointer]),
         "sovs_encoder_output_count": (i32, [pointer]),

@@ -8,6 +8,7 @@ from sparse_ovs.ops.conv_gradients import conv2d_gradients
 from sparse_ovs.ops.cuda import gradients, on_gpu
 from sparse_ovs.ops.cuda.choose import gpu_route
 from sparse_ovs.ops.cuda.routes import BLOCKS
+from sparse_ovs.ops.decide import decide, decide_unsupported
 from sparse_ovs.ops.invalidate import invalidate
 from sparse_ovs.ops.layout import memory_format
 from sparse_ovs.ops.linear import linear, linear_unsupported
@@ -24,6 +25,8 @@ __all__ = [
     "conv2d",
     "conv2d_gradients",
     "conv2d_unsupported",
+    "decide",
+    "decide_unsupported",
     "family_of",
     "gpu_route",
     "gradients",

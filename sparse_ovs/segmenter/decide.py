@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sparse_ovs import ops
+
 # Values that are held at once, of one chunk of classes in one strip of rows: 64 MB of fp32.
 _MOST_VALUES = 1 << 24
 
@@ -37,17 +39,30 @@ def decide(
     scores: bool = False,
 ) -> Decision:
     """Enlarges scores bilinearly (as F.interpolate, align_corners=False) and takes the best class,
-    by a running maximum over chunks of classes and strips of rows: beside the results no more than
-    a chunk's strip is held.
+    without holding all enlarged scores beside the results: natively on CPUs, elsewhere by a running
+    maximum over chunks of classes and strips of rows.
 
     Args:
         grid: (K, h, w) float32.
         size: (H, W).
-        class_chunk: classes at a time.
+        class_chunk: classes at a time, where no kernel does it.
         logits: whether a softmax makes probabilities of the scores.
     """
     if class_chunk < 1:
         raise ValueError(f"expected a class_chunk of at least 1, got {class_chunk}")
+    if not ops.decide_unsupported(grid):
+        return Decision(*ops.decide(grid, size, logits, confidence, scores))
+    return _by_chunks(grid, size, class_chunk, logits, confidence, scores)
+
+
+def _by_chunks(
+    grid: Tensor,
+    size: tuple[int, int],
+    class_chunk: int,
+    logits: bool,
+    confidence: bool,
+    scores: bool,
+) -> Decision:
     classes, (height, width) = len(grid), size
     labels = torch.empty(size, dtype=torch.int64, device=grid.device)
     sure = torch.empty(size, device=grid.device) if confidence else None

@@ -173,6 +173,18 @@ struct DepthwiseTask {
     float* out;
 };
 
+// One row of pixels between two rows of scores, which are as wide as it and whole vectors.
+struct DecideTask {
+    const float *upper, *lower;  // class 0's; `stride` floats between classes
+    std::int64_t stride;
+    float weight;  // of lower
+    std::int64_t classes, pixels;
+    bool logits;
+    float *labels, *confidence;  // whole vectors; confidence may be null
+    float* scores;               // class 0's probabilities at these pixels, or null
+    std::int64_t score_stride;   // floats between classes
+};
+
 inline constexpr int kMaxVectors = 16;  // of one kernel call; wider tiles take several
 
 struct KernelTable {
@@ -197,6 +209,10 @@ struct KernelTable {
     void (*plane_moments)(const float* x, std::int64_t pixels, float mean, double* sums);
     void (*plane_products)(const float* x, const float* grad, std::int64_t pixels, float mean, double* sums);
     void (*plane_scale)(const PlaneTask&);
+    // Pixels of a row between its cells: (1 - weight) * row[first] + weight * row[second].
+    void (*enlarge_row)(const float* row, const std::int32_t* first, const std::int32_t* second, const float* weight,
+                        std::int64_t pixels, float* out);
+    void (*decide_row)(const DecideTask&);
     void (*depthwise)(const DepthwiseTask&);
     void (*patch)(const PatchTask&);
     void (*quad)(const QuadTask&);

@@ -2,6 +2,7 @@
 #include "activation.h"
 #include "attention.h"
 #include "batch_norm.h"
+#include "decide.h"
 #include "dense.h"
 #include "depthwise.h"
 #include "layer_norm.h"
@@ -56,6 +57,8 @@ constexpr KernelTable make_table() {
     t.plane_moments = plane_moments;
     t.plane_products = plane_products;
     t.plane_scale = plane_scale;
+    t.enlarge_row = enlarge_row;
+    t.decide_row = decide_row;
     t.depthwise = depthwise;
     t.patch = patch;
     t.quad = quad;

@@ -58,6 +58,10 @@ struct Vec {
     // The second operand wins where one is NaN, so NaN passes through as in torch.
     static Vec max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
     static Vec min(Vec a, Vec b) { return {_mm512_min_ps(a.v, b.v)}; }
+    // x where a > b, else y.
+    static Vec where_greater(Vec a, Vec b, Vec x, Vec y) {
+        return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ), y.v, x.v)};
+    }
     static Vec relu(Vec a) { return max(zero(), a); }
     // 2^n, where the low bits of a float hold the integer n.
     static Vec power_of_two(Vec n) {
@@ -99,6 +103,9 @@ struct Vec8 {
     // The second operand wins where one is NaN, so NaN passes through as in torch.
     static Vec8 max(Vec8 a, Vec8 b) { return {_mm256_max_ps(a.v, b.v)}; }
     static Vec8 min(Vec8 a, Vec8 b) { return {_mm256_min_ps(a.v, b.v)}; }
+    static Vec8 where_greater(Vec8 a, Vec8 b, Vec8 x, Vec8 y) {
+        return {_mm256_blendv_ps(y.v, x.v, _mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ))};
+    }
     static Vec8 relu(Vec8 a) { return max(zero(), a); }
     static Vec8 power_of_two(Vec8 n) {
         const __m256i bits = _mm256_slli_epi32(_mm256_castps_si256(n.v), 23);
@@ -149,6 +156,7 @@ struct Vec {
     // FMAX and FMIN pass NaN through.
     static Vec max(Vec a, Vec b) { return {vmaxq_f32(a.v, b.v)}; }
     static Vec min(Vec a, Vec b) { return {vminq_f32(a.v, b.v)}; }
+    static Vec where_greater(Vec a, Vec b, Vec x, Vec y) { return {vbslq_f32(vcgtq_f32(a.v, b.v), x.v, y.v)}; }
     static Vec relu(Vec a) { return max(zero(), a); }
     static Vec power_of_two(Vec n) {
         const int32x4_t bits = vshlq_n_s32(vreinterpretq_s32_f32(n.v), 23);
@@ -213,6 +221,10 @@ struct Vec {
     static Vec min(Vec a, Vec b) {
         for (int i = 0; i < 4; ++i) b.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
         return b;
+    }
+    static Vec where_greater(Vec a, Vec b, Vec x, Vec y) {
+        for (int i = 0; i < 4; ++i) y.v[i] = a.v[i] > b.v[i] ? x.v[i] : y.v[i];
+        return y;
     }
     static Vec relu(Vec a) {
         for (float& x : a.v) x = x < 0.0f ? 0.0f : x;  // NaN compares false and stays

@@ -36,6 +36,9 @@ struct VecPair {
     static VecPair sqrt(VecPair a) { return {Half::sqrt(a.low), Half::sqrt(a.high)}; }
     static VecPair max(VecPair a, VecPair b) { return {Half::max(a.low, b.low), Half::max(a.high, b.high)}; }
     static VecPair min(VecPair a, VecPair b) { return {Half::min(a.low, b.low), Half::min(a.high, b.high)}; }
+    static VecPair where_greater(VecPair a, VecPair b, VecPair x, VecPair y) {
+        return {Half::where_greater(a.low, b.low, x.low, y.low), Half::where_greater(a.high, b.high, x.high, y.high)};
+    }
     static VecPair relu(VecPair a) { return {Half::relu(a.low), Half::relu(a.high)}; }
     static VecPair power_of_two(VecPair n) { return {Half::power_of_two(n.low), Half::power_of_two(n.high)}; }
 
