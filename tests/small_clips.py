@@ -17,9 +17,11 @@ from sparse_ovs.backbones import Backbone
 from sparse_ovs.profiling.random_weights import calibrate_random_weights
 
 RN, VIT = "small-rn", "small-vit"
+DEEP_RN = "small-deep-rn"  # with blocks after the one that holds the stride
 _TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 _CONFIGS: dict[str, dict[str, Any]] = {
     RN: {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None},
+    DEEP_RN: {"image_size": 64, "layers": [1, 1, 2, 2], "width": 8, "patch_size": None},
     VIT: {"image_size": 32, "layers": 4, "width": 32, "head_width": 16, "patch_size": 8},
 }
 

@@ -174,6 +174,13 @@ sovs_status sovs_plan_add_avg_pool2x2(sovs_plan* plan, int32_t input, int32_t ou
     });
 }
 
+sovs_status sovs_plan_add_atrous_pool2x2(sovs_plan* plan, int64_t dilation, int32_t input, int32_t output) {
+    return guarded([&] {
+        require(plan != nullptr, "expected plan, got NULL");
+        plan->plan.add_atrous_pool2x2({dilation}, input, output);
+    });
+}
+
 sovs_status sovs_plan_add_layer_norm(sovs_plan* plan, int64_t channels, const float* gamma, const float* beta, float eps,
                                      int32_t input, int32_t output) {
     return guarded([&] {

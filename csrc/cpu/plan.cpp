@@ -80,6 +80,10 @@ void Plan::add_other(Kind kind, OtherParams params, int input, int residual, int
 
 void Plan::add_avg_pool2x2(int input, int output) { add_other(Kind::pool, {}, input, -1, output); }
 
+void Plan::add_atrous_pool2x2(const AtrousPoolParams& params, int input, int output) {
+    add_other(Kind::atrous_pool, params, input, -1, output);
+}
+
 void Plan::add_layer_norm(LayerNormParams params, int input, int output) {
     add_other(Kind::layer_norm, std::move(params), input, -1, output);
 }
@@ -168,6 +172,9 @@ void Plan::build_steps(int threads) {
         switch (s.kind) {
             case Kind::conv: s.step = build_conv(s, threads); break;
             case Kind::pool: s.step = std::make_unique<const PoolStep>(input, output); break;
+            case Kind::atrous_pool:
+                s.step = std::make_unique<const AtrousPoolStep>(std::get<AtrousPoolParams>(s.other), input, output);
+                break;
             case Kind::copy: s.step = std::make_unique<const CopyStep>(input, output); break;
             case Kind::layer_norm:
                 s.step = std::make_unique<const LayerNormStep>(std::get<LayerNormParams>(s.other), input, output);

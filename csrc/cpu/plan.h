@@ -4,6 +4,7 @@
 #include <variant>
 #include <vector>
 
+#include "atrous_pool_step.h"
 #include "attention_step.h"
 #include "buffer_pool.h"
 #include "conv_step.h"
@@ -29,6 +30,7 @@ public:
     void add_conv2d(std::shared_ptr<const Weights> weights, const ConvParams& params, const Tuning& tuning, int input,
                     int residual, int output);
     void add_avg_pool2x2(int input, int output);
+    void add_atrous_pool2x2(const AtrousPoolParams& params, int input, int output);
     void add_layer_norm(LayerNormParams params, int input, int output);
     // queries: -1 where the input holds them.
     void add_attention(const AttentionParams& params, int input, int queries, int output);
@@ -45,8 +47,8 @@ public:
     std::size_t arena_bytes() const;
 
 private:
-    enum class Kind { conv, pool, layer_norm, attention, tokens, crop, copy };
-    using OtherParams = std::variant<std::monostate, LayerNormParams, AttentionParams, TokensParams, CropParams>;
+    enum class Kind { conv, pool, atrous_pool, layer_norm, attention, tokens, crop, copy };
+    using OtherParams = std::variant<std::monostate, AtrousPoolParams, LayerNormParams, AttentionParams, TokensParams, CropParams>;
     struct PlanStep {
         Kind kind;
         int input, residual, output;  // residual: -1 for none; of attention, the map of the queries

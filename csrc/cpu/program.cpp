@@ -61,6 +61,12 @@ private:
             const int input = value(step.at("input"));
             return {ProgramStep::Kind::avg_pool2x2, step.at("name").string(), input, -1, nullptr, {}, channels_[input]};
         }
+        if (op == "atrous_pool2x2") {
+            const int input = value(step.at("input"));
+            ProgramStep made{ProgramStep::Kind::atrous_pool2x2, step.at("name").string(), input, -1, nullptr, {}, channels_[input]};
+            made.pool.dilation = integer_in(step.at("dilation"), 1, kLargestParam, "dilation");
+            return made;
+        }
         refuse("an op that this version knows, got " + op);
     }
 
@@ -147,6 +153,7 @@ TensorDesc map_of(std::int64_t n, std::int64_t c, std::int64_t h, std::int64_t w
 
 TensorDesc step_map(const ProgramStep& step, const TensorDesc& input) {
     if (step.kind == ProgramStep::Kind::avg_pool2x2) return map_of(input.n, step.out_channels, input.h / 2, input.w / 2);
+    if (step.kind == ProgramStep::Kind::atrous_pool2x2) return map_of(input.n, step.out_channels, input.h, input.w);
     const WeightSizes& w = step.weights->sizes();
     const ConvParams& p = step.params;
     // Rounded down, also where the kernel is larger than the padded map.
@@ -191,6 +198,8 @@ std::shared_ptr<Plan> lower_program(const Program& program, std::int64_t n, std:
         const ProgramStep& step = program.steps[i];
         if (step.kind == ProgramStep::Kind::avg_pool2x2)
             plan->add_avg_pool2x2(step.input, i + 1);
+        else if (step.kind == ProgramStep::Kind::atrous_pool2x2)
+            plan->add_atrous_pool2x2(step.pool, step.input, i + 1);
         else
             plan->add_conv2d(step.weights, step.params, {}, step.input, step.residual, i + 1);
     }

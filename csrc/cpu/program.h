@@ -12,13 +12,14 @@ namespace sovs {
 
 // Value 0 is the input, value i + 1 what step i makes.
 struct ProgramStep {
-    enum class Kind { conv2d, avg_pool2x2 };
+    enum class Kind { conv2d, avg_pool2x2, atrous_pool2x2 };
     Kind kind;
     std::string name;
     int input, residual;                     // values; residual is -1 for none
     std::shared_ptr<const Weights> weights;  // of a convolution
     ConvParams params;
     std::int64_t out_channels;
+    AtrousPoolParams pool{1};  // of an à-trous pool
 };
 
 struct Program {

@@ -165,6 +165,9 @@ SOVS_API sovs_status sovs_plan_add_conv2d(sovs_plan* plan, const sovs_weights* w
                                           int32_t input, int32_t residual, int32_t output);
 /* output = mean over 2x2 pixels of input, stride 2; an odd last row or column is left out. */
 SOVS_API sovs_status sovs_plan_add_avg_pool2x2(sovs_plan* plan, int32_t input, int32_t output);
+/* output = mean over 2x2 pixels of input that are `dilation` apart, stride 1, of the input's size; a neighbour beyond the
+ * last row or column is the pixel itself. */
+SOVS_API sovs_status sovs_plan_add_atrous_pool2x2(sovs_plan* plan, int64_t dilation, int32_t input, int32_t output);
 /* output = (input - mean) / sqrt(variance + eps) * gamma + beta over the channels of each pixel. gamma and beta are
  * (channels,); NULL stands for ones and zeros. */
 SOVS_API sovs_status sovs_plan_add_layer_norm(sovs_plan* plan, int64_t channels, const float* gamma, const float* beta,

@@ -71,6 +71,11 @@ class Plan:
         self._steps += 1
         check(library().sovs_plan_add_avg_pool2x2(self._handle, source, target))
 
+    def atrous_pool2x2(self, source: int, target: int, dilation: int) -> None:
+        """Adds target = mean over 2x2 pixels of source that are `dilation` apart, stride 1."""
+        self._steps += 1
+        check(library().sovs_plan_add_atrous_pool2x2(self._handle, dilation, source, target))
+
     def layer_norm(
         self,
         source: int,

@@ -63,6 +63,7 @@ def declare(lib: ctypes.CDLL) -> None:
             ],
         ),
         "sovs_plan_add_avg_pool2x2": (i32, [pointer, i32, i32]),
+        "sovs_plan_add_atrous_pool2x2": (i32, [pointer, i64, i32, i32]),
         "sovs_plan_add_layer_norm": (
             i32,
             [pointer, i64, pointer, pointer, ctypes.c_float, i32, i32],

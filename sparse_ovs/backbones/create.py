@@ -14,6 +14,7 @@ from sparse_ovs.backbones.bottlenecks import order_channels
 from sparse_ovs.backbones.clip_parts import ClipParts
 from sparse_ovs.backbones.convnext import ConvNeXtTrunk
 from sparse_ovs.backbones.density_profile import load_density_profile
+from sparse_ovs.backbones.dilation import OUTPUT_STRIDES
 from sparse_ovs.backbones.masks import fit_masks, load_masks, load_orders
 from sparse_ovs.backbones.resnet import ResNetTrunk
 from sparse_ovs.backbones.trunk import Backbone
@@ -31,6 +32,7 @@ def create_backbone(
     mask: str | os.PathLike[str] | Mapping[str, Tensor] | None = None,
     out_indices: Sequence[int] | None = None,
     *,
+    output_stride: int | None = None,
     profile: str | os.PathLike[str] = "uniform",
     engine: str = "auto",
     fold_bn: bool | str = False,
@@ -49,6 +51,8 @@ def create_backbone(
         mask: masks by layer name, or a file of them (see load_masks), by any framework's names;
             instead of magnitude masks. A file's orders of channels are applied too.
         out_indices: which features to return; by default strides 4 to 32, or four blocks of a ViT.
+        output_stride: of a ResNet's last map: 32 (None), 16 or 8; stages beyond it are dilated
+            instead (see `sparse_ovs.backbones.dilation`), in `clip` too, which shares them.
         profile: densities by layer (see load_density_profile).
         engine, fold_bn, example_input: see `sparse_ovs.sparsify`.
 
@@ -66,9 +70,13 @@ def create_backbone(
     if density is not None and density != "weights":
         check_density(density)  # type: ignore[arg-type]
     saved = checkpoint.read_if_ours(pretrained)
+    if output_stride not in (None, *OUTPUT_STRIDES):
+        raise ValueError(f"expected an output_stride of 8, 16 or 32, got {output_stride}")
     final_name, model, random_parts = build_model(name, None if saved is not None else pretrained)
-    backbone = _trunk(final_name, model, out_indices)
+    backbone = _trunk(final_name, model, out_indices, output_stride)
     backbone.config = {"name": final_name, "out_indices": list(backbone.out_indices)}
+    if output_stride is not None:
+        backbone.config["output_stride"] = output_stride
     backbone.report = None
     if saved is not None:
         checkpoint.fill(backbone, saved)
@@ -81,11 +89,18 @@ def create_backbone(
     return backbone.eval()
 
 
-def _trunk(name: str, model: nn.Module, out_indices: Sequence[int] | None) -> Backbone:
+def _trunk(
+    name: str, model: nn.Module, out_indices: Sequence[int] | None, output_stride: int | None
+) -> Backbone:
     visual: Any = model.visual
     backbone: Backbone
     if isinstance(visual, open_clip.modified_resnet.ModifiedResNet):
-        backbone = ResNetTrunk(visual, out_indices)
+        backbone = ResNetTrunk(visual, out_indices, output_stride or OUTPUT_STRIDES[-1])
+    elif output_stride is not None:
+        raise ValueError(
+            f"expected a CLIP ResNet for output_stride {output_stride}, got {name!r} "
+            f"({type(visual).__name__})"
+        )
     elif isinstance(visual, open_clip.transformer.VisionTransformer):
         if visual.class_embedding is None:
             raise ValueError(f"expected a ViT with a class token, got {name!r}")

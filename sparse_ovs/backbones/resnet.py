@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sparse_ovs.backbones.dilation import dilate
 from sparse_ovs.backbones.frozen_prefix import Depth, FrozenPrefix
 from sparse_ovs.backbones.trunk import Backbone, layers_of
 
@@ -14,7 +15,8 @@ _STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 class ResNetTrunk(Backbone):
-    """Features 0 to 4: the unpooled stem at stride 2, and layer1 to layer4 at strides 4 to 32.
+    """Features 0 to 4: the unpooled stem at stride 2, and layer1 to layer4 at strides 4 to 32, or
+    to `output_stride` at most (see `dilate`).
 
     Module names are open_clip's (`layer1.0.conv1`); any input size works.
 
@@ -24,7 +26,9 @@ class ResNetTrunk(Backbone):
 
     prefix: FrozenPrefix | None
 
-    def __init__(self, visual: Any, out_indices: Sequence[int] | None) -> None:
+    def __init__(
+        self, visual: Any, out_indices: Sequence[int] | None, output_stride: int = 32
+    ) -> None:
         super().__init__()
         self.prefix = None
         for name, child in visual.named_children():
@@ -33,9 +37,11 @@ class ResNetTrunk(Backbone):
         width = self.conv3.out_channels
         features = [{"num_chs": width, "reduction": 2, "module": "act3"}]
         for stage, name in enumerate(_STAGES):
+            reduction = min(4 * 2**stage, output_stride)
             features.append(
-                {"num_chs": width * 4 * 2**stage, "reduction": 4 * 2**stage, "module": name}
+                {"num_chs": width * 4 * 2**stage, "reduction": reduction, "module": name}
             )
+        dilate([stage for _, stage in self.stages()], output_stride)
         self._set_features(features, (1, 2, 3, 4) if out_indices is None else out_indices)
 
     def scope(self) -> list[str]:

@@ -118,6 +118,8 @@ def _ms(seconds: float) -> str:
 def _op(record: dict[str, Any]) -> str:
     if record["op"] == "avg_pool2x2":
         return "mean 2x2"
+    if record["op"] == "atrous_pool2x2":
+        return f"mean 2x2 / 1x1 dilation {record['dilation']}"
     if record["op"] != "conv2d":
         return str(record["op"])
     words = ["conv " + "x".join(map(str, record["weight"]["shape"][2:]))]

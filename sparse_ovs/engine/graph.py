@@ -153,6 +153,13 @@ class Pool(_Unary):
 
 
 @dataclass
+class AtrousPool(_Unary):
+    """The mean over 2x2 pixels that are `dilation` apart, stride 1 (see `ops.atrous_pool2x2`)."""
+
+    dilation: int
+
+
+@dataclass
 class Mean(_Unary):
     """The mean over all pixels."""
 

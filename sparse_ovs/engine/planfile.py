@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from sparse_ovs.engine.graph import (
+    AtrousPool,
     Attention,
     Conv,
     Crop,
@@ -30,6 +31,7 @@ from sparse_ovs.version import __version__
 # What native nodes are called, files hold only some of them.
 _OPS: dict[type[Node], str] = {
     Pool: "avg_pool2x2",
+    AtrousPool: "atrous_pool2x2",
     LayerNorm: "layer_norm",
     Attention: "attention",
     Tokens: "tokens",
@@ -55,7 +57,9 @@ def write_plan(
         ValueError: the graph has nodes that files do not hold, or outputs that cannot be told in
             a file.
     """
-    if in_the_way := [node for node in graph.nodes if not isinstance(node, (Conv, Pool))]:
+    if in_the_way := [
+        node for node in graph.nodes if not isinstance(node, (Conv, Pool, AtrousPool))
+    ]:
         nodes = ", ".join(map(_describe_other, in_the_way))
         raise ValueError(
             f"expected a plan of convolutions, linear layers and pooling alone to save, got {nodes}"
@@ -112,8 +116,9 @@ def step_record(node: Node, labels: dict[str, str]) -> dict[str, Any]:
     """A native step as the file's header tells it, but for how its weight is packed; of nodes that
     files do not hold, what a table shows."""
     if not isinstance(node, Conv):
-        record = {"op": _OPS[type(node)], "name": labels[node.name]}
-        return record | {"input": labels[node.sources()[-1]]}
+        record: dict[str, Any] = {"op": _OPS[type(node)], "name": labels[node.name]}
+        record["input"] = labels[node.sources()[-1]]
+        return record | ({"dilation": node.dilation} if isinstance(node, AtrousPool) else {})
     return {
         "op": "conv2d",
         "name": labels[node.name],

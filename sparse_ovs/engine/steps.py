@@ -9,6 +9,7 @@ from torch import Tensor
 from sparse_ovs import _native
 from sparse_ovs.engine.graph import (
     ACTIVATIONS,
+    AtrousPool,
     Attention,
     Conv,
     Crop,
@@ -24,7 +25,7 @@ def is_native(node: Node) -> bool:
     """The native library has a step for the node."""
     if isinstance(node, Attention):
         return node.key == node.value
-    return isinstance(node, (Conv, Pool, LayerNorm, Tokens, Crop))
+    return isinstance(node, (Conv, Pool, AtrousPool, LayerNorm, Tokens, Crop))
 
 
 def add_step(
@@ -56,6 +57,8 @@ def add_step(
         plan.tokens(maps[node.source], target, tokens, channels, at, node.mean)
     elif isinstance(node, Crop):
         plan.crop(maps[node.source], target, node.first)
+    elif isinstance(node, AtrousPool):
+        plan.atrous_pool2x2(maps[node.source], target, node.dilation)
     else:
         assert isinstance(node, Pool)
         plan.avg_pool2x2(maps[node.source], target)

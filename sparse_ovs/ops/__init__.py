@@ -1,5 +1,6 @@
 """Sparse convolution and linear as torch custom ops, dispatched by reasons."""
 
+from sparse_ovs.ops.atrous_pool import ATROUS_POOL2X2, atrous_pool2x2
 from sparse_ovs.ops.avg_pool import avg_pool2x2, avg_pool_dtypes
 from sparse_ovs.ops.backends import family_of
 from sparse_ovs.ops.batch_norm import batch_norm, batch_norm_unsupported
@@ -17,7 +18,9 @@ from sparse_ovs.ops.openmp import share_torch_threads
 from sparse_ovs.ops.streams import stream_bytes
 
 __all__ = [
+    "ATROUS_POOL2X2",
     "BLOCKS",
+    "atrous_pool2x2",
     "avg_pool2x2",
     "avg_pool_dtypes",
     "batch_norm",

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <thread>
+#include <tuple>
 
 #include "problem.h"
 
@@ -214,6 +215,21 @@ TEST(pooling_is_the_mean_of_two_by_two_pixels_in_both_layouts) {
                             }
                 CHECK(worst <= 3e-7);
             }
+}
+
+TEST(pooling_without_a_stride_refuses_a_map_of_another_size_and_no_dilation) {
+    for (const auto& [width, dilation, said] : {std::tuple{4, 1, "a pooled map of the input's shape"},
+                                                std::tuple{8, 0, "a dilation of at least 1"}}) {
+        sovs_plan* plan = nullptr;
+        std::int32_t in = -1, out = -1;
+        sovs_plan_create(&plan);
+        sovs_plan_add_tensor(plan, 1, 3, 8, 8, SOVS_NCHW, &in);
+        sovs_plan_add_tensor(plan, 1, 3, 8, width, SOVS_NCHW, &out);
+        CHECK(sovs_plan_add_atrous_pool2x2(plan, dilation, in, out) == SOVS_OK);
+        CHECK(sovs_plan_finalize(plan, &in, 1, &out, 1, 1) == SOVS_INVALID_ARGUMENT);
+        CHECK(std::strstr(sovs_last_error(), said) != nullptr);
+        sovs_plan_destroy(plan);
+    }
 }
 
 TEST(pooling_refuses_a_map_that_is_not_halved) {

@@ -116,9 +116,9 @@ def needed(isa: Isa) -> dict[str, int]:
     }
 
 
-# Winograd's transforms and the pool only add: whole functions, since loops over few pixels are
+# Winograd's transforms and the pools only add: whole functions, since loops over few pixels are
 # unrolled. The products between Winograd's transforms are the dense kernel's.
-SUMS = {"patch": 32, "quad": 16, "pool_row": 3}
+SUMS = {"patch": 32, "quad": 16, "pool_row": 3, "atrous_pool_row": 3}
 
 
 def faults(code: list[Function], isa: Isa) -> Iterator[str]:

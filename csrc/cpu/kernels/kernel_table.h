@@ -218,6 +218,8 @@ struct KernelTable {
     void (*quad)(const QuadTask&);
     // One output row of a 2x2 average: pixels of `channels` floats, from two input rows of 2 * pixels pixels.
     void (*pool_row)(float* out, const float* upper, const float* lower, std::int64_t pixels, std::int64_t channels);
+    // Means of `count` floats of two rows with those `offset` later.
+    void (*atrous_pool_row)(float* out, const float* upper, const float* lower, std::int64_t offset, std::int64_t count);
 };
 
 namespace generic { extern const KernelTable table; }

@@ -63,6 +63,7 @@ constexpr KernelTable make_table() {
     t.patch = patch;
     t.quad = quad;
     t.pool_row = pool_row;
+    t.atrous_pool_row = atrous_pool_row;
     return t;
 }
 

@@ -35,4 +35,18 @@ inline void pool_row(float* out, const float* upper, const float* lower, std::in
     }
 }
 
+// Means of `count` floats of two rows with those `offset` later.
+inline void atrous_pool_row(float* out, const float* upper, const float* lower, std::int64_t offset, std::int64_t count) {
+    constexpr int W = Vec::kWidth;
+    const float quarter = 0.25f;
+    const Vec scale = Vec::broadcast(&quarter);
+    std::int64_t i = 0;
+    for (; i + W <= count; i += W) {
+        const Vec sum = (Vec::load(upper + i) + Vec::load(upper + offset + i)) +
+                        (Vec::load(lower + i) + Vec::load(lower + offset + i));
+        (sum * scale).store(out + i);
+    }
+    for (; i < count; ++i) out[i] = ((upper[i] + upper[offset + i]) + (lower[i] + lower[offset + i])) * quarter;
+}
+
 }  // namespace sovs::SOVS_ISA_NAMESPACE

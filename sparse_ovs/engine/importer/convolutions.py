@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparse_ovs.engine.graph import BatchNorm, Conv, Pool
+from sparse_ovs.engine.graph import AtrousPool, BatchNorm, Conv, Pool
 from sparse_ovs.engine.importer.handlers import (
     Call,
     handles,
     is_float_weight,
     is_optional_tensor,
 )
+from sparse_ovs.ops import ATROUS_POOL2X2
 
 aten = torch.ops.aten
 
@@ -51,6 +52,14 @@ def _avg_pool2d(call: Call) -> Any:
     if image is None or not _pools(call, 2):
         return None
     return call.values.add(Pool(call.name, image.name))
+
+
+@handles(ATROUS_POOL2X2)
+def _atrous_pool2x2(call: Call) -> Any:
+    image = call.values.as_image(call["x"], call.shape_of(0))
+    if image is None:
+        return None
+    return call.values.add(AtrousPool(call.name, image.name, call["dilation"]))
 
 
 def _pools(call: Call, size: int) -> bool:
