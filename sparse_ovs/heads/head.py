@@ -26,6 +26,8 @@ class Head(ABC, nn.Module):
             otherwise it gives logits, of which a softmax makes such scores.
         presets: sizes by name; "paper" is always among them.
         learns: whether it has weights that are not CLIP's, which training must find.
+        output_stride: that it wants of a dilated ResNet (see `create_backbone`), where the backbone
+            is not given; None for the encoder's own.
         sizes: of this head.
         untrained: whether its own weights are still random; training and files clear it.
     """
@@ -34,6 +36,7 @@ class Head(ABC, nn.Module):
     probabilities: ClassVar[bool]
     presets: ClassVar[Mapping[str, Sizes]] = {"paper": NoSizes()}
     learns: ClassVar[bool] = True
+    output_stride: ClassVar[int | None] = None
 
     @classmethod
     @abstractmethod

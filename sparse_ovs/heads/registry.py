@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from sparse_ovs.backbones import Backbone
+from sparse_ovs.heads.deeplab import DeepLabV3, DeepLabV3Plus
 from sparse_ovs.heads.head import Head
 from sparse_ovs.heads.maskclip import MaskCLIP
 from sparse_ovs.heads.sizes import choose_sizes
 
-HEADS: dict[str, type[Head]] = {MaskCLIP.name: MaskCLIP}
+HEADS: dict[str, type[Head]] = {kind.name: kind for kind in (MaskCLIP, DeepLabV3, DeepLabV3Plus)}
 
 
 def find_head(name: str) -> type[Head]:

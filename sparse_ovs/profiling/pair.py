@@ -50,6 +50,7 @@ def make_pair(
     pattern: str = "unstructured",
     pretrained: str | os.PathLike[str] | None = None,
     profile: str | os.PathLike[str] = "uniform",
+    output_stride: int | None = None,
 ) -> EncoderPair:
     """Creates an encoder twice, pruned alike.
 
@@ -62,11 +63,14 @@ def make_pair(
         pattern: see make_mask.
         pretrained: see create_backbone; None gives random weights.
         profile: densities by layer (see load_density_profile).
+        output_stride: of a ResNet (see create_backbone).
 
     Raises:
         ValueError, TypeError, FileNotFoundError, PretrainedUnavailable: as create_backbone.
     """
-    sparse = create_backbone(model, pretrained, density, pattern, profile=profile)
+    sparse = create_backbone(
+        model, pretrained, density, pattern, profile=profile, output_stride=output_stride
+    )
     dense = densify(copy.deepcopy(sparse)).eval()
     if pretrained is None:
         calibrate_random_weights(dense, x)

@@ -34,7 +34,7 @@ def create_segmenter(
     Args:
         head: a name in `sparse_ovs.heads.HEADS`.
         backbone: an open_clip model ("RN50" where None), or a backbone that gives what the head
-            needs.
+            needs; by name a ResNet is dilated to the output stride that the head wants.
         pretrained, density, pattern, mask: of a backbone by name, see `create_backbone`.
         checkpoint: a file or folder of `Segmenter.save_pretrained`, which brings backbone, density
             head sizes and options; it must be of that head.
@@ -92,6 +92,8 @@ def _backbone_for(
     pattern: str,
     mask: Any,
 ) -> Backbone:
-    backbone = create_backbone(name, pretrained, density, pattern, mask)
+    backbone = create_backbone(
+        name, pretrained, density, pattern, mask, output_stride=kind.output_stride
+    )
     backbone.select(kind.needed_indices(backbone))
     return backbone

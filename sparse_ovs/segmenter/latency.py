@@ -139,7 +139,7 @@ def profile_head(
     with torch_threads(threads):
         # The same on every machine, whatever was drawn before.
         like = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
-        pair = make_pair(model, like, density, pattern, pretrained, profile)
+        pair = make_pair(model, like, density, pattern, pretrained, profile, kind.output_stride)
         needed = kind.needed_indices(pair.sparse)
         pair.sparse.select(needed)
         pair.dense.select(needed)  # type: ignore[operator]

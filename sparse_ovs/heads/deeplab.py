@@ -1,0 +1,142 @@
+"""deeplabv3 and deeplabv3plus: dilated convolutions, and a text classifier for every cell."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sparse_ovs.backbones import Backbone
+from sparse_ovs.backbones.resnet import ResNetTrunk
+from sparse_ovs.heads.aspp import ASPP, conv_bn_relu
+from sparse_ovs.heads.head import PixelHead
+from sparse_ovs.heads.pixel_classifier import PixelClassifier
+from sparse_ovs.heads.sizes import Sizes
+from sparse_ovs.text import TextEmbeddings
+
+_LOW, _HIGH = 1, 4  # features: layer1 at stride 4, layer4
+_STRIDE_OF_RATES = 16
+
+
+@dataclass(frozen=True)
+class DeepLabSizes(Sizes):
+    """What DeepLab's heads are made of.
+
+    Attributes:
+        dim: channels of all maps but one.
+        low_dim: of the projected low-level map, V3+ alone.
+        rates: dilations of the pyramid on a map of stride 16; those of other strides cover the
+            same pixels.
+        dropout: after the pyramid, and in V3+ after the decoder's first convolution.
+        last_dropout: before the classifier, V3+ alone.
+
+    Raises:
+        ValueError: a size below 1, or a dropout that is no probability below 1.
+    """
+
+    dim: int = 256
+    low_dim: int = 48
+    rates: tuple[int, ...] = (6, 12, 18)
+    dropout: float = 0.5
+    last_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rates", tuple(self.rates))  # files have lists
+        for name in ("dim", "low_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        if not self.rates or min(self.rates) < 1:
+            raise ValueError(f"expected rates of at least 1, got {self.rates}")
+        for name in ("dropout", "last_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"expected {name} from 0 to below 1, got {getattr(self, name)}")
+
+
+class _DeepLab(PixelHead):
+    """What both share: the pyramid on layer4, classes, and "no object" as one class more.
+
+    Logits are (N, K + 1, h, w), the last of "no object", which `predict` drops after the softmax.
+    `losses` never has it as a label: pixels that no class fits are IGNORE, and its vector learns
+    as what the classes are not.
+    """
+
+    probabilities = True
+    output_stride = _STRIDE_OF_RATES
+    presets: ClassVar = {"paper": DeepLabSizes(), "small": DeepLabSizes(dim=64, low_dim=16)}
+    sizes: DeepLabSizes
+
+    @classmethod
+    def needed_indices(cls, backbone: Backbone) -> tuple[int, ...]:
+        if not isinstance(backbone, ResNetTrunk):
+            raise ValueError(
+                f"expected a CLIP ResNet for {cls.name}, got {backbone.clip.name!r} "
+                f"({type(backbone).__name__}), which has no dilated maps"
+            )
+        return cls._indices()
+
+    @classmethod
+    @abstractmethod
+    def _indices(cls) -> tuple[int, ...]:
+        """Of the features that it reads."""
+
+    def __init__(self, backbone: Backbone, sizes: DeepLabSizes | None = None) -> None:
+        super().__init__(backbone, sizes)
+        high = backbone.feature_info.info[_HIGH]
+        rates = [max(1, rate * _STRIDE_OF_RATES // high["reduction"]) for rate in self.sizes.rates]
+        self.aspp = ASPP(high["num_chs"], self.sizes.dim, rates, self.sizes.dropout)
+        self.classifier = PixelClassifier(self.sizes.dim, backbone.clip)
+
+    def predict(self, output: Tensor) -> Tensor:
+        return output.float().softmax(1)[:, :-1]
+
+
+class DeepLabV3(_DeepLab):
+    """The pyramid and one 3x3 convolution on layer4 (arXiv 1706.05587, section 3.3)."""
+
+    name = "deeplabv3"
+
+    @classmethod
+    def _indices(cls) -> tuple[int, ...]:
+        return (_HIGH,)
+
+    def __init__(self, backbone: Backbone, sizes: DeepLabSizes | None = None) -> None:
+        super().__init__(backbone, sizes)
+        self.conv = conv_bn_relu(self.sizes.dim, self.sizes.dim, 3)
+
+    def forward(self, features: Sequence[Tensor], text: TextEmbeddings) -> Tensor:
+        """Logits (N, K + 1, h, w) at layer4's size."""
+        (high,) = self.needed(features)
+        return self.classifier(self.conv(self.aspp(high)), text)
+
+
+class DeepLabV3Plus(_DeepLab):
+    """The pyramid enlarged to layer1's size, joined with it, and two 3x3 convolutions (arXiv
+    1802.02611, section 3.1)."""
+
+    name = "deeplabv3plus"
+
+    @classmethod
+    def _indices(cls) -> tuple[int, ...]:
+        return (_LOW, _HIGH)
+
+    def __init__(self, backbone: Backbone, sizes: DeepLabSizes | None = None) -> None:
+        super().__init__(backbone, sizes)
+        own = self.sizes
+        self.low = conv_bn_relu(backbone.feature_info.info[_LOW]["num_chs"], own.low_dim)
+        self.decoder = nn.Sequential(
+            conv_bn_relu(own.dim + own.low_dim, own.dim, 3),
+            nn.Dropout(own.dropout),
+            conv_bn_relu(own.dim, own.dim, 3),
+            nn.Dropout(own.last_dropout),
+        )
+
+    def forward(self, features: Sequence[Tensor], text: TextEmbeddings) -> Tensor:
+        """Logits (N, K + 1, h, w) at layer1's size."""
+        low, high = self.needed(features)
+        wide = F.interpolate(self.aspp(high), low.shape[-2:], mode="bilinear", align_corners=False)
+        return self.classifier(self.decoder(torch.cat([wide, self.low(low)], 1)), text)
