@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sparse_ovs.backbones import Backbone, PretrainedUnavailable
 from sparse_ovs.cli.console import err, out, progress, wide
-from sparse_ovs.cli.segment import segments_table
+from sparse_ovs.cli.outputs import segments_table
 from sparse_ovs.compilation import compile
 from sparse_ovs.profiling import make_pair, profile_pair, profile_tables, write_html
 from sparse_ovs.profiling.pair import EncoderPair

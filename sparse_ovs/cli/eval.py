@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from sparse_ovs.cli.console import err, out, progress, wide
-from sparse_ovs.cli.options import PatternName, Pretrained
+from sparse_ovs.cli.options import HeadSizes, PatternName, Pretrained
 from sparse_ovs.cli.segmenters import given, make_segmenter
 from sparse_ovs.data import open_dataset
 from sparse_ovs.evaluation import (
@@ -27,7 +27,8 @@ from sparse_ovs.formats.files import replace_file
 
 
 def evaluate_command(
-    head: Annotated[str, typer.Option(help="maskclip, ...")] = "maskclip",
+    head: Annotated[str, typer.Option(help="maskclip, deeplabv3plus, ...")] = "maskclip",
+    head_sizes: HeadSizes = None,
     data: Annotated[
         Path | None,
         typer.Option(help="folder of the datasets; default: $DETECTRON2_DATASETS, else ./datasets"),
@@ -90,6 +91,7 @@ def evaluate_command(
         "pattern": pattern,
         "mask": mask,
         "fast": fast,
+        "head_sizes": head_sizes,
         "size": size,
         "longest": longest,
         "templates": templates,

@@ -15,6 +15,9 @@ Pretrained = Annotated[
 PatternName = Annotated[
     str, typer.Option(help="unstructured, block4x1 (any blockRxC), 2:4 (any n:m), channel")
 ]
+HeadSizes = Annotated[
+    str | None, typer.Option(help="of a head that no checkpoint brings: paper (default), small")
+]
 CostSize = Annotated[
     str, typer.Option(help="pixels that MACs and times are for, S or HxW", metavar="S|HxW")
 ]

@@ -11,7 +11,7 @@ import typer
 
 from sparse_ovs.cli.console import err, out, progress, wide
 from sparse_ovs.cli.latency import show_latency
-from sparse_ovs.cli.options import ModelName, PatternName, Pretrained, parse_size
+from sparse_ovs.cli.options import HeadSizes, ModelName, PatternName, Pretrained, parse_size
 from sparse_ovs.profiling import BASELINES, profile_encoder, profile_tables, write_html
 from sparse_ovs.segmenter.latency import VOC, profile_head
 
@@ -69,6 +69,7 @@ def profile(
         str | None,
         typer.Option(help="time a whole segmenter with this head, stage by stage: maskclip, ..."),
     ] = None,
+    head_sizes: HeadSizes = None,
     vocab: Annotated[
         str | None, typer.Option(help="of the segmenter: 'cat, kitten; dog'; default: VOC's 20")
     ] = None,
@@ -112,12 +113,14 @@ def profile(
                 vocab or VOC,
                 baselines=baseline or BASELINES,
                 rounds=rounds,
+                head_sizes=head_sizes,
                 on_step=say,
             )
         show_latency(timed, json_file)
         return
-    if vocab is not None:
-        raise ValueError("expected --vocab with --head, got it alone")
+    for option, of_heads in (("--vocab", vocab), ("--head-sizes", head_sizes)):
+        if of_heads is not None:
+            raise ValueError(f"expected {option} with --head, got it alone")
     with progress(f"create {model}") as say:
         made = profile_encoder(
             model,

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from sparse_ovs.cli.console import err, out, progress, wide
-from sparse_ovs.cli.options import PatternName, Pretrained
+from sparse_ovs.cli.options import HeadSizes, PatternName, Pretrained
+from sparse_ovs.cli.outputs import check_output, output_table, predict_output
 from sparse_ovs.cli.segmenters import make_segmenter
-from sparse_ovs.segmenter import Result, Segmenter
+from sparse_ovs.segmenter import Segmenter
 from sparse_ovs.segmenter.images import to_picture
 from sparse_ovs.text import Vocabulary
 
@@ -24,7 +24,8 @@ def segment(
         str,
         typer.Option(help="classes in words: semicolons between them, commas between synonyms"),
     ],
-    head: Annotated[str, typer.Option(help="maskclip, ...")] = "maskclip",
+    head: Annotated[str, typer.Option(help="maskclip, deeplabv3plus, ...")] = "maskclip",
+    head_sizes: HeadSizes = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="file or folder of Segmenter.save_pretrained")
     ] = None,
@@ -53,14 +54,29 @@ def segment(
     fast: Annotated[
         bool, typer.Option(help="compile the encoder first, which pays for many images")
     ] = False,
+    output: Annotated[
+        str,
+        typer.Option(
+            help="semantic: a class for every pixel; panoptic, instance (heads with masks): things "
+            "apart from each other"
+        ),
+    ] = "semantic",
+    things: Annotated[
+        str | None,
+        typer.Option(help="of panoptic and instance: the classes that are; default: all"),
+    ] = None,
     out_file: Annotated[
         Path, typer.Option("--out", help="the picture with the classes over it", dir_okay=False)
     ] = Path("overlay.png"),
     labels: Annotated[
-        Path | None, typer.Option(help="write the labels here (.png), 255 for none", dir_okay=False)
+        Path | None,
+        typer.Option(
+            help="write the labels here (.png): 255 for none; panoptic: ids in COCO's colours",
+            dir_okay=False,
+        ),
     ] = None,
     json_file: Annotated[
-        str | None, typer.Option("--json", help="write the segments here; - for stdout")
+        str | None, typer.Option("--json", help="write what was found here; - for stdout")
     ] = None,
 ) -> None:
     """Segment an image by classes in words.
@@ -70,14 +86,19 @@ def segment(
     `sparse-ovs segment photo.jpg --vocab "cat, kitten; dog; sofa" --pretrained openai`
 
     `sparse-ovs segment photo.jpg --vocab "cat" --background "wall, floor" --checkpoint mine`
+
+    `sparse-ovs segment photo.jpg --vocab "cat; sky" --head maskformer --checkpoint mine
+    --output panoptic --things "cat"`
     """
     # Told before a model is built.
     Vocabulary.parse(vocab)
+    check_output(output, things, labels)
     picture = to_picture(image)
     settings = {
         "pattern": pattern,
         "mask": mask,
         "fast": fast,
+        "head_sizes": head_sizes,
         "background": parse_background(background),
         "size": size,
         "templates": templates,
@@ -87,15 +108,15 @@ def segment(
         say("embed the vocabulary")
         segmenter.set_vocabulary(vocab)
         say("segment")
-        result = segmenter.predict(picture, scores=False)
+        result = predict_output(segmenter, picture, output, things)
     result.overlay().save(out_file)
     if labels is not None:
         result.to_pil().save(labels)
-    record = json.dumps([vars(found) for found in result.segments], indent=2)
+    record = json.dumps(result.records(), indent=2)
     if json_file == "-":
         sys.stdout.write(record + "\n")
     else:
-        wide(out).print(segments_table(result))
+        wide(out).print(output_table(result))
         if json_file is not None:
             Path(json_file).write_text(record + "\n")
     note = random_note(segmenter)
@@ -112,21 +133,6 @@ def parse_background(text: str | None) -> str | float | None:
         return float(text)
     except ValueError:
         return text
-
-
-def segments_table(result: Result) -> Table:
-    """The classes that were found, the largest first."""
-    table = Table()
-    table.add_column("class")
-    for name in ("of the image", "mean score"):
-        table.add_column(name, justify="right")
-    pixels = result.sem_seg.numel()
-    for found in result.segments:
-        table.add_row(found.label, f"{found.area / pixels:.1%}", f"{found.score:.3f}")
-    rest = pixels - sum(found.area for found in result.segments)
-    if rest:
-        table.add_row("background", f"{rest / pixels:.1%}", "", style="dim")
-    return table
 
 
 def random_note(segmenter: Segmenter) -> str:

@@ -4,9 +4,19 @@ from sparse_ovs.segmenter.create import create_segmenter
 from sparse_ovs.segmenter.options import Options
 from sparse_ovs.segmenter.result import Result, Segment
 from sparse_ovs.segmenter.segmenter import RandomWeightsWarning, Segmenter
+from sparse_ovs.segmenter.segments import (
+    FoundInstance,
+    FoundSegment,
+    InstanceResult,
+    PanopticResult,
+)
 
 __all__ = [
+    "FoundInstance",
+    "FoundSegment",
+    "InstanceResult",
     "Options",
+    "PanopticResult",
     "RandomWeightsWarning",
     "Result",
     "Segment",

@@ -105,6 +105,7 @@ def profile_head(
     templates: str | Sequence[str] = "vild",
     baselines: Sequence[str] = BASELINES,
     rounds: int = 7,
+    head_sizes: str | Mapping[str, Any] | None = None,
     on_step: Callable[[str], None] = lambda text: None,
     clock: Callable[[], float] = perf_counter,
 ) -> HeadProfile:
@@ -118,6 +119,7 @@ def profile_head(
         vocabulary, templates: see `embed_vocabulary`.
         baselines: dense encoders, some of BASELINES.
         rounds: samples of each.
+        head_sizes: see `create_head`.
         on_step: called with a line of text when a step begins.
         clock: seconds.
 
@@ -145,7 +147,7 @@ def profile_head(
         pair.dense.select(needed)  # type: ignore[operator]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RandomWeightsWarning)  # the record says it
-            segmenter = Segmenter(pair.sparse, create_head(head, pair.sparse), options)
+            segmenter = Segmenter(pair.sparse, create_head(head, pair.sparse, head_sizes), options)
         segmenter.vocabulary = words
         on_step("embed text")
         text = []

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
+from sparse_ovs.segmenter.overlays import Line, blend, check_alpha, with_legend
 from sparse_ovs.segmenter.palette import colours
 from sparse_ovs.text import Vocabulary
 
@@ -75,14 +76,10 @@ class Result:
         Raises:
             ValueError: alpha out of its range.
         """
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"expected an alpha from 0 to 1, got {alpha}")
-        labels = self.sem_seg.numpy()
-        # The last row is for the background, which -1 finds from the end.
-        table = np.concatenate([colours(len(self.vocabulary)), np.zeros((1, 3), np.uint8)])
-        mask = Image.fromarray(np.where(labels < 0, 0, round(alpha * 255)).astype(np.uint8))
-        blended = Image.composite(Image.fromarray(table[labels]), self.image, mask)
-        return _with_legend(blended, self._lines()) if legend else blended
+        check_alpha(alpha)
+        table = colours(len(self.vocabulary))
+        blended = blend(self.image, self.sem_seg.numpy(), table, alpha)
+        return with_legend(blended, self._lines()) if legend else blended
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """As Hugging Face's image-segmentation pipeline: "score", "label", and "mask", a PIL image
@@ -96,7 +93,11 @@ class Result:
             for segment in self.segments
         ]
 
-    def _lines(self) -> list[tuple[np.ndarray, str]]:
+    def records(self) -> list[dict[str, Any]]:
+        """The segments, ready for JSON."""
+        return [vars(segment) for segment in self.segments]
+
+    def _lines(self) -> list[Line]:
         table, pixels = colours(len(self.vocabulary)), self.sem_seg.numel()
         return [
             (
@@ -127,18 +128,3 @@ def find_segments(
         if areas[index] > 0
     ]
     return tuple(sorted(found, key=lambda segment: -segment.area))
-
-
-def _with_legend(picture: Image.Image, lines: list[tuple[np.ndarray, str]]) -> Image.Image:
-    size = max(11, picture.width // 45)
-    font = ImageFont.load_default(size)
-    step, margin = round(size * 1.6), size // 2
-    width = max([picture.width] + [round(font.getlength(t)) + 3 * size for _, t in lines])
-    made = Image.new("RGB", (width, picture.height + step * len(lines) + margin), "white")
-    made.paste(picture, (0, 0))
-    draw = ImageDraw.Draw(made)
-    for index, (colour, text) in enumerate(lines):
-        top = picture.height + margin + index * step
-        draw.rectangle((margin, top, margin + size, top + size), tuple(int(c) for c in colour))
-        draw.text((margin + 2 * size, top + size / 2), text, "black", font, anchor="lm")
-    return made

@@ -18,6 +18,13 @@ from sparse_ovs.heads import Head
 from sparse_ovs.segmenter.decide import Decision, decide
 from sparse_ovs.segmenter.images import is_batch, to_picture
 from sparse_ovs.segmenter.options import Options
+from sparse_ovs.segmenter.queries import (
+    instance_result,
+    mask_predictor,
+    panoptic_result,
+    which_are_things,
+    without_background,
+)
 from sparse_ovs.segmenter.result import NOTHING, Result, find_segments
 from sparse_ovs.segmenter.windows import merge_windows, windows
 from sparse_ovs.text import TextEmbeddings, Vocabulary, embed_vocabulary
@@ -131,6 +138,72 @@ class Segmenter(nn.Module):
         return self._predict(to_picture(image), scores)
 
     @torch.no_grad()
+    def predict_panoptic(
+        self,
+        image: Any,
+        vocabulary: Words | Vocabulary | None = None,
+        things: Sequence[str] | None = None,
+        overlap: float = 0.8,
+    ) -> Any:
+        """Each pixel of an image, or of several, to one segment at most: one thing, or all stuff
+        of a class (see `sparse_ovs.heads.panoptic`). Images are seen whole, without windows: a
+        query's mask ends at its window.
+
+        A background that is a number drops queries of at most this probability; one of names
+        counts as no object.
+
+        Args:
+            image, vocabulary: see `predict`.
+            things: names of the classes that are things; None for all.
+            overlap: share of its own pixels that a mask has to win.
+
+        Returns:
+            A PanopticResult; a list of them where there are several images.
+
+        Raises:
+            ValueError: a head without masks, things that are no classes, or as `predict`.
+            TypeError: as `predict`.
+        """
+        mask_predictor(self.head, "panoptic")
+        background = self.options.background
+        threshold = background if isinstance(background, (int, float)) else 0.0
+
+        def one(picture: Image.Image, classes: Vocabulary, are_things: list[bool]) -> Any:
+            queries = self._queries(picture)
+            return panoptic_result(*queries, are_things, threshold, overlap, classes, picture)
+
+        return self._of_each(one, image, vocabulary, things)
+
+    @torch.no_grad()
+    def predict_instances(
+        self,
+        image: Any,
+        vocabulary: Words | Vocabulary | None = None,
+        things: Sequence[str] | None = None,
+        top: int = 100,
+    ) -> Any:
+        """The things of an image, or of several, by falling score, with masks that may overlap
+        (see `sparse_ovs.heads.instances`). Images are seen whole; a background of names counts as
+        no object.
+
+        Args:
+            image, vocabulary, things: see `predict_panoptic`.
+            top: pairs of a query and a class that are looked at.
+
+        Returns:
+            An InstanceResult; a list of them where there are several images.
+
+        Raises:
+            as `predict_panoptic`.
+        """
+        mask_predictor(self.head, "instance")
+
+        def one(picture: Image.Image, classes: Vocabulary, are_things: list[bool]) -> Any:
+            return instance_result(*self._queries(picture), are_things, top, classes, picture)
+
+        return self._of_each(one, image, vocabulary, things)
+
+    @torch.no_grad()
     def predict_labels(self, image: Any, class_chunk: int = 64) -> Tensor:
         """The classes alone, (H, W) int64, -1 for the background, by a running maximum over chunks
         of classes: scores of all classes are never held at the image's size.
@@ -175,13 +248,12 @@ class Segmenter(nn.Module):
         Raises:
             ValueError: no vocabulary was set.
         """
-        if self._text is None:
-            raise ValueError("expected a vocabulary, got none: call set_vocabulary('cat; dog')")
+        _, text = self._classes()
         height, width = x.shape[-2:]
         places = windows(height, width, self._window(), self._stride(), self.options.overlap)
         return merge_windows(
             (
-                (place, self.head.predict(self.head(self.encode(x[..., *place]), self._text))[0])
+                (place, self.head.predict(self.head(self.encode(x[..., *place]), text))[0])
                 for place in places
             ),
             height,
@@ -257,15 +329,54 @@ class Segmenter(nn.Module):
             scores = len(grid) * height * width * 4 <= _SCORES_BY_DEFAULT
         return self.result(self.decide(grid, (height, width), scores=scores), picture)
 
+    def _classes(self) -> tuple[Vocabulary, TextEmbeddings]:
+        if self.vocabulary is None or self._text is None:
+            raise ValueError("expected a vocabulary, got none: call set_vocabulary('cat; dog')")
+        return self.vocabulary, self._text
+
+    def _of_each(
+        self,
+        one: Callable[[Image.Image, Vocabulary, list[bool]], Any],
+        image: Any,
+        vocabulary: Words | Vocabulary | None,
+        things: Sequence[str] | None,
+    ) -> Any:
+        """What `one` makes of an image, or of each of several."""
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary)
+        classes, _ = self._classes()
+        are_things = which_are_things(classes, things)
+        if is_batch(image):
+            return [one(to_picture(each), classes, are_things) for each in image]
+        return one(to_picture(image), classes, are_things)
+
+    def _queries(self, picture: Image.Image) -> tuple[Tensor, Tensor]:
+        """Probabilities (Q, K + 1) and mask logits (Q, h, w) of the head, the background as no
+        object."""
+        classes, text = self._classes()
+        output: Any = self.head(self.encode(self.to_input(picture)), text)
+        probabilities = mask_predictor(self.head, "these").class_probabilities(output)[0]
+        return (
+            without_background(probabilities, len(classes), self._background_index()),
+            output.mask_logits[0].float(),
+        )
+
+    def _background_index(self) -> int | None:
+        """Of the class, or of what follows the classes; None where it is no name."""
+        background = self.options.background
+        if not isinstance(background, str):
+            return None
+        classes, _ = self._classes()
+        index = classes.index(background)
+        return len(classes) if index is None else index
+
     def _mark_background(self, decision: Decision) -> Tensor:
-        assert self.vocabulary is not None
         background, labels = self.options.background, decision.labels
-        if background is None:
-            return labels
-        if isinstance(background, str):
-            index = self.vocabulary.index(background)
-            index = len(self.vocabulary) if index is None else index
+        index = self._background_index()
+        if index is not None:
             return labels.masked_fill(labels == index, NOTHING)
+        if not isinstance(background, (int, float)):
+            return labels
         assert decision.confidence is not None
         return labels.masked_fill(decision.confidence < background, NOTHING)
 

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
-from small_clips import RN, small_backbone
+from small_clips import DEEP_RN, RN, small_backbone
+from small_masks import ToldMasks
 from typer.testing import CliRunner
 
 import sparse_ovs
 from sparse_ovs.cli.app import app, main
 from sparse_ovs.cli.demo import sample_photo
 from sparse_ovs.cli.segment import parse_background
+from sparse_ovs.segmenter import Options, Segmenter
 
 PHOTO = str(sample_photo())
 
@@ -78,6 +81,30 @@ def test_a_background_is_a_number_or_names(
             ["segment", PHOTO, "--vocab", "cat", "--checkpoint", "no"],
             "expected a segmenter's file",
         ),
+        (
+            ["segment", PHOTO, "--vocab", "cat", "--output", "x"],
+            "expected an output of semantic, panoptic, instance, got 'x'",
+        ),
+        (
+            ["segment", PHOTO, "--vocab", "cat", "--things", "cat"],
+            "expected --things with --output panoptic or instance, got it without",
+        ),
+        (
+            ["segment", PHOTO, "--vocab", "cat", "--output", "instance", "--labels", "a.png"],
+            "expected no --labels with --output instance",
+        ),
+        (
+            ["segment", PHOTO, "--vocab", "cat", "--backbone", RN, "--output", "panoptic"],
+            "expected a head that predicts masks for panoptic results, got maskclip",
+        ),
+        (
+            ["segment", PHOTO, "--vocab", "cat", "--backbone", RN, "--head-sizes", "huge"],
+            "expected sizes of maskclip of paper, got 'huge'",
+        ),
+        (
+            ["profile", "RN50", "--head-sizes", "small"],
+            "expected --head-sizes with --head, got it alone",
+        ),
         (["profile", "RN50", "--vocab", "cat"], "expected --vocab with --head, got it alone"),
         (["profile", "RN50", "--head", "x"], "expected a head of maskclip"),
         (["profile", "RN50", "--head", "maskclip", "--batch", "2"], "expected batch 1 on the cpu"),
@@ -101,6 +128,51 @@ def test_bad_input_is_one_line_on_stderr(
     (line,) = [line for line in shown.err.splitlines() if line.startswith("error: ")]
     assert message in line
     assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize(
+    ("output", "head"), [("panoptic", ["class", "kind"]), ("instance", ["class", "of the image"])]
+)
+def test_things_are_told_apart_on_request(
+    output: str,
+    head: list[str],
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backbone = small_backbone()
+    backbone.clip.random_parts = ()
+    masks = torch.full((2, 4, 6), -9.0)
+    masks[0, :, :3] = masks[1, :, 3:] = 9.0
+    masked = ToldMasks(backbone, torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1]]), masks)
+    made = Segmenter(backbone, masked, Options(size=64))
+    monkeypatch.setattr("sparse_ovs.cli.segment.make_segmenter", lambda *given: made)
+    out, record = tmp_path / "overlay.png", tmp_path / "found.json"
+    options = ["--vocab", "cat, kitten; dog", "--output", output, "--things", "cat; dog"]
+    outputs = ["--out", str(out), "--json", str(record)]
+    shown = CliRunner().invoke(app, ["segment", str(photo), *options, *outputs])
+    assert shown.exit_code == 0, shown.output
+    found = json.loads(record.read_text())
+    assert [one["label"] for one in found][:2] == ["cat", "dog"]
+    (titles,) = [line for line in shown.output.splitlines() if "class" in line]
+    assert [cell.strip() for cell in titles.split("┃")][1:3] == head
+    assert Image.open(out).size[0] >= 90
+
+
+def test_a_deeplab_head_is_segmented_with_and_timed_in_small_sizes(
+    photo: Path, tmp_path: Path
+) -> None:
+    small_backbone(DEEP_RN)
+    own = ["--head", "deeplabv3plus", "--head-sizes", "small", "--vocab", "cat; dog"]
+    out = ["--backbone", DEEP_RN, "--size", "64", "--out", str(tmp_path / "overlay.png")]
+    shown = CliRunner().invoke(app, ["segment", str(photo), *own, *out])
+    assert shown.exit_code == 0, shown.output
+    assert "head" in shown.output
+    record = tmp_path / "record.json"
+    timed = ["--size", "64", "--threads", "1", "--rounds", "1", "--baseline", "eager"]
+    shown = CliRunner().invoke(app, ["profile", DEEP_RN, *own, *timed, "--json", str(record)])
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(record.read_text())["max_rel_err"] < 1e-3
 
 
 PROFILE = ["profile", RN, "--head", "maskclip", "--size", "64", "--threads", "1", "--rounds", "2"]
