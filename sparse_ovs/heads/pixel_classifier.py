@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparse_ovs.backbones import ClipParts
 from sparse_ovs.heads.classifier import TextClassifier, joint_width
 from sparse_ovs.text import TextEmbeddings
+
+_LEAST_LENGTH = 1e-12  # as F.normalize
 
 
 class PixelClassifier(nn.Module):
@@ -25,5 +28,22 @@ class PixelClassifier(nn.Module):
 
     def forward(self, x: Tensor, text: TextEmbeddings) -> Tensor:
         """(N, dim, h, w) -> logits (N, K + 1, h, w), the last of "no object"."""
+        if not torch.is_grad_enabled():
+            return self._in_own_space(x, text)
         cells = F.normalize(self.project(x), dim=1).flatten(2).transpose(1, 2)
         return self.classify(cells, text).transpose(1, 2).unflatten(2, x.shape[2:])
+
+    def _in_own_space(self, x: Tensor, text: TextEmbeddings) -> Tensor:
+        """The same without gradients, and without vectors of the joint space, which is wider than
+        the map: t . Ax = (tA) . x, and the length of Ax is that of Rx, where A = QR."""
+        bias = self.project.bias
+        assert bias is not None
+        joint = torch.cat([self.project.weight.flatten(1), bias[:, None]], 1)  # (D, dim + 1)
+        triangle = torch.linalg.qr(joint.float(), mode="r").R.to(joint.dtype)
+        # Cells in a row; their last channel is the bias's.
+        cells = F.pad(x.flatten(2), (0, 0, 0, 1), value=1.0)
+        void = F.normalize(self.classify.void, dim=1) @ joint
+        moved = TextEmbeddings(text.rows.to(joint.dtype) @ joint, text.vocabulary)
+        scores = torch.cat([moved.similarity(cells), void @ cells], 1)
+        length = (triangle @ cells).norm(dim=1, keepdim=True).clamp(min=_LEAST_LENGTH)
+        return (scores * (self.classify.scale() / length)).unflatten(2, x.shape[2:])

@@ -15,6 +15,7 @@ from models import masked_dense
 from sparse_ovs import create_backbone
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.heads import DeepLabSizes, Head, create_head
+from sparse_ovs.heads.pixel_classifier import PixelClassifier
 from sparse_ovs.text import TextEmbeddings, Vocabulary
 
 HEADS = ("deeplabv3", "deeplabv3plus")
@@ -108,6 +109,17 @@ def test_a_head_is_its_forward_in_plain_operations(
         expected = plain.v3plus(doubles[0], doubles[-1], rates, text)
     made = head(features, text)
     torch.testing.assert_close(made.double(), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dim", [5, 40])  # less and more than the joint space has
+def test_logits_without_gradients_are_those_with(dim: int) -> None:
+    backbone = small_backbone(DEEP_RN)
+    classifier, text = PixelClassifier(dim, backbone.clip), text_of(backbone)
+    x = torch.randn(2, dim, 3, 4)
+    x[0, :, 0, 0] = 0
+    with torch.no_grad():
+        without = classifier(x, text)
+    torch.testing.assert_close(without, classifier(x, text).detach(), rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
