@@ -110,6 +110,7 @@ def needed(isa: Isa) -> dict[str, int]:
         **fmas,
         "dense": 2 * isa.dense_pixels,
         "depthwise": 8,
+        "deformable": 8,
         "layer_norm": 1,
         "activate": 6,
         **planes,
