@@ -75,7 +75,7 @@ def build_model(
 
 
 def _listed(name: str, tags: list[str]) -> str:
-    own = [tiny_clip.TAG] if name == tiny_clip.NAME else []
+    own = [tiny_clip.TAG, tiny_clip.PRUNED_TAG] if name == tiny_clip.NAME else []
     return ", ".join([*own, *tags]) or "it has none"
 
 

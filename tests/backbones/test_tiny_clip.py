@@ -66,6 +66,29 @@ def test_maskclip_answers_by_words(tiny: Backbone) -> None:
     assert logits.shape == (1, 2, 4, 4)
 
 
+def test_its_weights_come_with_the_package() -> None:
+    backbone = create_backbone("scenes-RN50", "scenes")
+    assert backbone.clip.random_parts == ()
+    assert backbone.report is None
+
+
+def test_the_pruned_trunk_keeps_a_tenth_under_the_same_pool_and_text_tower(tiny: Backbone) -> None:
+    dense = create_backbone("scenes-RN50", "scenes")
+    pruned = create_backbone("scenes-RN50", "scenes-imp10")
+    assert pruned.clip.random_parts == ()
+    kept = {name: (pruned.get_submodule(name).weight != 0) for name in tiny.scope()}
+    total = sum(mask.numel() for mask in kept.values())
+    assert sum(int(mask.sum()) for mask in kept.values()) / total == pytest.approx(0.1, abs=1e-3)
+    trunk = {f"visual.{name}" for name in pruned.state_dict()}
+    others = dense.clip.model.state_dict()
+    own = pruned.clip.model.state_dict()
+    rest = others.keys() - trunk
+    assert "visual.attnpool.c_proj.weight" in rest
+    assert all(torch.equal(own[name], others[name]) for name in rest)
+
+
 def test_an_unknown_tag_is_told_with_its_own() -> None:
-    with pytest.raises(ValueError, match=r"a tag of scenes-RN50 \(scenes\), got 'openai2'"):
+    with pytest.raises(
+        ValueError, match=r"a tag of scenes-RN50 \(scenes, scenes-imp10\), got 'openai2'"
+    ):
         create_backbone("scenes-RN50", "openai2")
