@@ -30,13 +30,13 @@ class WordTokenizer:
         """Ids that there are."""
         return len(self.words) + 3
 
-    def __call__(self, texts: str | Sequence[str], context_length: int | None = None) -> Tensor:
+    def __call__(self, texts: str | Sequence[str]) -> Tensor:
         """(N, context_length) int64.
 
         Raises:
             ValueError: words that are not in the list, or a sentence too long for the context.
         """
-        length = context_length or self.context_length
+        length = self.context_length
         sentences = [texts] if isinstance(texts, str) else texts
         tokens = torch.zeros(len(sentences), length, dtype=torch.int64)
         for row, sentence in zip(tokens, sentences, strict=True):
