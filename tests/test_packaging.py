@@ -37,6 +37,13 @@ def test_the_package_is_typed_and_brings_its_density_profiles() -> None:
     assert (root / "backbones" / "profiles" / "rn50_trained.json").is_file()
 
 
+def test_the_tiny_clip_comes_with_the_package() -> None:
+    models = Path(sparse_ovs.__file__).parent / "backbones" / "models"
+    names = ("scenes-RN50.json", "scenes-RN50.safetensors", "scenes-RN50-imp10.safetensors")
+    assert [name for name in names if not (models / name).is_file()] == []
+    assert sum((models / name).stat().st_size for name in names) < 2.5e6
+
+
 def test_the_cuda_sources_come_with_the_package() -> None:
     from sparse_ovs._cuda.sources import sources
 

@@ -7,6 +7,8 @@ from typing import Any
 import open_clip
 from torch import Tensor, nn
 
+from sparse_ovs.backbones.word_tokenizer import WordTokenizer
+
 
 class ClipParts:
     """A plain holder, so that the trunk's parameters and state_dict are the trunk's alone.
@@ -41,10 +43,16 @@ class ClipParts:
 
     @property
     def tokenizer(self) -> Any:
-        """open_clip's tokenizer for the text tower: list of strings -> (N, context length)
-        int64."""
+        """The text tower's tokenizer: list of strings -> (N, context length) int64. open_clip's,
+        or a WordTokenizer where the model's config lists words."""
         if self._tokenizer is None:
-            self._tokenizer = open_clip.get_tokenizer(self.name)
+            text: dict[str, Any] = open_clip.get_model_config(self.name)["text_cfg"]
+            words = text.get("tokenizer_kwargs", {}).get("words")
+            self._tokenizer = (
+                open_clip.get_tokenizer(self.name)
+                if words is None
+                else WordTokenizer(words, text["context_length"])
+            )
         return self._tokenizer
 
     def encode_text(self, tokens: Tensor, normalize: bool = False) -> Tensor:

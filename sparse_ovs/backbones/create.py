@@ -10,6 +10,7 @@ import open_clip
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor, nn
 
+from sparse_ovs.backbones import tiny_clip
 from sparse_ovs.backbones.bottlenecks import order_channels
 from sparse_ovs.backbones.clip_parts import ClipParts
 from sparse_ovs.backbones.convnext import ConvNeXtTrunk
@@ -42,9 +43,10 @@ def create_backbone(
 
     Args:
         name: an open_clip model of the ResNet, ViT or ConvNeXt family ("RN50", "ViT-B-16",
-            "convnext_base", ...).
-        pretrained: None (random weights), a tag ("openai"), or a path: an open_clip state_dict,
-            OpenAI's JIT archive, or a file written by `sparse_ovs.save`.
+            "convnext_base", ...), or "scenes-RN50", a tiny one for procedural scenes.
+        pretrained: None (random weights), a tag ("openai"; of "scenes-RN50" see `tiny_clip`), or a
+            path: an open_clip state_dict, OpenAI's JIT archive, or a file written by
+            `sparse_ovs.save`.
         density: kept fraction of the default scope's weights (see default_scope); None leaves the
             encoder dense, or takes the mask; "weights" takes the zeros that are already there.
         pattern: see `sparse_ovs.make_mask`.
@@ -69,10 +71,13 @@ def create_backbone(
     parse_pattern(pattern)
     if density is not None and density != "weights":
         check_density(density)  # type: ignore[arg-type]
-    saved = checkpoint.read_if_ours(pretrained)
     if output_stride not in (None, *OUTPUT_STRIDES):
         raise ValueError(f"expected an output_stride of 8, 16 or 32, got {output_stride}")
-    final_name, model, random_parts = build_model(name, None if saved is not None else pretrained)
+    pruned = tiny_clip.is_pruned(name, pretrained)
+    saved = checkpoint.read_if_ours(tiny_clip.PRUNED_TRUNK if pruned else pretrained)
+    if saved is not None:
+        pretrained = tiny_clip.TAG if pruned else None
+    final_name, model, random_parts = build_model(name, pretrained)
     backbone = _trunk(final_name, model, out_indices, output_stride)
     backbone.config = {"name": final_name, "out_indices": list(backbone.out_indices)}
     if output_stride is not None:
@@ -80,7 +85,8 @@ def create_backbone(
     backbone.report = None
     if saved is not None:
         checkpoint.fill(backbone, saved)
-        random_parts = (IMAGE_PROJECTION, TEXT_TOWER)  # a backbone's file has its own part alone
+        if not pruned:  # a backbone's file has its own part alone
+            random_parts = (IMAGE_PROJECTION, TEXT_TOWER)
     backbone.clip.random_parts = random_parts
     if density is not None or mask is not None:
         backbone.report = _prune(

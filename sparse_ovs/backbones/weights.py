@@ -17,6 +17,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from sparse_ovs.backbones import tiny_clip
+
 # Seconds to wait for a connection before weights count as not to be had.
 CONNECT_TIMEOUT = 5.0
 
@@ -34,20 +36,23 @@ def build_model(
 ) -> tuple[str, nn.Module, tuple[str, ...]]:
     """An open_clip model in eval mode, its final name, and the parts whose weights are random.
 
-    `pretrained` is None (random weights), a tag that open_clip lists, or a path to a state_dict
-    (safetensors or torch) or to OpenAI's JIT archive. OpenAI's weights need the quick GELU: the
-    model becomes its "-quickgelu" twin.
+    `pretrained` is None (random weights), a tag that open_clip lists or the tiny CLIP's, or a path
+    to a state_dict (safetensors or torch) or to OpenAI's JIT archive. OpenAI's weights need the
+    quick GELU: the model becomes its "-quickgelu" twin.
 
     Raises:
         ValueError: unknown name or tag, or weights that do not fit.
         FileNotFoundError: a path that is no file.
         PretrainedUnavailable: a tag whose weights cannot be downloaded.
     """
+    tiny_clip.register()
     known = open_clip.list_models()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"expected the name of an open_clip model, got {name!r}{hint}")
+    if (name, pretrained) == (tiny_clip.NAME, tiny_clip.TAG):
+        pretrained = tiny_clip.WEIGHTS
     if pretrained is None:
         return name, _create(name, None), (IMAGE_ENCODER, IMAGE_PROJECTION, TEXT_TOWER)
     tags = open_clip.list_pretrained_tags_by_model(name)
@@ -60,14 +65,18 @@ def build_model(
         if os.sep in str(pretrained) or Path(pretrained).suffix:
             raise FileNotFoundError(f"expected a file of weights, got none at {pretrained}")
         raise ValueError(
-            f"expected a path, or a tag of {name} ({', '.join(tags) or 'it has none'}), "
-            f"got {pretrained!r}"
+            f"expected a path, or a tag of {name} ({_listed(name, tags)}), got {pretrained!r}"
         )
     state, is_openai = read_state_dict(Path(pretrained))
     if is_openai and quick in known:
         name = quick
     model = _create(name, None)
     return name, model, fill_model(model, state, str(pretrained))
+
+
+def _listed(name: str, tags: list[str]) -> str:
+    own = [tiny_clip.TAG, tiny_clip.PRUNED_TAG] if name == tiny_clip.NAME else []
+    return ", ".join([*own, *tags]) or "it has none"
 
 
 def _create(name: str, pretrained: str | None) -> nn.Module:

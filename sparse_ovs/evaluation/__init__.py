@@ -5,6 +5,7 @@ from sparse_ovs.evaluation.evaluate import Evaluation, evaluate
 from sparse_ovs.evaluation.processes import Accelerated, Alone, Processes, launched
 from sparse_ovs.evaluation.protocol import Protocol
 from sparse_ovs.evaluation.scores import VARIANTS, ClassScore, Scores, scores, seen_classes
+from sparse_ovs.evaluation.zero_shot import zero_shot_accuracy
 
 __all__ = [
     "VARIANTS",
@@ -20,4 +21,5 @@ __all__ = [
     "launched",
     "scores",
     "seen_classes",
+    "zero_shot_accuracy",
 ]
