@@ -6,8 +6,9 @@
 #include <vector>
 
 #include "batch_norm.h"
-#include "decide.h"
 #include "buffer_pool.h"
+#include "decide.h"
+#include "deformable_attention.h"
 #include "encoder.h"
 #include "error.h"
 #include "isa.h"
@@ -339,6 +340,19 @@ sovs_status sovs_decide(int64_t classes, int64_t grid_h, int64_t grid_w, const f
     return guarded([&] {
         require(grid != nullptr && labels != nullptr, "expected grid and labels, got NULL");
         sovs::decide({classes, grid_h, grid_w, h, w}, grid, logits != 0, labels, confidence, scores, threads);
+    });
+}
+
+sovs_status sovs_deformable_attention(const sovs_deformable_params* params, const float* values, const float* locations,
+                                      const float* weights, float* out, int32_t threads) {
+    return guarded([&] {
+        require(params != nullptr && values != nullptr && locations != nullptr && weights != nullptr && out != nullptr,
+                "expected params, values, locations, weights and out, got NULL");
+        const sovs_deformable_params& p = *params;
+        require(p.levels > 0 && p.shapes != nullptr, "expected at least 1 level with its shape");
+        sovs::deformable_attention({p.n, p.queries, p.heads, p.depth, p.points,
+                                    sovs::deformable_levels(p.shapes, static_cast<std::size_t>(p.levels))},
+                                   values, locations, weights, out, threads);
     });
 }
 

@@ -269,6 +269,21 @@ SOVS_API sovs_status sovs_batch_norm_gradients(int64_t n, int64_t c, int64_t pix
 SOVS_API sovs_status sovs_decide(int64_t classes, int64_t grid_h, int64_t grid_w, const float* grid, int64_t h, int64_t w,
                                  int32_t logits, int64_t* labels, float* confidence, float* scores, int32_t threads);
 
+typedef struct {
+    int64_t n, queries, heads;
+    int64_t depth;         /* channels of a head */
+    int64_t levels, points; /* of each query and head: `points` in each level */
+    const int64_t* shapes; /* (levels, 2): height and width of each map */
+} sovs_deformable_params;
+
+/* Multi-scale deformable attention: for each query and head the sum over levels and points of weight * the bilinear sample
+ * of the level's map there, of whose cells the centres lie at (i + 0.5) / size. Zeros lie around the maps; a location that
+ * is not finite gives NaN. values: (n, cells, heads, depth), cells row by row, level after level; locations:
+ * (n, queries, heads, levels, points, 2), x before y; weights: (n, queries, heads, levels, points); out:
+ * (n, queries, heads, depth). SOVS_INVALID_ARGUMENT where an image's values take 1 GB or more. */
+SOVS_API sovs_status sovs_deformable_attention(const sovs_deformable_params* params, const float* values,
+                                               const float* locations, const float* weights, float* out, int32_t threads);
+
 /* ---- encoders --------------------------------------------------------------------------------------- */
 
 /* A whole encoder, read from a file that Python's CompiledEncoder.save wrote: runs inputs of any size, and keeps the

@@ -8,6 +8,7 @@ from sparse_ovs._native.structures import (
     AttentionParams,
     Conv2dParams,
     Conv2dPlace,
+    DeformableParams,
     Shape,
     StepInfoStructure,
     TuningStructure,
@@ -103,6 +104,10 @@ def declare(lib: ctypes.CDLL) -> None:
         "sovs_batch_norm": (i32, [*[i64] * 3, ctypes.c_float, *[pointer] * 6, i32]),
         "sovs_batch_norm_gradients": (i32, [*[i64] * 3, ctypes.c_float, *[pointer] * 8, i32]),
         "sovs_decide": (i32, [*[i64] * 3, pointer, *[i64] * 2, i32, *[pointer] * 3, i32]),
+        "sovs_deformable_attention": (
+            i32,
+            [ctypes.POINTER(DeformableParams), *[pointer] * 4, i32],
+        ),
         "sovs_encoder_load": (i32, [ctypes.c_char_p, ctypes.POINTER(pointer)]),
         "sovs_encoder_input_channels": (i64, [pointer]),
         "sovs_encoder_output_count": (i32, [pointer]),

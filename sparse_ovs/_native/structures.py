@@ -69,3 +69,13 @@ class AttentionParams(ctypes.Structure):
 
 class Conv2dPlace(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int64) for name in ("n", "h", "w", "pixel_major")]
+
+
+class DeformableParams(ctypes.Structure):
+    _fields_ = [
+        *[
+            (name, ctypes.c_int64)
+            for name in ("n", "queries", "heads", "depth", "levels", "points")
+        ],
+        ("shapes", ctypes.POINTER(ctypes.c_int64)),
+    ]

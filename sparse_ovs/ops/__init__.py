@@ -10,6 +10,11 @@ from sparse_ovs.ops.cuda import gradients, on_gpu
 from sparse_ovs.ops.cuda.choose import gpu_route
 from sparse_ovs.ops.cuda.routes import BLOCKS
 from sparse_ovs.ops.decide import decide, decide_unsupported
+from sparse_ovs.ops.deformable_attention import (
+    deformable_attention,
+    deformable_attention_reference,
+    deformable_attention_unsupported,
+)
 from sparse_ovs.ops.invalidate import invalidate
 from sparse_ovs.ops.layout import memory_format
 from sparse_ovs.ops.linear import linear, linear_unsupported
@@ -30,6 +35,9 @@ __all__ = [
     "conv2d_unsupported",
     "decide",
     "decide_unsupported",
+    "deformable_attention",
+    "deformable_attention_reference",
+    "deformable_attention_unsupported",
     "family_of",
     "gpu_route",
     "gradients",

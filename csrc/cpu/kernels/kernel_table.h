@@ -185,6 +185,25 @@ struct DecideTask {
     std::int64_t score_stride;   // floats between classes
 };
 
+// One map of a pyramid whose cells lie row by row, map after map.
+struct DeformableLevel {
+    std::int32_t h, w;
+    std::int32_t first_cell;
+};
+
+// One query and head: out = sum over levels and points of weight * the bilinear sample of values at the point's location.
+// Cells outside a map count as zeros; a location that is not finite gives NaN.
+struct DeformableTask {
+    const float* values;            // first channel of the head in the first cell
+    std::int32_t cell_bytes;        // between cells; all cells lie within 1 GB
+    const DeformableLevel* levels;
+    std::int32_t level_count, points, depth;  // depth: channels of the head
+    const float* locations;         // (levels, points, 2): x, y in [0, 1] within the map
+    const float* weights;           // (levels, points)
+    Entry* entries;                 // working memory: 4 for each point of each level
+    float* out;                     // (depth,)
+};
+
 inline constexpr int kMaxVectors = 16;  // of one kernel call; wider tiles take several
 
 struct KernelTable {
@@ -214,6 +233,7 @@ struct KernelTable {
                         std::int64_t pixels, float* out);
     void (*decide_row)(const DecideTask&);
     void (*depthwise)(const DepthwiseTask&);
+    void (*deformable)(const DeformableTask&);
     void (*patch)(const PatchTask&);
     void (*quad)(const QuadTask&);
     // One output row of a 2x2 average: pixels of `channels` floats, from two input rows of 2 * pixels pixels.

@@ -3,6 +3,7 @@
 #include "attention.h"
 #include "batch_norm.h"
 #include "decide.h"
+#include "deformable.h"
 #include "dense.h"
 #include "depthwise.h"
 #include "layer_norm.h"
@@ -60,6 +61,7 @@ constexpr KernelTable make_table() {
     t.enlarge_row = enlarge_row;
     t.decide_row = decide_row;
     t.depthwise = depthwise;
+    t.deformable = deformable;
     t.patch = patch;
     t.quad = quad;
     t.pool_row = pool_row;

@@ -1,0 +1,77 @@
+#include "deformable_attention.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "error.h"
+#include "isa.h"
+#include "thread_pool.h"
+
+namespace sovs {
+namespace {
+
+// Queries of a unit lie beside each other and sample cells that do: few enough to balance threads, many enough that
+// handing them out costs nothing.
+constexpr std::int64_t kQueries = 64;
+
+std::int64_t cells(const DeformableSizes& s) {
+    const DeformableLevel& last = s.levels.back();
+    return last.first_cell + std::int64_t{last.h} * last.w;
+}
+
+}  // namespace
+
+std::vector<DeformableLevel> deformable_levels(const std::int64_t* shapes, std::size_t count) {
+    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+    std::vector<DeformableLevel> levels;
+    std::int64_t first = 0;
+    for (std::size_t l = 0; l < count; ++l, shapes += 2) {
+        const std::int64_t h = shapes[0], w = shapes[1];
+        require(h > 0 && w > 0, "expected levels of at least 1 row and 1 column");
+        require(h <= kMost / w && h * w <= kMost - first, "expected fewer than 2^31 cells");
+        levels.push_back(
+            {static_cast<std::int32_t>(h), static_cast<std::int32_t>(w), static_cast<std::int32_t>(first)});
+        first += h * w;
+    }
+    return levels;
+}
+
+void deformable_attention(const DeformableSizes& s, const float* values, const float* locations, const float* weights,
+                          float* out, int threads) {
+    require(s.n > 0 && s.queries > 0 && s.heads > 0 && s.depth > 0 && s.points > 0,
+            "expected batch sizes, queries, heads, channels and points of at least 1");
+    // Offsets in bytes to the cells around a map, which none reads, must fit in an int32 too.
+    constexpr std::int64_t kMostFloats = std::numeric_limits<std::int32_t>::max() / 2 / sizeof(float);
+    require(s.heads <= kMostFloats / s.depth && s.heads * s.depth <= kMostFloats / cells(s),
+            "expected values of less than 1 GB an image");
+    const auto levels = static_cast<std::int64_t>(s.levels.size());
+    require(s.points <= kMostFloats / 4 / levels, "expected fewer points");
+    const KernelTable& table = kernels();
+    const std::int64_t image = cells(s) * s.heads * s.depth, samples = levels * s.points;
+    const std::int64_t blocks = (s.queries + kQueries - 1) / kQueries;
+    parallel_for(static_cast<long>(s.n * blocks), threads, [&](long unit) {
+        const std::int64_t i = unit / blocks, first = unit % blocks * kQueries;
+        std::vector<Entry> entries(static_cast<std::size_t>(4 * samples));
+        DeformableTask task{nullptr,
+                            static_cast<std::int32_t>(s.heads * s.depth * sizeof(float)),
+                            s.levels.data(),
+                            static_cast<std::int32_t>(levels),
+                            static_cast<std::int32_t>(s.points),
+                            static_cast<std::int32_t>(s.depth),
+                            nullptr,
+                            nullptr,
+                            entries.data(),
+                            nullptr};
+        for (std::int64_t query = first; query < std::min(first + kQueries, s.queries); ++query)
+            for (std::int64_t head = 0; head < s.heads; ++head) {
+                const std::int64_t at = (i * s.queries + query) * s.heads + head;
+                task.values = values + i * image + head * s.depth;
+                task.locations = locations + at * samples * 2;
+                task.weights = weights + at * samples;
+                task.out = out + at * s.depth;
+                table.deformable(task);
+            }
+    });
+}
+
+}  // namespace sovs
