@@ -11,7 +11,8 @@ from torch import Tensor
 from sparse_ovs.heads.loss_settings import MaskLossSettings
 from sparse_ovs.heads.mask_output import Prediction
 from sparse_ovs.heads.mask_points import sample, uncertain_points
-from sparse_ovs.heads.matching import Draws, Match, at_least_fp32
+from sparse_ovs.heads.matching import Draws, Match
+from sparse_ovs.heads.precision import at_least_fp32
 from sparse_ovs.heads.regions import Regions
 
 

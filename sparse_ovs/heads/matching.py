@@ -13,6 +13,7 @@ from torch import Tensor
 from sparse_ovs.heads.loss_settings import MaskLossSettings
 from sparse_ovs.heads.mask_output import Prediction
 from sparse_ovs.heads.mask_points import random_points, sample_shared
+from sparse_ovs.heads.precision import at_least_fp32
 from sparse_ovs.heads.regions import Regions
 
 Draws = Sequence[torch.Generator | None]
@@ -82,8 +83,3 @@ def matching_costs(
         + settings.dice_weight * dice
         - settings.class_weight * probabilities
     )
-
-
-def at_least_fp32(x: Tensor) -> Tensor:
-    """Half precision as fp32; wider types as they are."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -30,8 +30,9 @@ def sine_positions(height: int, width: int, dim: int, like: Tensor) -> Tensor:
 
 
 def _axis(size: int, channels: int, like: Tensor) -> Tensor:
-    """(size, channels) float32: sine and cosine of falling frequencies in turn."""
-    places = torch.arange(1, size + 1, device=like.device, dtype=torch.float32)
-    powers = torch.arange(0, channels, 2, device=like.device, dtype=torch.float32) / channels
+    """(size, channels): sine and cosine of falling frequencies in turn."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    places = torch.arange(1, size + 1, device=like.device, dtype=dtype)
+    powers = torch.arange(0, channels, 2, device=like.device, dtype=dtype) / channels
     angles = (places * (2 * math.pi / size))[:, None] / _TEMPERATURE**powers
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)
