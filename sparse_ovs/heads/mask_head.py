@@ -138,13 +138,14 @@ class MaskHead(Head):
                 ]
                 for of_point in (mask_loss_sums, class_loss_sums)
             )
-            pairs = shared_count(torch.tensor(sum(len(match.queries) for match in matches[0])))
-            weights = shared_count(torch.stack([weight for _, weight in classes]))
+            cross_entropy, dice = (torch.stack(sums).sum() for sums in zip(*masks, strict=True))
+            losses, weights = (torch.stack(sums) for sums in zip(*classes, strict=True))
+            found = sum(len(match.queries) for match in matches[0])
+            count = shared_count(torch.tensor(found, device=losses.device))
             parts = {
-                "mask": settings.mask_weight * sum(bce for bce, _ in masks) / pairs,
-                "dice": settings.dice_weight * sum(dice for _, dice in masks) / pairs,
-                "class": settings.class_weight
-                * (torch.stack([loss for loss, _ in classes]) / weights).sum(),
+                "mask": settings.mask_weight * cross_entropy / count,
+                "dice": settings.dice_weight * dice / count,
+                "class": settings.class_weight * (losses / shared_count(weights)).sum(),
             }
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 

@@ -11,7 +11,7 @@ import torch
 from small_clips import small_backbone
 
 import sparse_ovs
-from small_masks import HEADS
+from small_mask_heads import HEADS
 from sparse_ovs.segmenter import Segmenter, files
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
