@@ -50,27 +50,12 @@ def test_pixels_outside_of_every_mask_belong_to_none() -> None:
     assert ids.tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
 
 
-def test_stuff_is_joined_and_things_are_not() -> None:
-    masks = torch.stack([mask("#..."), mask(".#.."), mask("..#."), mask("...#")])
-    scores = certain((1, 0.5), (0, 0.9), (1, 0.7), (0, 0.8))
-    ids, segments = panoptic(scores, masks, THINGS)
-    assert ids.tolist() == [[1, 2, 1, 3]]
-    assert [(s.index, s.thing) for s in segments] == [(1, False), (0, True), (0, True)]
-    assert segments[0].score == pytest.approx(0.7)
-
-
 def test_no_object_and_low_scores_do_not_compete() -> None:
     masks = torch.stack([mask("####")] * 3)
     scores = certain((2, 0.9), (0, 0.5), (1, 0.6))
     ids, segments = panoptic(scores, masks, THINGS, object_threshold=0.55)
     assert ids.tolist() == [[1, 1, 1, 1]]
     assert [segment.index for segment in segments] == [1]
-
-
-def test_where_nothing_is_found_there_are_no_segments() -> None:
-    ids, segments = panoptic(certain((2, 0.9)), mask("####")[None], THINGS)
-    assert not ids.any()
-    assert segments == []
 
 
 def test_an_instances_score_is_its_classs_times_its_masks() -> None:
@@ -95,14 +80,3 @@ def test_stuff_takes_places_of_the_top_pairs() -> None:
 def test_a_mask_without_a_pixel_scores_nothing() -> None:
     (found,) = instances(certain((0, 0.8)), mask("....")[None], THINGS, top=1)
     assert found.score == 0
-
-
-@pytest.mark.parametrize("function", [panoptic, instances])
-def test_classes_that_do_not_fit_are_refused(function) -> None:
-    with pytest.raises(ValueError, match=r"expected probabilities \(1, 4\) of masks .* and 3 cla"):
-        function(certain((0, 0.8)), mask("#...")[None], [True] * 3)
-
-
-def test_a_top_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected a top of at least 1, got 0"):
-        instances(certain((0, 0.8)), mask("#...")[None], THINGS, top=0)

@@ -55,3 +55,14 @@ def test_another_dtype_takes_the_whole_segmenter_along(made: Segmenter) -> None:
     before = made.predict(PHOTO, WORDS).scores
     after = made.double().predict(PHOTO).scores
     torch.testing.assert_close(after.float(), before, rtol=1e-2, atol=1e-2)
+
+
+def test_masks_give_panoptic_and_instance_results(made: Segmenter) -> None:
+    panoptic = made.predict_panoptic(PHOTO, WORDS, things=["cat", "dog"])
+    assert panoptic.ids.shape == (64, 96)
+    assert {segment.id for segment in panoptic.segments} == set(panoptic.ids.unique().tolist()) - {
+        0
+    }
+    found = made.predict_instances(PHOTO, WORDS, things=["cat"])
+    assert found.instances
+    assert all(one.label == "cat" and one.mask.shape == (64, 96) for one in found.instances)
