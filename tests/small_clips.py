@@ -1,4 +1,4 @@
-"""CLIP in miniature: a ResNet and a ViT of open_clip's own classes, with random weights."""
+"""CLIP in miniature: encoders of each family of open_clip, with random weights."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ from sparse_ovs import create_backbone
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.profiling.random_weights import calibrate_random_weights
 
-RN, VIT = "small-rn", "small-vit"
+RN, VIT, CONVNEXT = "small-rn", "small-vit", "small-convnext"
 DEEP_RN = "small-deep-rn"  # with blocks after the one that holds the stride
 _TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 _CONFIGS: dict[str, dict[str, Any]] = {
     RN: {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None},
     DEEP_RN: {"image_size": 64, "layers": [1, 1, 2, 2], "width": 8, "patch_size": None},
     VIT: {"image_size": 32, "layers": 4, "width": 32, "head_width": 16, "patch_size": 8},
+    CONVNEXT: {
+        "image_size": 64,
+        "timm_model_name": "convnext_atto",
+        "timm_pool": "",
+        "timm_proj": "linear",
+    },
 }
 
 

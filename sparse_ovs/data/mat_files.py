@@ -1,4 +1,4 @@
-"""Reads arrays of MATLAB files, with scipy."""
+"""Reads arrays of MATLAB files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,10 @@ def read_mat(path: Path, variable: str) -> np.ndarray:
     """A matrix (H, W) of a `.mat` file.
 
     Raises:
-        ImportError: scipy is not installed.
         ValueError: no such file, a damaged one, or no such matrix in it.
     """
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise ImportError(
-            "expected scipy, which reads .mat files (pip install sparse_ovs[data]), "
-            "got no such package"
-        ) from error
+    from scipy.io import loadmat  # seldom needed, and slow to import
+
     if not path.is_file():
         raise ValueError(f"expected labels at {path}, got no such file")
     try:

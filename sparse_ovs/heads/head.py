@@ -22,14 +22,16 @@ class Head(ABC, nn.Module):
 
     Attributes:
         name: in the registry and in files.
-        probabilities: whether `predict` gives scores that sum to at most 1 over the classes;
-            otherwise it gives logits, of which a softmax makes such scores.
+        probabilities: whether `predict` gives scores from 0 on, probabilities or sums of them;
+            otherwise it gives logits, of which a softmax makes probabilities.
         presets: sizes by name; "paper" is always among them.
         learns: whether it has weights that are not CLIP's, which training must find.
         output_stride: that it wants of a dilated ResNet (see `create_backbone`), where the backbone
             is not given; None for the encoder's own.
         sizes: of this head.
         untrained: whether its own weights are still random; training and files clear it.
+        seen: names, with synonyms, of the classes that it was trained on; training sets it, files
+            keep it.
     """
 
     name: ClassVar[str]
@@ -52,6 +54,7 @@ class Head(ABC, nn.Module):
         super().__init__()
         self.sizes = sizes or self.presets["paper"]
         self.untrained = self.learns
+        self.seen: tuple[str, ...] = ()
         needed = self.needed_indices(backbone)
         if not set(needed) <= set(backbone.out_indices):
             raise ValueError(

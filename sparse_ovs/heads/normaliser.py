@@ -14,10 +14,11 @@ def shared_count(count: Tensor) -> Tensor:
     count over all processes, whatever part of the batch each has.
 
     Args:
-        count: of this process, a scalar of any dtype; no gradient flows into it.
+        count: of this process, of any dtype, a scalar or several counts; no gradient flows into
+            them.
 
     Returns:
-        A float32 scalar (float64 for a float64 count).
+        The same shape, float32 (float64 for float64 counts).
     """
     total = count.detach().to(torch.promote_types(count.dtype, torch.float32)).clone()
     processes = 1

@@ -7,11 +7,15 @@ from typing import Any
 
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.heads.deeplab import DeepLabV3, DeepLabV3Plus
+from sparse_ovs.heads.fcclip import FCCLIP
 from sparse_ovs.heads.head import Head
 from sparse_ovs.heads.maskclip import MaskCLIP
+from sparse_ovs.heads.maskformer import MaskFormer
 from sparse_ovs.heads.sizes import choose_sizes
 
-HEADS: dict[str, type[Head]] = {kind.name: kind for kind in (MaskCLIP, DeepLabV3, DeepLabV3Plus)}
+HEADS: dict[str, type[Head]] = {
+    kind.name: kind for kind in (MaskCLIP, MaskFormer, FCCLIP, DeepLabV3, DeepLabV3Plus)
+}
 
 
 def find_head(name: str) -> type[Head]:

@@ -40,6 +40,7 @@ def save(segmenter: Segmenter, folder: str | os.PathLike[str]) -> Path:
         "library": __version__,
         "head": segmenter.head.name,
         "head_sizes": asdict(segmenter.head.sizes),
+        "seen": segmenter.head.seen,
         "model": backbone.config,
         "layers": layers,
         "options": segmenter.options.to_dict(),
@@ -109,6 +110,7 @@ def load(
         content = checkpoint.unpack_state(parts["backbone"], header, path)
         found, config = header["head"], header["model"]
         sizes = header.get("head_sizes", {})  # which older files, of maskclip, lack
+        seen = tuple(header.get("seen", ()))  # likewise
         settings = {**header["options"], **(options or {})}
         name, random_parts = str(config["name"]), tuple(header["random_parts"])
     except (KeyError, TypeError) as error:
@@ -125,6 +127,7 @@ def load(
     made.clip.random_parts = tuple(part for part in random_parts if part != HEAD)
     on_top = create_head(found, made, sizes)
     on_top.untrained = HEAD in random_parts
+    on_top.seen = seen
     _fill(on_top, parts["head"], path, set())
     return Segmenter(made, on_top, Options(**settings), fast)
 

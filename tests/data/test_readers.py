@@ -60,8 +60,6 @@ COUNTS = {
 
 
 def build(tree: Build, root: Path, name: str) -> Labels:
-    if tree is context.raw459:
-        pytest.importorskip("scipy")
     return tree(root, name)
 
 

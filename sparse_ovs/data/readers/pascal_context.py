@@ -159,7 +159,6 @@ def open_context459(name: str, root: Path, split: str) -> LabelledFiles:
 
     Raises:
         ValueError: the files are not there.
-        ImportError: at access to `.mat` files, scipy is not installed.
     """
     own = bases(root, *_BASES)
     lists = [base / "labels.txt" for base in (*own, root / "pascal_ctx_d2", root / "pcontext_full")]
@@ -180,7 +179,7 @@ def open_context459(name: str, root: Path, split: str) -> LabelledFiles:
         find = partial(pair_by_name, labels, images, ".tif")
         opened = partial(made, find, range(459), (_WIDE_IGNORE,), read_item_ids)
         trees.append(Tree(style, (labels,), opened))
-    # Last, for it needs scipy.
+    # Last, for `.mat` files are slow to read.
     for base in own:
         labels = base / "trainval"
         find = partial(_split459, base, labels, split)

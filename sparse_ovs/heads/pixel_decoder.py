@@ -1,0 +1,150 @@
+"""Pixel decoder: from an encoder's four maps to mask features and three maps for the queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sparse_ovs.heads.mask_sizes import NORM_GROUPS, MaskSizes
+from sparse_ovs.heads.positions import sine_positions
+from sparse_ovs.nn import DeformableAttention
+
+LEVELS = 3  # maps that the attention joins
+
+
+class PixelDecoder(nn.Module):
+    """Multi-scale deformable attention over strides 32, 16 and 8, and one step of a feature pyramid
+    to stride 4 (Mask2Former, arXiv 2112.01527, section 3.2.1 and appendix A).
+
+    Args:
+        channels: of the encoder's maps, the finest first.
+        sizes: see MaskSizes.
+    """
+
+    def __init__(self, channels: Sequence[int], sizes: MaskSizes) -> None:
+        super().__init__()
+        finest, *coarser = channels
+        self.input_proj = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, sizes.dim, 1), nn.GroupNorm(NORM_GROUPS, sizes.dim))
+            for width in reversed(coarser)
+        )
+        self.transformer = PixelTransformer(sizes)
+        self.adapter_1 = ConvNorm(finest, sizes.dim, 1)
+        self.layer_1 = ConvNorm(sizes.dim, sizes.dim, 3)
+        self.mask_features = nn.Conv2d(sizes.dim, sizes.dim, 1)
+        for projection in self.input_proj:
+            nn.init.xavier_uniform_(projection[0].weight)  # type: ignore[index]
+            nn.init.zeros_(projection[0].bias)  # type: ignore[index]
+        nn.init.kaiming_uniform_(self.mask_features.weight, a=1)
+        nn.init.zeros_(self.mask_features.bias)  # type: ignore[arg-type]
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The encoder's maps, each (N, C, h, w), the finest first.
+
+        Returns:
+            mask features (N, dim, h, w) at the finest map's size, and the maps that queries read,
+            each (N, dim, h, w), the coarsest first.
+        """
+        # Sampling places and sums over thousands of cells want fp32 under autocast too.
+        with torch.autocast(maps[0].device.type, enabled=False):
+            finest, *coarser = (x.to(self.mask_features.weight.dtype) for x in maps)
+            levels = self.transformer(
+                [
+                    projection(x)
+                    for projection, x in zip(self.input_proj, reversed(coarser), strict=True)
+                ]
+            )
+            lateral = self.adapter_1(finest)
+            above = F.interpolate(
+                levels[-1], lateral.shape[-2:], mode="bilinear", align_corners=False
+            )
+            return self.mask_features(self.layer_1(lateral + above).relu()), levels
+
+
+class PixelTransformer(nn.Module):
+    """Deformable attention layers over all cells of several maps.
+
+    Args:
+        sizes: see MaskSizes.
+    """
+
+    def __init__(self, sizes: MaskSizes) -> None:
+        super().__init__()
+        self.level_embed = nn.Parameter(torch.randn(LEVELS, sizes.dim))
+        self.layers = nn.ModuleList(PixelLayer(sizes) for _ in range(sizes.pixel_layers))
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """LEVELS maps (N, dim, h, w) -> the same shapes."""
+        shapes = [(x.shape[2], x.shape[3]) for x in maps]
+        source = torch.cat([x.flatten(2).transpose(1, 2) for x in maps], 1)
+        dim = source.shape[-1]
+        positions = torch.cat(
+            [
+                sine_positions(height, width, dim, source) + level
+                for (height, width), level in zip(shapes, self.level_embed, strict=True)
+            ]
+        )
+        # Every cell looks around its own centre, on each level.
+        centres = torch.cat([cell_centres(height, width, source) for height, width in shapes])
+        reference = centres[None, :, None].expand(1, -1, LEVELS, 2)
+        for layer in self.layers:
+            source = layer(source, positions, reference, shapes)
+        parts = source.split([height * width for height, width in shapes], 1)
+        return [
+            part.transpose(1, 2).unflatten(2, shape)
+            for part, shape in zip(parts, shapes, strict=True)
+        ]
+
+
+class PixelLayer(nn.Module):
+    """Deformable attention and a feed-forward network, each with a residual and then a norm.
+
+    Args:
+        sizes: see MaskSizes.
+    """
+
+    def __init__(self, sizes: MaskSizes) -> None:
+        super().__init__()
+        self.self_attn = DeformableAttention(sizes.dim, sizes.heads, LEVELS, sizes.points)
+        self.norm1 = nn.LayerNorm(sizes.dim)
+        self.linear1 = nn.Linear(sizes.dim, sizes.pixel_ffn)
+        self.linear2 = nn.Linear(sizes.pixel_ffn, sizes.dim)
+        self.norm2 = nn.LayerNorm(sizes.dim)
+        for linear in (self.linear1, self.linear2):
+            nn.init.xavier_uniform_(linear.weight)
+
+    def forward(
+        self,
+        source: Tensor,
+        positions: Tensor,
+        reference: Tensor,
+        shapes: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        """(N, S, dim) cells of all levels and (S, dim) positions -> (N, S, dim)."""
+        seen = self.self_attn(source + positions, reference, source, shapes)
+        source = self.norm1(source + seen)
+        return self.norm2(source + self.linear2(self.linear1(source).relu()))
+
+
+class ConvNorm(nn.Conv2d):
+    """A convolution that keeps the size, without bias, and a GroupNorm."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False
+        )
+        self.norm = nn.GroupNorm(NORM_GROUPS, out_channels)
+        nn.init.kaiming_uniform_(self.weight, a=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(super().forward(x))
+
+
+def cell_centres(height: int, width: int, like: Tensor) -> Tensor:
+    """(height * width, 2), x and y from 0 to 1 of each cell's centre, row-major."""
+    x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width
+    y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height
+    return torch.stack((x.repeat(height), y.repeat_interleave(width)), -1)
