@@ -25,7 +25,6 @@ def scene() -> tuple[Tensor, Tensor, int]:
     return pixels, torch.from_numpy(labels.reshape(1, 64, 64)).long(), len(found)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", HEADS)
 def test_one_scene_is_learned_by_heart(name: str) -> None:
     pixels, labels, classes = scene()

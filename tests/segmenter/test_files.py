@@ -107,10 +107,10 @@ def rewrite(path: Path, tensors: dict[str, Any] | None = None, **changes: Any) -
 def test_a_checkpoint_of_another_head_is_refused(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rewrite(saved / files.FILE_NAME, head="fcclip")
-    with pytest.raises(FileFormatError, match="a checkpoint of head 'maskclip', got 'fcclip'"):
+    rewrite(saved / files.FILE_NAME, head="maskclop")
+    with pytest.raises(FileFormatError, match="a checkpoint of head 'maskclip', got 'maskclop'"):
         sparse_ovs.create_segmenter("maskclip", checkpoint=saved)
-    with pytest.raises(ValueError, match=r"expected a head of maskclip.*, got 'fcclip'"):
+    with pytest.raises(ValueError, match=r"expected a head of maskclip.*, got 'maskclop'"):
         Segmenter.from_pretrained(saved)
 
 
