@@ -2,10 +2,10 @@
 
 from sparse_ovs.evaluation.confusion import Confusion
 from sparse_ovs.evaluation.evaluate import Evaluation, evaluate
-from sparse_ovs.evaluation.processes import Accelerated, Alone, Processes, launched
 from sparse_ovs.evaluation.protocol import Protocol
 from sparse_ovs.evaluation.scores import VARIANTS, ClassScore, Scores, scores, seen_classes
 from sparse_ovs.evaluation.zero_shot import zero_shot_accuracy
+from sparse_ovs.loop.processes import Accelerated, Alone, Processes, launched
 
 __all__ = [
     "VARIANTS",

@@ -13,11 +13,11 @@ from torch import Tensor
 from sparse_ovs.data.dataset import SegmentationDataset
 from sparse_ovs.evaluation.answers import background_rule, to_classes, vocabulary_of
 from sparse_ovs.evaluation.confusion import Confusion
-from sparse_ovs.evaluation.processes import Alone, Processes
 from sparse_ovs.evaluation.protocol import Protocol as EvaluationProtocol
 from sparse_ovs.evaluation.protocol import describe_segmenter, random_parts
 from sparse_ovs.evaluation.scores import VARIANTS, Scores, scores
 from sparse_ovs.evaluation.unfinished import Unfinished
+from sparse_ovs.loop.processes import Alone, Processes
 from sparse_ovs.text import Vocabulary
 
 

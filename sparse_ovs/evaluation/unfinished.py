@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from sparse_ovs.evaluation.confusion import Confusion
-from sparse_ovs.evaluation.processes import Processes
 from sparse_ovs.formats import FileFormatError, read_file, write_file
+from sparse_ovs.loop.processes import Processes
 from sparse_ovs.segmenter import Segmenter
 
 # Seconds between two writes: what a kill costs at most.

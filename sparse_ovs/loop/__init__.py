@@ -4,11 +4,14 @@ from sparse_ovs.loop.batches import Batches, DatasetBatches, GeneratedBatches
 from sparse_ovs.loop.checkpoints import Checkpoints
 from sparse_ovs.loop.ema import Ema
 from sparse_ovs.loop.loop import Hook, Loop, LoopSettings, Losses, Stateful
+from sparse_ovs.loop.processes import Accelerated, Alone, Processes, launched
 from sparse_ovs.loop.progress import Report, progress_bar
 from sparse_ovs.loop.schedules import Constant, Cosine, MultiStep, Poly, Schedule
 from sparse_ovs.loop.seeds import derive_seed, seed_everything
 
 __all__ = [
+    "Accelerated",
+    "Alone",
     "Batches",
     "Checkpoints",
     "Constant",
@@ -22,10 +25,12 @@ __all__ = [
     "Losses",
     "MultiStep",
     "Poly",
+    "Processes",
     "Report",
     "Schedule",
     "Stateful",
     "derive_seed",
+    "launched",
     "progress_bar",
     "seed_everything",
 ]

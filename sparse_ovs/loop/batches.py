@@ -68,10 +68,14 @@ class DatasetBatches:
         workers: processes that make batches; 0 makes them in this one.
         collate: list of items to batch; torch's default when None.
         pin_memory: see torch's DataLoader.
+        share: (i, n) gives the i-th of n equal parts of every batch, for one of n processes.
+
+    Attributes:
+        first_place: in the whole batch, of the first item of the share.
 
     Raises:
         TypeError: the dataset has no length.
-        ValueError: batch_size < 1, workers < 0 or an empty dataset.
+        ValueError: batch_size < 1, workers < 0, an empty dataset, or batches without equal parts.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class DatasetBatches:
         workers: int = 0,
         collate: Callable[[list[Any]], Any] | None = None,
         pin_memory: bool = False,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         if not isinstance(dataset, Sized):
             raise TypeError(f"expected a dataset with a length, got {type(dataset).__name__}")
@@ -91,16 +96,21 @@ class DatasetBatches:
             raise ValueError(f"expected workers >= 0, got {workers}")
         self._dataset, self._seed, self._workers = dataset, seed, workers
         self._collate, self._pin_memory = collate, pin_memory
+        index, count = share
+        if batch_size % count:
+            raise ValueError(f"expected a batch of {count} equal parts, got {batch_size} items")
+        self._part = slice(index * batch_size // count, (index + 1) * batch_size // count)
+        self.first_place = self._part.start
 
     def indices(self, number: int) -> list[tuple[int, int]]:
-        """(epoch, item) of each place in batch `number`."""
-        return next(iter(_Numbers(self._items, self.batch_size, self._seed, number)))
+        """(epoch, item) of each place in the share of batch `number`."""
+        return next(iter(self._numbers(number)))
 
     def start(self, first: int) -> Iterator[Any]:
         """See `Batches`."""
         loader = DataLoader(
             _Seeded(self._dataset, self._seed),
-            batch_sampler=_Numbers(self._items, self.batch_size, self._seed, first),
+            batch_sampler=self._numbers(first),
             num_workers=self._workers,
             collate_fn=self._collate,
             pin_memory=self._pin_memory,
@@ -113,11 +123,15 @@ class DatasetBatches:
         """See `Batches`."""
         return {"items": self._items, "batch_size": self.batch_size, "seed": self._seed}
 
+    def _numbers(self, first: int) -> _Numbers:
+        return _Numbers(self._items, self.batch_size, self._seed, first, self._part)
+
 
 class _Numbers(Sampler[list[tuple[int, int]]]):
-    """(epoch, item) of the batches from `first` on."""
+    """(epoch, item) of a part of the batches from `first` on."""
 
-    def __init__(self, items: int, batch_size: int, seed: int, first: int) -> None:
+    def __init__(self, items: int, batch_size: int, seed: int, first: int, part: slice) -> None:
+        self._part = part
         self._items, self._batch_size, self._seed, self._first = items, batch_size, seed, first
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
@@ -128,7 +142,7 @@ class _Numbers(Sampler[list[tuple[int, int]]]):
             for item in torch.randperm(self._items, generator=generator).tolist()[skip:]:
                 batch.append((epoch, item))
                 if len(batch) == self._batch_size:
-                    yield batch
+                    yield batch[self._part]
                     batch = []
             epoch, skip = epoch + 1, 0
 

@@ -18,6 +18,7 @@ from sparse_ovs.loop.checkpoints import Checkpoints
 from sparse_ovs.loop.configuration import as_json, describe_optimizer, describe_schedule
 from sparse_ovs.loop.ema import Ema
 from sparse_ovs.loop.logs import CsvLog
+from sparse_ovs.loop.processes import Alone, Processes
 from sparse_ovs.loop.progress import Meter, Report
 from sparse_ovs.loop.schedules import Constant, Schedule
 from sparse_ovs.loop.seeds import rng_state, seed_everything, set_rng_state
@@ -97,6 +98,10 @@ class Loop:
     torch, and the length of the log. The same bits come back if the losses are deterministic on
     the device; modes (`train`, `eval`) and devices are the caller's.
 
+    Several processes run the same loop, each on its share of every batch (see DatasetBatches): the
+    losses' gradients must be the mean over the processes, by `Processes.wrap`. The first process
+    alone writes and reports, means over all; the folder must be one that all of them read.
+
     Args:
         model: what is trained, or several modules by name.
         optimizer: of its parameters.
@@ -111,6 +116,7 @@ class Loop:
         hooks: called in order after every step with the number of steps done; may change the model
             and what is in `state`.
         report: called with each logged step, after everything else.
+        processes: that run together; None for this one alone.
 
     Attributes:
         step: steps done.
@@ -133,8 +139,10 @@ class Loop:
         ema: Ema | None = None,
         hooks: Sequence[Hook] = (),
         report: Callable[[Report], None] | None = None,
+        processes: Processes | None = None,
     ) -> None:
         self.step = 0
+        self._processes = processes or Alone()
         self._model = model if isinstance(model, nn.Module) else nn.ModuleDict(dict(model))
         self._optimizer, self._losses, self._batches = optimizer, losses, batches
         self._settings, self._ema, self._hooks, self._report = settings, ema, hooks, report
@@ -188,6 +196,9 @@ class Loop:
         log_length = 0 if found is None else self._restore(*found)
         if self.step >= settings.steps:
             return
+        if self._processes.index > 0:
+            self._run(None, _Logs(None, False, 0, 0))
+            return
         with _Logs(self._folder, settings.tensorboard, self.step, log_length) as logs:
             self._run(checkpoints, logs)
 
@@ -203,11 +214,11 @@ class Loop:
             last = self.step == settings.steps
             logged = last or self.step % settings.log_every == 0
             if logged:
-                row = {name: float(value) for name, value in metrics.items()}
+                row = self._row(metrics)
                 logs.write(self.step, row)
             if checkpoints is not None and (last or self.step % settings.checkpoint_every == 0):
                 checkpoints.save(self.step, self._state(logs.sync()), self._config)
-            if logged and self._report is not None:
+            if logged and self._report is not None and self._processes.index == 0:
                 self._report(meter.report(self.step, row))
 
     def _train_step(self, batches: Iterator[Any]) -> dict[str, Tensor | float]:
@@ -242,6 +253,11 @@ class Loop:
         if self._ema is not None:
             self._ema.update()
         return metrics
+
+    def _row(self, metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
+        """Means over the processes."""
+        own = torch.tensor([float(value) for value in metrics.values()], dtype=torch.float64)
+        return dict(zip(metrics, self._processes.mean(own).tolist(), strict=True))
 
     def _state(self, log_length: int) -> dict[str, Any]:
         parts = {name: part.state_dict() for name, part in self._stateful.items()}

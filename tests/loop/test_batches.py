@@ -120,3 +120,22 @@ def test_batches_that_cannot_be_made_are_refused(arguments: dict[str, Any], mess
 def test_a_dataset_without_a_length_is_refused() -> None:
     with pytest.raises(TypeError, match="expected a dataset with a length, got Unsized"):
         DatasetBatches(type("Unsized", (Dataset,), {})(), 2, 0)
+
+
+@given(st.integers(1, 9), st.integers(1, 3), st.integers(1, 3), st.integers(0, 4))
+def test_shares_of_processes_make_up_the_batch(
+    items: int, each: int, count: int, start: int
+) -> None:
+    whole = _first(DatasetBatches(Noisy(items), each * count, 3), 3, start)
+    shares = [
+        DatasetBatches(Noisy(items), each * count, 3, share=(index, count))
+        for index in range(count)
+    ]
+    assert [share.first_place for share in shares] == [index * each for index in range(count)]
+    for batch, *parts in zip(whole, *(_first(share, 3, start) for share in shares), strict=True):
+        assert torch.equal(batch, torch.cat(parts))
+
+
+def test_batches_without_equal_parts_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected a batch of 2 equal parts, got 3 items"):
+        DatasetBatches(Noisy(), 3, 0, share=(0, 2))
