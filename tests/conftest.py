@@ -35,6 +35,17 @@ def _no_tuning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _one_thread_for_small_nets(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Heads in miniature: two threads that wait for each other on a busy machine take ten times as
+    long."""
+    before = torch.get_num_threads()
+    if {"heads", "training"} & set(request.path.parts):
+        torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
 def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Seeds torch; the thread count follows torch's again after a test that set it."""
     monkeypatch.delenv("SPARSE_OVS_NUM_THREADS", raising=False)

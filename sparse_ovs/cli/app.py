@@ -6,7 +6,19 @@ import sys
 
 import typer
 
-from sparse_ovs.cli import alpha, bench, compare, data, demo, eval, info, profile, prune, segment
+from sparse_ovs.cli import (
+    alpha,
+    bench,
+    compare,
+    data,
+    demo,
+    eval,
+    info,
+    profile,
+    prune,
+    segment,
+    train,
+)
 
 app = typer.Typer(
     name="sparse-ovs",
@@ -23,6 +35,7 @@ app.command("bench")(bench.bench)
 app.command("prune")(prune.prune)
 app.command("compare")(compare.compare)
 app.command("alpha")(alpha.alpha)
+app.command("train")(train.train)
 app.command("eval")(eval.evaluate_command)
 app.add_typer(data.data, name="data")
 app.command("segment")(segment.segment)

@@ -27,36 +27,27 @@ from sparse_ovs.loop import (
 from sparse_ovs.training.contrastive import MOST_SCALE, contrastive_loss
 from sparse_ovs.training.groups import decay_groups
 from sparse_ovs.training.scene_captions import SceneCaptions
+from sparse_ovs.training.settings import setting
 
 
 @dataclass(frozen=True)
 class ClipTraining:
-    """Settings of `train_clip`; those of the data are described at SceneCaptions.
+    """Settings of `train_clip`; those of the data are described at SceneCaptions."""
 
-    Attributes:
-        model: one of open_clip whose tokenizer knows the captions' words.
-        batch: pairs a step, all of which are told from each other.
-        lr: of AdamW, after `warmup` steps; falls to 0 by a cosine.
-        weight_decay: of weights; none of norms, biases and embeddings.
-        clip_norm: largest 2-norm of all gradients together.
-        seed: of scenes, weights and batches.
-        checkpoint_every: steps between checkpoints.
-    """
-
-    model: str = "scenes-RN50"
-    pairs: int = 4096
-    objects: int = 1
-    scene_size: int = 128
-    crop: float = 0.7
-    prompted: float = 0.25
-    batch: int = 64
-    steps: int = 1200
-    lr: float = 2e-3
-    warmup: int = 100
-    weight_decay: float = 0.05
-    clip_norm: float = 1.0
-    seed: int = 0
-    checkpoint_every: int = 200
+    model: str = setting("scenes-RN50", "of open_clip, whose tokenizer knows the captions' words")
+    pairs: int = setting(4096, "images with captions")
+    objects: int = setting(1, "most of them in a scene")
+    scene_size: int = setting(128, "pixels of a scene's side")
+    crop: float = setting(0.7, "smallest side of the square that is shown, of the scene's")
+    prompted: float = setting(0.25, "share of templates among the sentences")
+    batch: int = setting(64, "pairs a step, all of which are told from each other")
+    steps: int = setting(1200, "of the optimiser")
+    lr: float = setting(2e-3, "of AdamW, after the warm-up; falls to 0 by a cosine")
+    warmup: int = setting(100, "steps of linear rise")
+    weight_decay: float = setting(0.05, "none of norms, biases and embeddings")
+    clip_norm: float = setting(1.0, "largest norm of all gradients together")
+    seed: int = setting(0, "of scenes, weights and batches")
+    checkpoint_every: int = setting(200, "steps between checkpoints")
 
 
 def train_clip(

@@ -9,10 +9,10 @@ from torch import nn
 
 def decay_groups(model: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:
     """Trained parameters in two groups: weights with decay; norms, biases, other vectors and
-    scalars, and embeddings (of tokens, positions, queries, ...) without.
+    scalars, and embeddings (of tokens, positions, queries, ...) without. Empty groups are left out.
 
     Embeddings are the weights of nn.Embedding, and parameters whose names end in "embedding" or
-    "embed".
+    "embed"; a vector may have one row.
     """
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     decayed: list[nn.Parameter] = []
@@ -21,8 +21,10 @@ def decay_groups(model: nn.Module, lr: float, weight_decay: float) -> list[dict[
         if not parameter.requires_grad:
             continue
         embedding = id(parameter) in tables or name.endswith(("embedding", "embed"))
-        (plain if embedding or parameter.dim() <= 1 else decayed).append(parameter)
-    return [
+        vector = parameter.numel() == max(parameter.shape, default=1)
+        (plain if embedding or vector else decayed).append(parameter)
+    groups = [
         {"params": decayed, "lr": lr, "weight_decay": weight_decay},
         {"params": plain, "lr": lr, "weight_decay": 0.0},
     ]
+    return [group for group in groups if group["params"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from sparse_ovs import create_backbone
+from sparse_ovs.heads import create_head
 from sparse_ovs.training.groups import decay_groups
 
 
@@ -36,3 +37,15 @@ def test_frozen_parameters_are_left_out() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[0].requires_grad_(False)
     assert _names(model) == ({"1.weight"}, {"1.bias"})
+
+
+def test_the_learned_vectors_of_a_head_do_not_decay() -> None:
+    head = create_head("maskformer", create_backbone("scenes-RN50"), "small")
+    decayed, plain = _names(head)
+    assert {
+        "decoder.query_feat.weight",
+        "decoder.level_embed.weight",
+        "classifier.void",
+        "classifier.logit_scale",
+    } <= plain
+    assert {"class_embed.weight", "decoder.mask_embed.layers.0.weight"} <= decayed
