@@ -54,6 +54,7 @@ def train_cell(head: str, seed: int, folder: Path, changes: list[str]) -> float:
     return process_time() - start
 
 
+@torch.no_grad()
 def score_cell(folder: Path, images: int) -> dict[str, Any]:
     """mIoU of both forms by split, and how far their scores are apart."""
     fast = Segmenter.from_pretrained(folder, fast=True)

@@ -22,6 +22,7 @@ from sparse_ovs.profiling.pair import EncoderPair
 from sparse_ovs.profiling.pictures import draw_features, draw_layer_times
 from sparse_ovs.profiling.tables import layer_times_line
 from sparse_ovs.segmenter import RandomWeightsWarning, Result, create_segmenter
+from sparse_ovs.segmenter.shipped import DEMO, demo_scene
 from sparse_ovs.text import Vocabulary
 
 _MODEL = "RN50"
@@ -45,7 +46,8 @@ def demo(
 ) -> None:
     """Prune CLIP RN50, segment a photo by words with it, and show what was gained in speed.
 
-    Takes OpenAI's weights where they can be had within seconds, else random ones, and says so.
+    Takes OpenAI's weights where they can be had within seconds, else random ones, and says so. A
+    scene is segmented too, by the small trained segmenter that the package brings.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise ImportError("the demo draws: expected matplotlib, got none; pip install matplotlib")
@@ -63,10 +65,14 @@ def demo(
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(photo).save(folder / "input.png")
         result.overlay().save(folder / "segmentation.png")
+        say("segment a scene")
+        scene, words = demo_scene()
+        create_segmenter(checkpoint=DEMO).predict(scene, words).overlay().save(folder / "scene.png")
         names = pair.sparse.feature_info.module_name()
         draw_features(photo, dense, sparse, names, folder / "features.png")
         draw_layer_times(profile, folder / "layers.png")
         pictures = [
+            ("scene.png", f"a trained small segmenter on things that it never saw: {words}"),
             ("segmentation.png", f"maskclip on the sparse encoder, vocabulary: {vocab}"),
             ("features.png", "feature maps as PCA colours: dense above, sparse below"),
             ("layers.png", f"milliseconds by layer; {layer_times_line(profile)}"),
@@ -78,7 +84,8 @@ def demo(
     console.print(segments_table(result))
     console.print(f"largest relative error of a map: {profile.max_rel_err:.1e}")
     console.print(note, style="yellow" if pair.weights == "random" else "")
-    err.print(f"wrote {folder}/report.html, input.png, segmentation.png, features.png, layers.png")
+    names = "report.html, input.png, segmentation.png, scene.png, features.png, layers.png"
+    err.print(f"wrote {folder}/{names}")
 
 
 def sample_photo() -> Path:

@@ -27,7 +27,10 @@ from sparse_ovs.formats.files import replace_file
 
 
 def evaluate_command(
-    head: Annotated[str, typer.Option(help="maskclip, deeplabv3plus, ...")] = "maskclip",
+    head: Annotated[
+        str | None,
+        typer.Option(help="maskclip, deeplabv3plus, ...; default: maskclip, or the checkpoint's"),
+    ] = None,
     head_sizes: HeadSizes = None,
     data: Annotated[
         Path | None,

@@ -15,16 +15,28 @@ from sparse_ovs.cli.outputs import check_output, output_table, predict_output
 from sparse_ovs.cli.segmenters import make_segmenter
 from sparse_ovs.segmenter import Segmenter
 from sparse_ovs.segmenter.images import to_picture
+from sparse_ovs.segmenter.shipped import DEMO, demo_scene
 from sparse_ovs.text import Vocabulary
 
 
 def segment(
-    image: Annotated[Path, typer.Argument(help="photo")],
+    image: Annotated[Path | None, typer.Argument(help="photo; not with --demo")] = None,
     vocab: Annotated[
-        str,
+        str | None,
         typer.Option(help="classes in words: semicolons between them, commas between synonyms"),
-    ],
-    head: Annotated[str, typer.Option(help="maskclip, deeplabv3plus, ...")] = "maskclip",
+    ] = None,
+    demo: Annotated[
+        bool,
+        typer.Option(
+            "--demo",
+            help="a procedural scene of things that were not trained on, by the segmenter that "
+            "the package brings: offline, in seconds",
+        ),
+    ] = False,
+    head: Annotated[
+        str | None,
+        typer.Option(help="maskclip, deeplabv3plus, ...; default: maskclip, or the checkpoint's"),
+    ] = None,
     head_sizes: HeadSizes = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="file or folder of Segmenter.save_pretrained")
@@ -83,6 +95,8 @@ def segment(
 
     Without `--pretrained` or `--checkpoint` weights are random, and the masks mean nothing.
 
+    `sparse-ovs segment --demo`
+
     `sparse-ovs segment photo.jpg --vocab "cat, kitten; dog; sofa" --pretrained openai`
 
     `sparse-ovs segment photo.jpg --vocab "cat" --background "wall, floor" --checkpoint mine`
@@ -91,9 +105,18 @@ def segment(
     --output panoptic --things "cat"`
     """
     # Told before a model is built.
-    Vocabulary.parse(vocab)
+    if vocab is not None:
+        Vocabulary.parse(vocab)
     check_output(output, things, labels)
-    picture = to_picture(image)
+    if demo:
+        if image is not None or checkpoint is not None:
+            raise ValueError("expected --demo without a photo and a checkpoint, got one")
+        checkpoint, (picture, words) = Path(DEMO), demo_scene()
+        vocab = words if vocab is None else vocab
+    elif image is None or vocab is None:
+        raise ValueError(f"expected a photo and --vocab, or --demo, got {_given(image, vocab)}")
+    else:
+        picture = to_picture(image)
     settings = {
         "pattern": pattern,
         "mask": mask,
@@ -122,7 +145,13 @@ def segment(
     note = random_note(segmenter)
     if note:
         err.print(note, style="yellow")
+    if demo:
+        err.print(f"classes asked for: {vocab}")
     err.print("wrote " + ", ".join(str(p) for p in (out_file, labels) if p is not None))
+
+
+def _given(image: Path | None, vocab: str | None) -> str:
+    return "neither" if image is None and vocab is None else "one of them"
 
 
 def parse_background(text: str | None) -> str | float | None:

@@ -15,7 +15,7 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_segmenter(
-    head: str,
+    head: str | None,
     backbone: str | None,
     pretrained: str | None,
     checkpoint: Path | None,

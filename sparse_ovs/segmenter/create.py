@@ -13,11 +13,12 @@ from sparse_ovs.segmenter import files
 from sparse_ovs.segmenter.options import Options
 from sparse_ovs.segmenter.segmenter import Segmenter
 
+_DEFAULT_HEAD = "maskclip"
 _DEFAULT_BACKBONE = "RN50"
 
 
 def create_segmenter(
-    head: str = "maskclip",
+    head: str | None = None,
     backbone: str | Backbone | None = None,
     pretrained: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -32,12 +33,13 @@ def create_segmenter(
     """A segmenter without a vocabulary yet, in eval mode.
 
     Args:
-        head: a name in `sparse_ovs.heads.HEADS`.
+        head: a name in `sparse_ovs.heads.HEADS`; None for the checkpoint's, or "maskclip".
         backbone: an open_clip model ("RN50" where None), or a backbone that gives what the head
             needs; by name a ResNet is dilated to the output stride that the head wants.
         pretrained, density, pattern, mask: of a backbone by name, see `create_backbone`.
-        checkpoint: a file or folder of `Segmenter.save_pretrained`, which brings backbone, density
-            head sizes and options; it must be of that head.
+        checkpoint: a file or folder of `Segmenter.save_pretrained`, or the package's own
+            "scenes-maskformer"; it brings backbone, density, head and its sizes, and options, and
+            must be of `head` where one is named.
         fast: compile the encoder (see Segmenter).
         head_sizes: of a head that is not a checkpoint's, see `create_head`.
         options: of Options; by default the checkpoint's.
@@ -51,7 +53,7 @@ def create_segmenter(
     Warns:
         RandomWeightsWarning: names the parts without trained weights.
     """
-    kind = find_head(head)
+    kind = find_head(head or _DEFAULT_HEAD)
     unknown = sorted(set(options) - {field.name for field in fields(Options)})
     if unknown:
         raise TypeError(
@@ -81,7 +83,7 @@ def create_segmenter(
         made = _backbone_for(
             kind, backbone or _DEFAULT_BACKBONE, pretrained, density, pattern, mask
         )
-    return Segmenter(made, create_head(head, made, head_sizes), settings, fast)
+    return Segmenter(made, create_head(kind.name, made, head_sizes), settings, fast)
 
 
 def _backbone_for(

@@ -46,13 +46,20 @@ def decide(
         grid: (K, h, w) float32.
         size: (H, W).
         class_chunk: classes at a time, where no kernel does it.
-        logits: whether a softmax makes probabilities of the scores.
+        logits: whether a softmax makes probabilities of the scores; otherwise they are some, and
+            what is above 1, sums of masks that overlap, counts as 1 but in the choice of the class.
     """
     if class_chunk < 1:
         raise ValueError(f"expected a class_chunk of at least 1, got {class_chunk}")
     if not ops.decide_unsupported(grid):
-        return Decision(*ops.decide(grid, size, logits, confidence, scores))
-    return _by_chunks(grid, size, class_chunk, logits, confidence, scores)
+        made = Decision(*ops.decide(grid, size, logits, confidence, scores))
+    else:
+        made = _by_chunks(grid, size, class_chunk, logits, confidence, scores)
+    if not logits:
+        for probabilities in (made.confidence, made.scores):
+            if probabilities is not None:
+                probabilities.clamp_(max=1)
+    return made
 
 
 def _by_chunks(

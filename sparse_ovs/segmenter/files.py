@@ -20,6 +20,7 @@ from sparse_ovs.formats import FileFormatError, read_file, write_file
 from sparse_ovs.heads import create_head
 from sparse_ovs.segmenter.options import Options
 from sparse_ovs.segmenter.segmenter import HEAD, Segmenter
+from sparse_ovs.segmenter.shipped import shipped
 from sparse_ovs.version import __version__
 
 FILE_NAME = "segmenter.safetensors"
@@ -53,7 +54,8 @@ def save(segmenter: Segmenter, folder: str | os.PathLike[str]) -> Path:
 
 
 def find(source: str | os.PathLike[str], revision: str | None = None) -> Path:
-    """The file of a path, of a folder, or of a repository of the hub.
+    """The file of a path, of a folder, of a segmenter that the package brings, or of a repository
+    of the hub.
 
     Raises:
         FileNotFoundError: a path that is neither.
@@ -64,6 +66,9 @@ def find(source: str | os.PathLike[str], revision: str | None = None) -> Path:
         path = path / FILE_NAME
     if path.is_file():
         return path
+    own = shipped(str(source))
+    if own is not None:
+        return own
     if path.suffix == ".safetensors" or not _REPOSITORY.fullmatch(str(source)):
         raise FileNotFoundError(
             f"expected a segmenter's file, a folder with {FILE_NAME} or a repository "

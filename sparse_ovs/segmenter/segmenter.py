@@ -301,7 +301,8 @@ class Segmenter(nn.Module):
     def from_pretrained(
         cls, source: str | os.PathLike[str], revision: str | None = None, fast: bool = False
     ) -> Segmenter:
-        """Reads a file or a folder of `save_pretrained`, or a repository of the hub ("user/name").
+        """Reads a file or a folder of `save_pretrained`, "scenes-maskformer", which the package
+        brings, or a repository of the hub ("user/name").
 
         Raises:
             FileNotFoundError: a path that is neither.

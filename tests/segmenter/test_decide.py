@@ -77,6 +77,17 @@ def test_threads_change_nothing_of_what_is_decided() -> None:
     assert torch.equal(made[0].scores, made[1].scores)
 
 
+@pytest.mark.usefixtures("form")
+def test_sums_above_1_decide_but_are_told_as_1() -> None:
+    grid = torch.tensor([1.2, 1.6, 0.3])[:, None, None]
+    made = decide(grid, (2, 2), 2, logits=False, scores=True)
+    assert made.labels.unique().tolist() == [1]
+    assert made.confidence is not None
+    assert made.scores is not None
+    assert made.confidence.unique().tolist() == [1.0]
+    assert made.scores[:, 0, 0].tolist() == pytest.approx([1.0, 1.0, 0.3])
+
+
 def test_what_is_no_fp32_on_a_cpu_has_no_kernel() -> None:
     assert ops.decide_unsupported(torch.zeros(1, 1, 1, dtype=torch.float64)) == [
         "float64 has no CPU kernel"

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from small_clips import DEEP_RN, RN, small_backbone
-from small_masks import ToldMasks
 from torch import Tensor
 
 import sparse_ovs
+from small_masks import ToldMasks
 from sparse_ovs.segmenter import InstanceResult, Options, PanopticResult, Segmenter
 
 pytestmark = pytest.mark.filterwarnings("ignore:random weights")
