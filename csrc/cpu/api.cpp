@@ -56,6 +56,12 @@ sovs_status guarded(Body&& body) {
     }
 }
 
+sovs::DeformableSizes deformable_sizes(const sovs_deformable_params& p) {
+    require(p.levels > 0 && p.shapes != nullptr, "expected at least 1 level with its shape");
+    return {p.n, p.queries, p.heads, p.depth, p.points,
+            sovs::deformable_levels(p.shapes, static_cast<std::size_t>(p.levels))};
+}
+
 sovs_tuning to_tuning(const sovs::Tiling& t) {
     return {t.tile_rows, t.tile_cols, t.k_tile, t.row_parts, static_cast<int64_t>(t.panel) + 1};
 }
@@ -348,11 +354,20 @@ sovs_status sovs_deformable_attention(const sovs_deformable_params* params, cons
     return guarded([&] {
         require(params != nullptr && values != nullptr && locations != nullptr && weights != nullptr && out != nullptr,
                 "expected params, values, locations, weights and out, got NULL");
-        const sovs_deformable_params& p = *params;
-        require(p.levels > 0 && p.shapes != nullptr, "expected at least 1 level with its shape");
-        sovs::deformable_attention({p.n, p.queries, p.heads, p.depth, p.points,
-                                    sovs::deformable_levels(p.shapes, static_cast<std::size_t>(p.levels))},
-                                   values, locations, weights, out, threads);
+        sovs::deformable_attention(deformable_sizes(*params), values, locations, weights, out, threads);
+    });
+}
+
+sovs_status sovs_deformable_attention_around(const sovs_deformable_params* params, const float* values,
+                                             int64_t reference_images, const float* references, const float* offsets,
+                                             const float* logits, float* out, int32_t threads) {
+    return guarded([&] {
+        require(params != nullptr && values != nullptr && references != nullptr && offsets != nullptr &&
+                    logits != nullptr && out != nullptr,
+                "expected params, values, references, offsets, logits and out, got NULL");
+        require(reference_images == 1 || reference_images == params->n, "expected references of 1 image or of all");
+        sovs::deformable_attention(deformable_sizes(*params), values,
+                                   sovs::DeformablePlaces{references, reference_images == 1, offsets, logits}, out, threads);
     });
 }
 

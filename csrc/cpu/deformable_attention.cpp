@@ -19,6 +19,48 @@ std::int64_t cells(const DeformableSizes& s) {
     return last.first_cell + std::int64_t{last.h} * last.w;
 }
 
+std::int64_t samples_of(const DeformableSizes& s) { return static_cast<std::int64_t>(s.levels.size()) * s.points; }
+
+// `place(image, query, row, made, task)` gives a task its locations and weights; the row counts heads of queries of images,
+// and `made` holds 3 floats for each sample of a row.
+template <class Place>
+void attend(const DeformableSizes& s, const float* values, float* out, int threads, const Place& place) {
+    require(s.n > 0 && s.queries > 0 && s.heads > 0 && s.depth > 0 && s.points > 0,
+            "expected batch sizes, queries, heads, channels and points of at least 1");
+    // Offsets in bytes to the cells around a map, which none reads, must fit in an int32 too.
+    constexpr std::int64_t kMostFloats = std::numeric_limits<std::int32_t>::max() / 2 / sizeof(float);
+    require(s.heads <= kMostFloats / s.depth && s.heads * s.depth <= kMostFloats / cells(s),
+            "expected values of less than 1 GB an image");
+    const auto levels = static_cast<std::int64_t>(s.levels.size());
+    require(s.points <= kMostFloats / 4 / levels, "expected fewer points");
+    const KernelTable& table = kernels();
+    const std::int64_t image = cells(s) * s.heads * s.depth, samples = samples_of(s);
+    const std::int64_t blocks = (s.queries + kQueries - 1) / kQueries;
+    parallel_for(static_cast<long>(s.n * blocks), threads, [&](long unit) {
+        const std::int64_t i = unit / blocks, first = unit % blocks * kQueries;
+        std::vector<Entry> entries(static_cast<std::size_t>(4 * samples));
+        std::vector<float> made(static_cast<std::size_t>(3 * samples));
+        DeformableTask task{nullptr,
+                            static_cast<std::int32_t>(s.heads * s.depth * sizeof(float)),
+                            s.levels.data(),
+                            static_cast<std::int32_t>(levels),
+                            static_cast<std::int32_t>(s.points),
+                            static_cast<std::int32_t>(s.depth),
+                            nullptr,
+                            nullptr,
+                            entries.data(),
+                            nullptr};
+        for (std::int64_t query = first; query < std::min(first + kQueries, s.queries); ++query)
+            for (std::int64_t head = 0; head < s.heads; ++head) {
+                const std::int64_t at = (i * s.queries + query) * s.heads + head;
+                task.values = values + i * image + head * s.depth;
+                task.out = out + at * s.depth;
+                place(i, query, at, made.data(), task);
+                table.deformable(task);
+            }
+    });
+}
+
 }  // namespace
 
 std::vector<DeformableLevel> deformable_levels(const std::int64_t* shapes, std::size_t count) {
@@ -38,39 +80,25 @@ std::vector<DeformableLevel> deformable_levels(const std::int64_t* shapes, std::
 
 void deformable_attention(const DeformableSizes& s, const float* values, const float* locations, const float* weights,
                           float* out, int threads) {
-    require(s.n > 0 && s.queries > 0 && s.heads > 0 && s.depth > 0 && s.points > 0,
-            "expected batch sizes, queries, heads, channels and points of at least 1");
-    // Offsets in bytes to the cells around a map, which none reads, must fit in an int32 too.
-    constexpr std::int64_t kMostFloats = std::numeric_limits<std::int32_t>::max() / 2 / sizeof(float);
-    require(s.heads <= kMostFloats / s.depth && s.heads * s.depth <= kMostFloats / cells(s),
-            "expected values of less than 1 GB an image");
-    const auto levels = static_cast<std::int64_t>(s.levels.size());
-    require(s.points <= kMostFloats / 4 / levels, "expected fewer points");
+    const std::int64_t samples = samples_of(s);
+    attend(s, values, out, threads, [&](std::int64_t, std::int64_t, std::int64_t at, float*, DeformableTask& task) {
+        task.locations = locations + at * samples * 2;
+        task.weights = weights + at * samples;
+    });
+}
+
+void deformable_attention(const DeformableSizes& s, const float* values, const DeformablePlaces& given, float* out,
+                          int threads) {
+    const std::int64_t samples = samples_of(s), references = 2 * static_cast<std::int64_t>(s.levels.size());
     const KernelTable& table = kernels();
-    const std::int64_t image = cells(s) * s.heads * s.depth, samples = levels * s.points;
-    const std::int64_t blocks = (s.queries + kQueries - 1) / kQueries;
-    parallel_for(static_cast<long>(s.n * blocks), threads, [&](long unit) {
-        const std::int64_t i = unit / blocks, first = unit % blocks * kQueries;
-        std::vector<Entry> entries(static_cast<std::size_t>(4 * samples));
-        DeformableTask task{nullptr,
-                            static_cast<std::int32_t>(s.heads * s.depth * sizeof(float)),
-                            s.levels.data(),
-                            static_cast<std::int32_t>(levels),
-                            static_cast<std::int32_t>(s.points),
-                            static_cast<std::int32_t>(s.depth),
-                            nullptr,
-                            nullptr,
-                            entries.data(),
-                            nullptr};
-        for (std::int64_t query = first; query < std::min(first + kQueries, s.queries); ++query)
-            for (std::int64_t head = 0; head < s.heads; ++head) {
-                const std::int64_t at = (i * s.queries + query) * s.heads + head;
-                task.values = values + i * image + head * s.depth;
-                task.locations = locations + at * samples * 2;
-                task.weights = weights + at * samples;
-                task.out = out + at * s.depth;
-                table.deformable(task);
-            }
+    attend(s, values, out, threads,
+           [&](std::int64_t i, std::int64_t query, std::int64_t at, float* made, DeformableTask& task) {
+        const std::int64_t row = (given.shared ? 0 : i * s.queries) + query;
+        table.places({task.levels, task.level_count, task.points, given.references + row * references,
+                      given.offsets + at * samples * 2, given.logits + at * samples, made,
+                      made + 2 * samples});
+        task.locations = made;
+        task.weights = made + 2 * samples;
     });
 }
 

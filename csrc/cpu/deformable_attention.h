@@ -21,4 +21,14 @@ std::vector<DeformableLevel> deformable_levels(const std::int64_t* shapes, std::
 void deformable_attention(const DeformableSizes& sizes, const float* values, const float* locations, const float* weights,
                           float* out, int threads);
 
+// The same at locations = references + offsets / a map's size with weights = softmax(logits), as PlacesTask says.
+struct DeformablePlaces {
+    const float* references;  // (n or 1, queries, levels, 2)
+    bool shared;              // whether all images have the same references
+    const float* offsets;     // as the locations
+    const float* logits;      // as the weights
+};
+void deformable_attention(const DeformableSizes& sizes, const float* values, const DeformablePlaces& places, float* out,
+                          int threads);
+
 }  // namespace sovs

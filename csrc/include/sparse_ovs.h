@@ -283,6 +283,13 @@ typedef struct {
  * (n, queries, heads, depth). SOVS_INVALID_ARGUMENT where an image's values take 1 GB or more. */
 SOVS_API sovs_status sovs_deformable_attention(const sovs_deformable_params* params, const float* values,
                                                const float* locations, const float* weights, float* out, int32_t threads);
+/* The same at locations = references + offsets / (width, height) of the map, with weights = softmax(logits) over all levels
+ * and points of a query and head. references: (reference_images, queries, levels, 2), where reference_images is n, or 1 for
+ * all images alike; offsets and logits: shaped as locations and weights. */
+SOVS_API sovs_status sovs_deformable_attention_around(const sovs_deformable_params* params, const float* values,
+                                                      int64_t reference_images, const float* references,
+                                                      const float* offsets, const float* logits, float* out,
+                                                      int32_t threads);
 
 /* ---- encoders --------------------------------------------------------------------------------------- */
 

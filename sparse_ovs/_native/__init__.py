@@ -3,7 +3,10 @@
 from sparse_ovs._native.batch_norm import batch_norm, batch_norm_gradients
 from sparse_ovs._native.cpu import available_isas, cpu_name, isa
 from sparse_ovs._native.decide import decide
-from sparse_ovs._native.deformable_attention import deformable_attention
+from sparse_ovs._native.deformable_attention import (
+    deformable_attention,
+    deformable_attention_around,
+)
 from sparse_ovs._native.encoder_file import EncoderFile
 from sparse_ovs._native.layer_plans import AvgPoolPlan, ConvPlan
 from sparse_ovs._native.loading import NativeLibraryError, unavailable_reason
@@ -33,6 +36,7 @@ __all__ = [
     "cpu_name",
     "decide",
     "deformable_attention",
+    "deformable_attention_around",
     "idle_buffer_bytes",
     "isa",
     "take_floats",

@@ -108,6 +108,10 @@ def declare(lib: ctypes.CDLL) -> None:
             i32,
             [ctypes.POINTER(DeformableParams), *[pointer] * 4, i32],
         ),
+        "sovs_deformable_attention_around": (
+            i32,
+            [ctypes.POINTER(DeformableParams), pointer, i64, *[pointer] * 4, i32],
+        ),
         "sovs_encoder_load": (i32, [ctypes.c_char_p, ctypes.POINTER(pointer)]),
         "sovs_encoder_input_channels": (i64, [pointer]),
         "sovs_encoder_output_count": (i32, [pointer]),

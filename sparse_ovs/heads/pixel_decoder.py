@@ -13,6 +13,7 @@ from sparse_ovs.heads.positions import sine_positions
 from sparse_ovs.nn import DeformableAttention
 
 LEVELS = 3  # maps that the attention joins
+_STRIP = 4096  # cells whose hidden features, 16 MB, stay in the caches
 
 
 class PixelDecoder(nn.Module):
@@ -53,15 +54,17 @@ class PixelDecoder(nn.Module):
             finest, *coarser = (x.to(self.mask_features.weight.dtype) for x in maps)
             levels = self.transformer(
                 [
-                    projection(x)
-                    for projection, x in zip(self.input_proj, reversed(coarser), strict=True)
+                    norm(pointwise(x, conv.weight, conv.bias))
+                    for (conv, norm), x in zip(self.input_proj, reversed(coarser), strict=True)
                 ]
             )
             lateral = self.adapter_1(finest)
             above = F.interpolate(
                 levels[-1], lateral.shape[-2:], mode="bilinear", align_corners=False
             )
-            return self.mask_features(self.layer_1(lateral + above).relu()), levels
+            # In place, as is the ReLU: pages of a new map cost more than its arithmetic.
+            finest = self.layer_1(lateral.add_(above)).relu_()
+            return pointwise(finest, self.mask_features.weight, self.mask_features.bias), levels
 
 
 class PixelTransformer(nn.Module):
@@ -93,10 +96,7 @@ class PixelTransformer(nn.Module):
         for layer in self.layers:
             source = layer(source, positions, reference, shapes)
         parts = source.split([height * width for height, width in shapes], 1)
-        return [
-            part.transpose(1, 2).unflatten(2, shape)
-            for part, shape in zip(parts, shapes, strict=True)
-        ]
+        return [as_map(part, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class PixelLayer(nn.Module):
@@ -124,9 +124,37 @@ class PixelLayer(nn.Module):
         shapes: Sequence[tuple[int, int]],
     ) -> Tensor:
         """(N, S, dim) cells of all levels and (S, dim) positions -> (N, S, dim)."""
-        seen = self.self_attn(source + positions, reference, source, shapes)
-        source = self.norm1(source + seen)
-        return self.norm2(source + self.linear2(self.linear1(source).relu()))
+        values = self.self_attn.values(source)
+        if not self._by_strips(source):
+            return self._cells(source, positions, reference, values, shapes)
+        out = torch.empty_like(source)
+        for first in range(0, source.shape[1], _STRIP):
+            strip = slice(first, first + _STRIP)
+            out[:, strip] = self._cells(
+                source[:, strip], positions[strip], reference[:, strip], values, shapes
+            )
+        return out
+
+    def _by_strips(self, source: Tensor) -> bool:
+        """Whether what comes between fits a core's cache; backward and compilers want it whole."""
+        return (
+            source.device.type == "cpu"
+            and not torch.is_grad_enabled()
+            and not torch.compiler.is_compiling()
+        )
+
+    def _cells(
+        self,
+        source: Tensor,
+        positions: Tensor,
+        reference: Tensor,
+        values: Tensor,
+        shapes: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        """What `forward` gives some of the cells, which look at the values of all."""
+        seen = self.self_attn.look(source + positions, reference, values, shapes)
+        source = self.norm1(seen.add_(source))
+        return self.norm2(self.linear2(self.linear1(source).relu_()).add_(source))
 
 
 class ConvNorm(nn.Conv2d):
@@ -140,7 +168,21 @@ class ConvNorm(nn.Conv2d):
         nn.init.kaiming_uniform_(self.weight, a=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.kernel_size == (1, 1):
+            return self.norm(pointwise(x, self.weight, None))
         return self.norm(super().forward(x))
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A 1x1 convolution, (N, C, h, w) and (D, C, 1, 1) -> (N, D, h, w) in channels_last, the layout
+    of all that follows; one product of matrices reads x in either layout."""
+    rows = F.linear(x.flatten(2).transpose(1, 2), weight.flatten(1), bias)
+    return as_map(rows, (x.shape[2], x.shape[3]))
+
+
+def as_map(cells: Tensor, shape: tuple[int, int]) -> Tensor:
+    """(N, h * w, C) -> (N, C, h, w), the same memory seen as channels_last."""
+    return cells.unflatten(1, shape).permute(0, 3, 1, 2)
 
 
 def cell_centres(height: int, width: int, like: Tensor) -> Tensor:

@@ -82,6 +82,20 @@ class DeformableAttention(nn.Module):
         Raises:
             ValueError: tensors or shapes that do not fit each other or the module.
         """
+        return self.look(query, reference_points, self.values(source), shapes)
+
+    def values(self, source: Tensor) -> Tensor:
+        """(N, S, C) -> (N, S, H, C / H): what `look` finds in the cells."""
+        return self.value_proj(source).unflatten(-1, (self.heads, -1))
+
+    def look(
+        self,
+        query: Tensor,
+        reference_points: Tensor,
+        values: Tensor,
+        shapes: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        """`forward` for some queries of many that look at the same values: those of `values`."""
         if len(shapes) != self.levels:
             raise ValueError(f"expected shapes of {self.levels} levels, got {len(shapes)}")
         n, queries = query.shape[:2]
@@ -90,11 +104,9 @@ class DeformableAttention(nn.Module):
                 f"expected reference_points ({n} or 1, {queries}, {self.levels}, 2), "
                 f"got {tuple(reference_points.shape)}"
             )
-        values = self.value_proj(source).unflatten(-1, (self.heads, -1))
         each = (self.heads, self.levels, self.points)
         offsets = self.sampling_offsets(query).unflatten(-1, (*each, 2))
-        sizes = offsets.new_tensor([(w, h) for h, w in shapes])
-        locations = reference_points[:, :, None, :, None] + offsets / sizes[:, None]
-        weights = self.attention_weights(query).unflatten(-1, (self.heads, -1))
-        weights = weights.softmax(-1).unflatten(-1, each[1:])
-        return self.output_proj(ops.deformable_attention(values, shapes, locations, weights))
+        logits = self.attention_weights(query).unflatten(-1, each)
+        return self.output_proj(
+            ops.deformable_attention_around(values, shapes, reference_points, offsets, logits)
+        )

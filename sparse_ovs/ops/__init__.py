@@ -12,6 +12,7 @@ from sparse_ovs.ops.cuda.routes import BLOCKS
 from sparse_ovs.ops.decide import decide, decide_unsupported
 from sparse_ovs.ops.deformable_attention import (
     deformable_attention,
+    deformable_attention_around,
     deformable_attention_reference,
     deformable_attention_unsupported,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "decide",
     "decide_unsupported",
     "deformable_attention",
+    "deformable_attention_around",
     "deformable_attention_reference",
     "deformable_attention_unsupported",
     "family_of",

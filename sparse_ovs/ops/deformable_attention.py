@@ -22,6 +22,12 @@ torch.library.define(
     "-> Tensor",
     tags=(torch.Tag.needs_fixed_stride_order,),
 )
+torch.library.define(
+    "sparse_ovs::deformable_attention_around",
+    "(Tensor values, SymInt[] heights, SymInt[] widths, Tensor references, Tensor offsets, "
+    "Tensor logits) -> Tensor",
+    tags=(torch.Tag.needs_fixed_stride_order,),
+)
 
 
 def deformable_attention(
@@ -49,12 +55,60 @@ def deformable_attention(
         TypeError: tensors that are not of floating point.
     """
     _check(values, shapes, locations, weights)
-    tensors = values, locations, weights
-    needs_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    if needs_gradient or deformable_attention_unsupported(*tensors):
+    if not _serves(values, locations, weights):
         return deformable_attention_reference(values, shapes, locations, weights)
     heights, widths = [h for h, _ in shapes], [w for _, w in shapes]
     return torch.ops.sparse_ovs.deformable_attention(values, heights, widths, locations, weights)
+
+
+def deformable_attention_around(
+    values: Tensor,
+    shapes: Sequence[tuple[int, int]],
+    references: Tensor,
+    offsets: Tensor,
+    logits: Tensor,
+) -> Tensor:
+    """deformable_attention from what a network says of each query: at references + offsets, with
+    the softmax of the logits over all levels and points as weights. The kernel makes both as it
+    reads them.
+
+    Args:
+        values, shapes: see deformable_attention.
+        references: (N or 1, Q, L, 2), where each query is in each map, as (x, y) in [0, 1].
+        offsets: (N, Q, H, L, P, 2), as (x, y) in cells of the map.
+        logits: (N, Q, H, L, P).
+
+    Returns:
+        (N, Q, H * D), of the dtype of values.
+
+    Raises:
+        ValueError, TypeError: as deformable_attention.
+    """
+    _check(values, shapes, offsets, logits, "offsets", "logits")
+    _check_references(references, logits)
+    if not _serves(values, references, offsets, logits):
+        locations, weights = deformable_places(shapes, references, offsets, logits)
+        return deformable_attention_reference(values, shapes, locations, weights)
+    heights, widths = [h for h, _ in shapes], [w for _, w in shapes]
+    return torch.ops.sparse_ovs.deformable_attention_around(
+        values, heights, widths, references, offsets, logits
+    )
+
+
+def deformable_places(
+    shapes: Sequence[tuple[int, int]], references: Tensor, offsets: Tensor, logits: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What deformable_attention_around samples, as deformable_attention takes it: locations
+    (N, Q, H, L, P, 2) and weights (N, Q, H, L, P); the same arguments."""
+    sizes = offsets.new_tensor([(w, h) for h, w in shapes])
+    locations = references[:, :, None, :, None] + offsets / sizes[:, None]
+    return locations, logits.flatten(-2).softmax(-1).view_as(logits)
+
+
+def _serves(*tensors: Tensor) -> bool:
+    """Whether the kernel does: it takes these tensors and none needs a gradient."""
+    needs_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    return not needs_gradient and not deformable_attention_unsupported(*tensors)
 
 
 def deformable_attention_unsupported(*tensors: Tensor) -> list[str]:
@@ -99,7 +153,12 @@ def deformable_attention_reference(
 
 
 def _check(
-    values: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+    values: Tensor,
+    shapes: Sequence[tuple[int, int]],
+    places: Tensor,
+    shares: Tensor,
+    places_name: str = "locations",
+    shares_name: str = "weights",
 ) -> None:
     if values.dim() != 4:
         raise ValueError(f"expected values (N, S, H, D), got {tuple(values.shape)}")
@@ -109,15 +168,27 @@ def _check(
     wanted = sum(h * w for h, w in shapes)
     if cells != wanted:
         raise ValueError(f"expected values of {wanted} cells, got {cells}")
-    if weights.dim() != 5 or (n, heads, len(shapes)) != (weights.shape[0], *weights.shape[2:4]):
+    if shares.dim() != 5 or (n, heads, len(shapes)) != (shares.shape[0], *shares.shape[2:4]):
         raise ValueError(
-            f"expected weights ({n}, Q, {heads}, {len(shapes)}, P), got {tuple(weights.shape)}"
+            f"expected {shares_name} ({n}, Q, {heads}, {len(shapes)}, P), got {tuple(shares.shape)}"
         )
-    if tuple(locations.shape) != (*weights.shape, 2):
-        raise ValueError(f"expected locations {(*weights.shape, 2)}, got {tuple(locations.shape)}")
-    for tensor in (values, locations, weights):
+    if tuple(places.shape) != (*shares.shape, 2):
+        raise ValueError(
+            f"expected {places_name} {(*shares.shape, 2)}, got {tuple(places.shape)}"
+        )
+    for tensor in (values, places, shares):
         if not tensor.is_floating_point():
             raise TypeError(f"expected tensors of floating point, got {tensor.dtype}")
+
+
+def _check_references(references: Tensor, logits: Tensor) -> None:
+    n, queries, _, levels, _ = logits.shape
+    if tuple(references.shape) not in {(k, queries, levels, 2) for k in (1, n)}:
+        raise ValueError(
+            f"expected references ({n} or 1, {queries}, {levels}, 2), got {tuple(references.shape)}"
+        )
+    if not references.is_floating_point():
+        raise TypeError(f"expected tensors of floating point, got {references.dtype}")
 
 
 @torch.library.register_fake("sparse_ovs::deformable_attention")
@@ -134,15 +205,11 @@ def _cpu(
 ) -> Tensor:
     shapes = list(zip(heights, widths, strict=True))
     _check(values, shapes, locations, weights)
-    reasons = deformable_attention_unsupported(values, locations, weights)
-    if reasons:
-        raise ValueError(f"expected tensors that the kernel reads, got: {'; '.join(reasons)}")
+    _require_kernel(values, locations, weights)
     values, locations, weights = (t.contiguous() for t in (values, locations, weights))
-    n, _, heads, depth = values.shape
-    queries, points = weights.shape[1], weights.shape[4]
-    out = empty_output((n, queries, heads * depth), torch.contiguous_format)
+    sizes, out = _sizes_and_output(values, weights)
     _native.deformable_attention(
-        (n, queries, heads, depth, points),
+        sizes,
         shapes,
         values.data_ptr(),
         locations.data_ptr(),
@@ -151,3 +218,62 @@ def _cpu(
         get_num_threads(),
     )
     return out
+
+
+@torch.library.register_fake("sparse_ovs::deformable_attention_around")
+def _fake_around(
+    values: Tensor,
+    heights: list[int],
+    widths: list[int],
+    references: Tensor,
+    offsets: Tensor,
+    logits: Tensor,
+) -> Tensor:
+    n, _, heads, depth = values.shape
+    return values.new_empty(n, logits.shape[1], heads * depth)
+
+
+@torch.library.impl("sparse_ovs::deformable_attention_around", "CPU")
+def _cpu_around(
+    values: Tensor,
+    heights: list[int],
+    widths: list[int],
+    references: Tensor,
+    offsets: Tensor,
+    logits: Tensor,
+) -> Tensor:
+    shapes = list(zip(heights, widths, strict=True))
+    _check(values, shapes, offsets, logits, "offsets", "logits")
+    _check_references(references, logits)
+    _require_kernel(values, references, offsets, logits)
+    values, references, offsets, logits = (
+        t.contiguous() for t in (values, references, offsets, logits)
+    )
+    sizes, out = _sizes_and_output(values, logits)
+    _native.deformable_attention_around(
+        sizes,
+        shapes,
+        values.data_ptr(),
+        len(references),
+        references.data_ptr(),
+        offsets.data_ptr(),
+        logits.data_ptr(),
+        out.data_ptr(),
+        get_num_threads(),
+    )
+    return out
+
+
+def _require_kernel(*tensors: Tensor) -> None:
+    reasons = deformable_attention_unsupported(*tensors)
+    if reasons:
+        raise ValueError(f"expected tensors that the kernel reads, got: {'; '.join(reasons)}")
+
+
+def _sizes_and_output(
+    values: Tensor, weights: Tensor
+) -> tuple[tuple[int, int, int, int, int], Tensor]:
+    n, _, heads, depth = values.shape
+    queries, points = weights.shape[1], weights.shape[4]
+    out = empty_output((n, queries, heads * depth), torch.contiguous_format)
+    return (n, queries, heads, depth, points), out

@@ -1,10 +1,12 @@
-// Deformable attention of one query and head: bilinear samples of the head's channels, summed by weight.
+// Deformable attention of one query and head: where it samples, and the bilinear samples of the head's channels, summed by
+// weight.
 #pragma once
+#include <algorithm>
 #include <cassert>
 #include <cstdint>
 
 #include "kernel_table.h"
-#include "vec.h"
+#include "vec_math.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
 
@@ -101,6 +103,31 @@ inline void deformable(const DeformableTask& t) {
         deformable_run<2>(t.values + d, t.entries, count, lanes, t.out + d);
     }
     if (d < t.depth) deformable_run<1>(t.values + d, t.entries, count, t.depth - d, t.out + d);
+}
+
+inline void places(const PlacesTask& t) {
+    constexpr int W = Vec::kWidth;
+    const float *offset = t.offsets, *reference = t.reference;
+    float* location = t.locations;
+    for (std::int32_t l = 0; l < t.level_count; ++l, reference += 2) {
+        const auto w = static_cast<float>(t.levels[l].w), h = static_cast<float>(t.levels[l].h);
+        for (std::int32_t p = 0; p < t.points; ++p, offset += 2, location += 2) {
+            location[0] = reference[0] + offset[0] / w;
+            location[1] = reference[1] + offset[1] / h;
+        }
+    }
+    // A NaN among the logits passes by the largest of them, but not by the sum.
+    const std::int32_t count = t.level_count * t.points;
+    float top = t.logits[0];
+    for (std::int32_t i = 1; i < count; ++i) top = std::max(top, t.logits[i]);
+    const Vec tops = Vec::broadcast(&top);
+    for (std::int32_t i = 0; i < count; i += W) {
+        const int lanes = std::min(W, count - i);
+        exp(Vec::load_first(t.logits + i, lanes) - tops).store_first(t.weights + i, lanes);
+    }
+    float total = 0.0f;
+    for (std::int32_t i = 0; i < count; ++i) total += t.weights[i];
+    for (std::int32_t i = 0; i < count; ++i) t.weights[i] /= total;
 }
 
 }  // namespace sovs::SOVS_ISA_NAMESPACE

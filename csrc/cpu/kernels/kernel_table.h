@@ -204,6 +204,18 @@ struct DeformableTask {
     float* out;                     // (depth,)
 };
 
+// Where one query and head samples, from what a network says: locations = reference + offsets / the map's size, weights =
+// softmax(logits) over all points of all levels.
+struct PlacesTask {
+    const DeformableLevel* levels;
+    std::int32_t level_count, points;
+    const float* reference;  // (levels, 2): x, y in [0, 1]
+    const float* offsets;    // (levels, points, 2), in cells
+    const float* logits;     // (levels, points)
+    float* locations;        // as DeformableTask reads them
+    float* weights;
+};
+
 inline constexpr int kMaxVectors = 16;  // of one kernel call; wider tiles take several
 
 struct KernelTable {
@@ -234,6 +246,7 @@ struct KernelTable {
     void (*decide_row)(const DecideTask&);
     void (*depthwise)(const DepthwiseTask&);
     void (*deformable)(const DeformableTask&);
+    void (*places)(const PlacesTask&);
     void (*patch)(const PatchTask&);
     void (*quad)(const QuadTask&);
     // One output row of a 2x2 average: pixels of `channels` floats, from two input rows of 2 * pixels pixels.
