@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a signature or a struct below changes. */
-#define SOVS_ABI_VERSION 8
+#define SOVS_ABI_VERSION 9
 
 typedef enum {
     SOVS_OK = 0,

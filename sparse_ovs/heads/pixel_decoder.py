@@ -54,8 +54,8 @@ class PixelDecoder(nn.Module):
             finest, *coarser = (x.to(self.mask_features.weight.dtype) for x in maps)
             levels = self.transformer(
                 [
-                    norm(pointwise(x, conv.weight, conv.bias))
-                    for (conv, norm), x in zip(self.input_proj, reversed(coarser), strict=True)
+                    project[1](pointwise(x, project[0].weight, project[0].bias))  # type: ignore[index]
+                    for project, x in zip(self.input_proj, reversed(coarser), strict=True)
                 ]
             )
             lateral = self.adapter_1(finest)

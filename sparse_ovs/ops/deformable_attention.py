@@ -173,9 +173,7 @@ def _check(
             f"expected {shares_name} ({n}, Q, {heads}, {len(shapes)}, P), got {tuple(shares.shape)}"
         )
     if tuple(places.shape) != (*shares.shape, 2):
-        raise ValueError(
-            f"expected {places_name} {(*shares.shape, 2)}, got {tuple(places.shape)}"
-        )
+        raise ValueError(f"expected {places_name} {(*shares.shape, 2)}, got {tuple(places.shape)}")
     for tensor in (values, places, shares):
         if not tensor.is_floating_point():
             raise TypeError(f"expected tensors of floating point, got {tensor.dtype}")
