@@ -22,6 +22,9 @@ class DeformableAttention(nn.Module):
         levels: L maps of the source.
         points: P that each query and head samples in each map.
 
+    Attributes:
+        native: whether the native kernel runs where it can; else torch's grid_sample.
+
     Raises:
         ValueError: a number below 1, or heads that do not divide dim.
     """
@@ -35,6 +38,7 @@ class DeformableAttention(nn.Module):
             )
         if dim % heads:
             raise ValueError(f"expected heads that divide dim {dim}, got {heads}")
+        self.native = True
         self.dim, self.heads, self.levels, self.points = dim, heads, levels, points
         self.sampling_offsets = nn.Linear(dim, heads * levels * points * 2)
         self.attention_weights = nn.Linear(dim, heads * levels * points)
@@ -107,6 +111,17 @@ class DeformableAttention(nn.Module):
         each = (self.heads, self.levels, self.points)
         offsets = self.sampling_offsets(query).unflatten(-1, (*each, 2))
         logits = self.attention_weights(query).unflatten(-1, each)
-        return self.output_proj(
-            ops.deformable_attention_around(values, shapes, reference_points, offsets, logits)
-        )
+        attend = ops.deformable_attention_around if self.native else _in_torch
+        return self.output_proj(attend(values, shapes, reference_points, offsets, logits))
+
+
+def _in_torch(
+    values: Tensor,
+    shapes: Sequence[tuple[int, int]],
+    references: Tensor,
+    offsets: Tensor,
+    logits: Tensor,
+) -> Tensor:
+    """ops.deformable_attention_around without the kernel."""
+    locations, weights = ops.deformable_places(shapes, references, offsets, logits)
+    return ops.deformable_attention_reference(values, shapes, locations, weights)

@@ -15,6 +15,7 @@ from sparse_ovs.ops.deformable_attention import (
     deformable_attention_around,
     deformable_attention_reference,
     deformable_attention_unsupported,
+    deformable_places,
 )
 from sparse_ovs.ops.invalidate import invalidate
 from sparse_ovs.ops.layout import memory_format
@@ -40,6 +41,7 @@ __all__ = [
     "deformable_attention_around",
     "deformable_attention_reference",
     "deformable_attention_unsupported",
+    "deformable_places",
     "family_of",
     "gpu_route",
     "gradients",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch._dynamo
@@ -72,13 +73,35 @@ def _build(name: str, dense: nn.Module, x: Tensor) -> Run:
     x = x.to(memory_format=torch.channels_last)
     if name == "channels_last":
         return _warm(model, x)
+    return _warm(_compile(name, model, x), x)
+
+
+def build_after(name: str, call: Callable[[Any], Any], maps: Maps) -> Callable[[Any], Any]:
+    """What follows an encoder, such as a head, run as that baseline runs: compiled where it is;
+    called twice already.
+
+    Args:
+        name: one of BASELINES.
+        call: on the encoder's maps.
+        maps: of the baseline's encoder, as it will be called with.
+    """
+    if name in ("compiled", "frozen"):
+        return _compile(name, call, maps)
+    call(maps)
+    return call
+
+
+def _compile(name: str, model: Callable[[Any], Any], example: Any) -> Callable[[Any], Any]:
+    """Called twice already."""
     # Freezing is looked up while dynamo traces and while inductor compiles, so it has to hold for
     # the first calls. As an option of the backend it also keeps the two compiled models from
     # sharing one graph.
     freezing = name == "frozen"
     compiled = torch.compile(model, dynamic=False, options={"freezing": freezing})
-    with torch._inductor.config.patch(freezing=freezing):
-        return _warm(compiled, x)
+    with torch._inductor.config.patch(freezing=freezing), torch.no_grad():
+        compiled(example)
+        compiled(example)
+    return compiled
 
 
 def _warm(model: Callable[[Tensor], Maps], x: Tensor) -> Run:

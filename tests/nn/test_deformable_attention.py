@@ -109,3 +109,15 @@ def test_levels_and_places_that_do_not_fit_are_refused() -> None:
         attention(query, places, source, SHAPES[:1])
     with pytest.raises(ValueError, match=r"expected reference_points \(2 or 1, 5, 2, 2\)"):
         attention(query, places[:, 1:], source, SHAPES)
+
+
+@torch.no_grad()
+def test_without_its_kernel_it_gives_the_same_to_rounding() -> None:
+    torch.manual_seed(0)
+    module = DeformableAttention(16, 2, 2, 3)
+    shapes = [(3, 4), (6, 8)]
+    query, source = torch.randn(2, 5, 16), torch.randn(2, 60, 16)
+    reference = torch.rand(2, 5, 2, 2)
+    native = module(query, reference, source, shapes)
+    module.native = False
+    torch.testing.assert_close(module(query, reference, source, shapes), native)

@@ -7,6 +7,7 @@ import itertools
 import pytest
 from small_clips import RN, small_backbone
 
+from sparse_ovs import ops
 from sparse_ovs.segmenter.latency import STAGES, Latency, profile_head
 
 
@@ -56,3 +57,45 @@ def test_stages_add_up_and_sparse_scores_are_the_dense_ones() -> None:
 def test_arguments_out_of_range_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         profile_head("maskclip", RN, **options)
+
+
+def test_a_head_with_deformable_attention_is_timed_against_torch_s_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small_backbone()
+    in_torch = []
+    reference = ops.deformable_attention_reference
+    monkeypatch.setattr(
+        ops, "deformable_attention_reference", lambda *a: in_torch.append(1) or reference(*a)
+    )
+    sizes = {"dim": 32, "heads": 2, "queries": 4, "pixel_layers": 1, "decoder_layers": 1}
+    made = profile_head(
+        "maskformer",
+        RN,
+        size=(64, 64),
+        vocabulary="cat; dog",
+        templates="bare",
+        baselines=["eager"],
+        rounds=1,
+        head_sizes={**sizes, "pixel_ffn": 32, "ffn": 32},
+    )
+    # To build, to compare, a round that does not count, and one that does: the sparse side none.
+    assert len(in_torch) == 4
+    assert 0 < made.max_rel_err < 1e-3
+    assert made.totals == {"eager": made.dense["total"].p50}
+
+
+@pytest.mark.slow
+def test_the_head_is_compiled_where_the_encoder_is() -> None:
+    small_backbone()
+    made = profile_head(
+        "maskclip",
+        RN,
+        size=(64, 64),
+        vocabulary="cat; dog",
+        templates="bare",
+        baselines=["compiled", "frozen"],
+        rounds=1,
+    )
+    assert all(made.totals.values())
+    assert made.max_rel_err < 1e-4
