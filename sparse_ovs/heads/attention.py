@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sparse_ovs.nn import token_linear
+
 
 class Attention(nn.Module):
     """Multi-head attention with nn.MultiheadAttention's parameters.
@@ -16,11 +18,15 @@ class Attention(nn.Module):
     Args:
         dim: width of queries, keys and values.
         heads: divides dim.
+
+    Attributes:
+        native: see TokenLinear.
     """
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        self.native = True
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = nn.Linear(dim, dim)
@@ -37,7 +43,7 @@ class Attention(nn.Module):
             allowed: bool (N, Q, S), which keys a query sees; at least one each.
         """
         q, k, v = (
-            F.linear(x, weight, bias)
+            token_linear(x, weight, bias, self.native)
             for x, weight, bias in zip(
                 (query, key, value),
                 self.in_proj_weight.chunk(3),

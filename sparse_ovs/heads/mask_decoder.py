@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparse_ovs.heads.attention import Attention, open_blocked
@@ -12,6 +11,7 @@ from sparse_ovs.heads.mask_sizes import MaskSizes
 from sparse_ovs.heads.perceptron import Perceptron
 from sparse_ovs.heads.pixel_decoder import LEVELS
 from sparse_ovs.heads.positions import sine_positions
+from sparse_ovs.heads.shrink import shrunk
 
 
 class MaskDecoder(nn.Module):
@@ -62,10 +62,7 @@ class MaskDecoder(nn.Module):
             height, width = x.shape[-2:]
             values.append(x.flatten(2).transpose(1, 2) + level)
             keys.append(values[-1] + sine_positions(height, width, x.shape[1], x))
-            resized = F.interpolate(
-                mask_features.detach(), (height, width), mode="bilinear", align_corners=False
-            )
-            small.append(resized.flatten(2))
+            small.append(shrunk(mask_features.detach(), height, width).flatten(2))
         places = self.query_embed.weight
         queries = self.query_feat.weight.expand(len(mask_features), -1, -1)
         points = []

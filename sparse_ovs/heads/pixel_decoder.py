@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from sparse_ovs.heads.mask_sizes import NORM_GROUPS, MaskSizes
 from sparse_ovs.heads.positions import sine_positions
-from sparse_ovs.nn import DeformableAttention
+from sparse_ovs.nn import DeformableAttention, DenseConv2d, TokenLinear
+from sparse_ovs.ops import memory_format
 
 LEVELS = 3  # maps that the attention joins
 _STRIP = 4096  # cells whose hidden features, 16 MB, stay in the caches
@@ -29,13 +30,13 @@ class PixelDecoder(nn.Module):
         super().__init__()
         finest, *coarser = channels
         self.input_proj = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(width, sizes.dim, 1), nn.GroupNorm(NORM_GROUPS, sizes.dim))
+            nn.Sequential(DenseConv2d(width, sizes.dim, 1), nn.GroupNorm(NORM_GROUPS, sizes.dim))
             for width in reversed(coarser)
         )
         self.transformer = PixelTransformer(sizes)
         self.adapter_1 = ConvNorm(finest, sizes.dim, 1)
         self.layer_1 = ConvNorm(sizes.dim, sizes.dim, 3)
-        self.mask_features = nn.Conv2d(sizes.dim, sizes.dim, 1)
+        self.mask_features = DenseConv2d(sizes.dim, sizes.dim, 1)
         for projection in self.input_proj:
             nn.init.xavier_uniform_(projection[0].weight)  # type: ignore[index]
             nn.init.zeros_(projection[0].bias)  # type: ignore[index]
@@ -53,18 +54,19 @@ class PixelDecoder(nn.Module):
         with torch.autocast(maps[0].device.type, enabled=False):
             finest, *coarser = (x.to(self.mask_features.weight.dtype) for x in maps)
             levels = self.transformer(
-                [
-                    project[1](pointwise(x, project[0].weight, project[0].bias))  # type: ignore[index]
-                    for project, x in zip(self.input_proj, reversed(coarser), strict=True)
-                ]
+                [project(x) for project, x in zip(self.input_proj, reversed(coarser), strict=True)]
             )
             lateral = self.adapter_1(finest)
+            # In the layout of what it is added to.
             above = F.interpolate(
-                levels[-1], lateral.shape[-2:], mode="bilinear", align_corners=False
+                levels[-1].contiguous(memory_format=memory_format(lateral)),
+                lateral.shape[-2:],
+                mode="bilinear",
+                align_corners=False,
             )
             # In place, as is the ReLU: pages of a new map cost more than its arithmetic.
             finest = self.layer_1(lateral.add_(above)).relu_()
-            return pointwise(finest, self.mask_features.weight, self.mask_features.bias), levels
+            return self.mask_features(finest), levels
 
 
 class PixelTransformer(nn.Module):
@@ -110,8 +112,8 @@ class PixelLayer(nn.Module):
         super().__init__()
         self.self_attn = DeformableAttention(sizes.dim, sizes.heads, LEVELS, sizes.points)
         self.norm1 = nn.LayerNorm(sizes.dim)
-        self.linear1 = nn.Linear(sizes.dim, sizes.pixel_ffn)
-        self.linear2 = nn.Linear(sizes.pixel_ffn, sizes.dim)
+        self.linear1 = TokenLinear(sizes.dim, sizes.pixel_ffn)
+        self.linear2 = TokenLinear(sizes.pixel_ffn, sizes.dim)
         self.norm2 = nn.LayerNorm(sizes.dim)
         for linear in (self.linear1, self.linear2):
             nn.init.xavier_uniform_(linear.weight)
@@ -157,7 +159,7 @@ class PixelLayer(nn.Module):
         return self.norm2(self.linear2(self.linear1(source).relu_()).add_(source))
 
 
-class ConvNorm(nn.Conv2d):
+class ConvNorm(DenseConv2d):
     """A convolution that keeps the size, without bias, and a GroupNorm."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
@@ -168,16 +170,7 @@ class ConvNorm(nn.Conv2d):
         nn.init.kaiming_uniform_(self.weight, a=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.kernel_size == (1, 1):
-            return self.norm(pointwise(x, self.weight, None))
         return self.norm(super().forward(x))
-
-
-def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A 1x1 convolution, (N, C, h, w) and (D, C, 1, 1) -> (N, D, h, w) in channels_last, the layout
-    of all that follows; one product of matrices reads x in either layout."""
-    rows = F.linear(x.flatten(2).transpose(1, 2), weight.flatten(1), bias)
-    return as_map(rows, (x.shape[2], x.shape[3]))
 
 
 def as_map(cells: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_ovs import ops
+from sparse_ovs.nn.token_linear import TokenLinear
 
 
 class DeformableAttention(nn.Module):
@@ -40,10 +41,10 @@ class DeformableAttention(nn.Module):
             raise ValueError(f"expected heads that divide dim {dim}, got {heads}")
         self.native = True
         self.dim, self.heads, self.levels, self.points = dim, heads, levels, points
-        self.sampling_offsets = nn.Linear(dim, heads * levels * points * 2)
-        self.attention_weights = nn.Linear(dim, heads * levels * points)
-        self.value_proj = nn.Linear(dim, dim)
-        self.output_proj = nn.Linear(dim, dim)
+        self.sampling_offsets = TokenLinear(dim, heads * levels * points * 2)
+        self.attention_weights = TokenLinear(dim, heads * levels * points)
+        self.value_proj = TokenLinear(dim, dim)
+        self.output_proj = TokenLinear(dim, dim)
         self.reset_parameters()
 
     @torch.no_grad()

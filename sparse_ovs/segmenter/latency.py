@@ -24,7 +24,6 @@ from torch import Tensor
 from sparse_ovs import _native
 from sparse_ovs.compilation import compile
 from sparse_ovs.heads import Head, create_head, find_head
-from sparse_ovs.nn import DeformableAttention
 from sparse_ovs.profiling.baselines import BASELINES, build_after, build_baselines
 from sparse_ovs.profiling.devices import device_name
 from sparse_ovs.profiling.encoder import max_relative_error
@@ -247,7 +246,7 @@ def _without_kernels(head: Head) -> Head:
     """A copy that torch alone runs."""
     twin = copy.deepcopy(head)
     for module in twin.modules():
-        if isinstance(module, DeformableAttention):
+        if hasattr(module, "native"):
             module.native = False
     return twin
 
