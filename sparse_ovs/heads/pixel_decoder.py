@@ -14,7 +14,7 @@ from sparse_ovs.nn import DeformableAttention, DenseConv2d, TokenLinear
 from sparse_ovs.ops import memory_format
 
 LEVELS = 3  # maps that the attention joins
-_STRIP = 4096  # cells whose hidden features, 16 MB, stay in the caches
+_STRIP = 4096
 
 
 class PixelDecoder(nn.Module):

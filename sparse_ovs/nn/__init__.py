@@ -2,8 +2,8 @@
 
 from sparse_ovs.nn.attention import SparseMultiheadAttention
 from sparse_ovs.nn.conv import SparseConv2d
-from sparse_ovs.nn.dense_conv import DenseConv2d
 from sparse_ovs.nn.deformable_attention import DeformableAttention
+from sparse_ovs.nn.dense_conv import DenseConv2d
 from sparse_ovs.nn.linear import SparseLinear
 from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.nn.report import LayerReport, SparsifyReport

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles import assert_as_exact_as_torch
 
+from oracles import assert_as_exact_as_torch
 from sparse_ovs.heads.shrink import shrunk
 
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import assert_as_exact_as_torch
 from torch import Tensor, nn
 
+from oracles import assert_as_exact_as_torch
 from sparse_ovs.nn import DenseConv2d, TokenLinear, token_linear
 
 
