@@ -11,6 +11,7 @@
 #include "deformable_attention.h"
 #include "encoder.h"
 #include "error.h"
+#include "group_norm.h"
 #include "isa.h"
 #include "pack.h"
 #include "plan.h"
@@ -338,6 +339,15 @@ sovs_status sovs_batch_norm_gradients(int64_t n, int64_t c, int64_t pixels, floa
                 "expected grad, x, gamma, mean, variance, grad_gamma and grad_beta, got NULL");
         sovs::batch_norm_gradients({n, c, pixels, eps}, grad, x, gamma, mean, variance, grad_x, grad_gamma, grad_beta,
                                    threads);
+    });
+}
+
+sovs_status sovs_group_norm(int64_t n, int64_t c, int64_t h, int64_t w, int64_t groups, float eps, float* x,
+                            const float* gamma, const float* beta, const float* above, int64_t above_h, int64_t above_w,
+                            int32_t relu, int32_t threads) {
+    return guarded([&] {
+        require(x != nullptr && gamma != nullptr && beta != nullptr, "expected x, gamma and beta, got NULL");
+        sovs::group_norm({n, c, h, w, groups, eps}, x, gamma, beta, {above, above_h, above_w}, relu != 0, threads);
     });
 }
 

@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a signature or a struct below changes. */
-#define SOVS_ABI_VERSION 9
+#define SOVS_ABI_VERSION 10
 
 typedef enum {
     SOVS_OK = 0,
@@ -260,6 +260,13 @@ SOVS_API sovs_status sovs_batch_norm_gradients(int64_t n, int64_t c, int64_t pix
                                                int32_t threads);
 
 /* ---- segmentation ----------------------------------------------------------------------------------- */
+
+/* GroupNorm of maps x (n, c, h, w), in place: (x - mean) / sqrt(variance + eps) * gamma + beta, by the moments of each
+ * image's groups of c / groups channels. above: NULL, or a map (n, c, above_h, above_w) that is then enlarged bilinearly
+ * (pixel centres aligned) and added. relu: 1 cuts below 0 in the end. gamma, beta: (c,). */
+SOVS_API sovs_status sovs_group_norm(int64_t n, int64_t c, int64_t h, int64_t w, int64_t groups, float eps, float* x,
+                                     const float* gamma, const float* beta, const float* above, int64_t above_h,
+                                     int64_t above_w, int32_t relu, int32_t threads);
 
 /* One class for every pixel, from scores (classes, grid_h, grid_w) that are enlarged bilinearly (pixel centres aligned):
  * the highest score, the first class of equal ones. Never holds the enlarged scores.

@@ -8,6 +8,7 @@ from sparse_ovs._native.deformable_attention import (
     deformable_attention_around,
 )
 from sparse_ovs._native.encoder_file import EncoderFile
+from sparse_ovs._native.group_norm import group_norm
 from sparse_ovs._native.layer_plans import AvgPoolPlan, ConvPlan
 from sparse_ovs._native.loading import NativeLibraryError, unavailable_reason
 from sparse_ovs._native.plan import NCHW, NHWC, Plan
@@ -37,6 +38,7 @@ __all__ = [
     "decide",
     "deformable_attention",
     "deformable_attention_around",
+    "group_norm",
     "idle_buffer_bytes",
     "isa",
     "take_floats",

@@ -103,6 +103,10 @@ def declare(lib: ctypes.CDLL) -> None:
         "sovs_weight_gradient_destroy": (None, [pointer]),
         "sovs_batch_norm": (i32, [*[i64] * 3, ctypes.c_float, *[pointer] * 6, i32]),
         "sovs_batch_norm_gradients": (i32, [*[i64] * 3, ctypes.c_float, *[pointer] * 8, i32]),
+        "sovs_group_norm": (
+            i32,
+            [*[i64] * 5, ctypes.c_float, *[pointer] * 4, *[i64] * 2, *[i32] * 2],
+        ),
         "sovs_decide": (i32, [*[i64] * 3, pointer, *[i64] * 2, i32, *[pointer] * 3, i32]),
         "sovs_deformable_attention": (
             i32,

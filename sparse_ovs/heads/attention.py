@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparse_ovs.nn import token_linear
+from sparse_ovs.nn.token_linear import token_linear
 
 
 class Attention(nn.Module):

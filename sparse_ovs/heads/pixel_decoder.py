@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from sparse_ovs.heads.mask_sizes import NORM_GROUPS, MaskSizes
 from sparse_ovs.heads.positions import sine_positions
 from sparse_ovs.nn import DeformableAttention, DenseConv2d, TokenLinear
-from sparse_ovs.ops import memory_format
+from sparse_ovs.nn.token_linear import inference_on_cpu
+from sparse_ovs.ops import group_norm_, group_norm_unsupported
 
 LEVELS = 3  # maps that the attention joins
-_STRIP = 4096
+_STRIP = 4096  # cells whose hidden features, 16 MB, stay in the caches
 
 
 class PixelDecoder(nn.Module):
@@ -56,16 +57,7 @@ class PixelDecoder(nn.Module):
             levels = self.transformer(
                 [project(x) for project, x in zip(self.input_proj, reversed(coarser), strict=True)]
             )
-            lateral = self.adapter_1(finest)
-            # In the layout of what it is added to.
-            above = F.interpolate(
-                levels[-1].contiguous(memory_format=memory_format(lateral)),
-                lateral.shape[-2:],
-                mode="bilinear",
-                align_corners=False,
-            )
-            # In place, as is the ReLU: pages of a new map cost more than its arithmetic.
-            finest = self.layer_1(lateral.add_(above)).relu_()
+            finest = self.layer_1(self.adapter_1(finest, above=levels[-1]), relu=True)
             return self.mask_features(finest), levels
 
 
@@ -169,8 +161,16 @@ class ConvNorm(DenseConv2d):
         self.norm = nn.GroupNorm(NORM_GROUPS, out_channels)
         nn.init.kaiming_uniform_(self.weight, a=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(super().forward(x))
+    def forward(self, x: Tensor, above: Tensor | None = None, relu: bool = False) -> Tensor:
+        """(N, C, h, w) -> (N, D, h, w); then `above` (N, D, h', w'), enlarged, is added, and
+        `relu` cuts below 0."""
+        y, norm = super().forward(x), self.norm
+        if self.native and inference_on_cpu(y, norm.weight) and not group_norm_unsupported(y):
+            return group_norm_(y, norm.num_groups, norm.weight, norm.bias, norm.eps, above, relu)
+        y = norm(y)
+        if above is not None:
+            y = y + F.interpolate(above, y.shape[-2:], mode="bilinear", align_corners=False)
+        return y.relu() if relu else y
 
 
 def as_map(cells: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -8,7 +8,7 @@ from sparse_ovs.nn.linear import SparseLinear
 from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.nn.report import LayerReport, SparsifyReport
 from sparse_ovs.nn.sparsify import densify, sparsify
-from sparse_ovs.nn.token_linear import TokenLinear, token_linear
+from sparse_ovs.nn.token_linear import TokenLinear
 
 __all__ = [
     "DeformableAttention",
@@ -22,5 +22,4 @@ __all__ = [
     "densify",
     "named_weights",
     "sparsify",
-    "token_linear",
 ]

@@ -22,6 +22,8 @@ class DenseConv2d(nn.Conv2d):
         native: whether they may; else always torch's convolution.
     """
 
+    _twin: SparseConv2d | None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.native = True

@@ -17,6 +17,7 @@ from sparse_ovs.ops.deformable_attention import (
     deformable_attention_unsupported,
     deformable_places,
 )
+from sparse_ovs.ops.group_norm import group_norm_, group_norm_unsupported
 from sparse_ovs.ops.invalidate import invalidate
 from sparse_ovs.ops.layout import memory_format
 from sparse_ovs.ops.linear import linear, linear_unsupported
@@ -45,6 +46,8 @@ __all__ = [
     "family_of",
     "gpu_route",
     "gradients",
+    "group_norm_",
+    "group_norm_unsupported",
     "invalidate",
     "linear",
     "linear_gradients",

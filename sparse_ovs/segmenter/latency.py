@@ -247,7 +247,7 @@ def _without_kernels(head: Head) -> Head:
     twin = copy.deepcopy(head)
     for module in twin.modules():
         if hasattr(module, "native"):
-            module.native = False
+            module.__dict__["native"] = False
     return twin
 
 

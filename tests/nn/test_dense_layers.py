@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from oracles import assert_as_exact_as_torch
-from sparse_ovs.nn import DenseConv2d, TokenLinear, token_linear
+from sparse_ovs.nn import DenseConv2d, TokenLinear
+from sparse_ovs.nn.token_linear import token_linear
 
 
 @settings(max_examples=25, deadline=None)

@@ -145,6 +145,15 @@ struct PlaneTask {
     float mean, of_x, of_grad, shift;
 };
 
+// Pixels side by side, in place: x = [relu]((x - mean) * scale + shift + (1 - weight) * upper + weight * lower).
+struct NormRowTask {
+    float* x;
+    const float *upper, *lower;  // or both null
+    float weight, mean, scale, shift;
+    bool relu;
+    std::int64_t pixels;
+};
+
 // One head's attention of some queries to some keys, after earlier keys were attended to. Rows of query, sums, top,
 // total and scores are `stride` floats apart and hold whole vectors.
 struct AttendTask {
@@ -240,6 +249,7 @@ struct KernelTable {
     void (*plane_moments)(const float* x, std::int64_t pixels, float mean, double* sums);
     void (*plane_products)(const float* x, const float* grad, std::int64_t pixels, float mean, double* sums);
     void (*plane_scale)(const PlaneTask&);
+    void (*norm_row)(const NormRowTask&);
     // Pixels of a row between its cells: (1 - weight) * row[first] + weight * row[second].
     void (*enlarge_row)(const float* row, const std::int32_t* first, const std::int32_t* second, const float* weight,
                         std::int64_t pixels, float* out);

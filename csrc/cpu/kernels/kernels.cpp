@@ -6,6 +6,7 @@
 #include "deformable.h"
 #include "dense.h"
 #include "depthwise.h"
+#include "group_norm.h"
 #include "layer_norm.h"
 #include "panel.h"
 #include "pool.h"
@@ -58,6 +59,7 @@ constexpr KernelTable make_table() {
     t.plane_moments = plane_moments;
     t.plane_products = plane_products;
     t.plane_scale = plane_scale;
+    t.norm_row = norm_row;
     t.enlarge_row = enlarge_row;
     t.decide_row = decide_row;
     t.depthwise = depthwise;
