@@ -21,57 +21,10 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
-from sparse_ovs import _native, create_backbone, densify, set_num_threads
-from sparse_ovs.nn import SparseConv2d
+from sparse_ovs import _native, set_num_threads
 from sparse_ovs.profiling.timing import time_interleaved
-from sparse_ovs.spectral import freeze
-from sparse_ovs.spectral.controls import AUTHORS
-
-BASELINE = "dense"
-# Arm: profile of densities, run by sparse kernels, the authors' layers frozen with their norms.
-ARMS = {
-    BASELINE: ("uniform", False, False),
-    "dense, frozen": ("uniform", False, True),
-    "sparse": ("uniform", True, False),
-    "sparse, frozen": ("uniform", True, True),
-    "trained profile": ("trained", True, False),
-    "trained profile, frozen": ("trained", True, True),
-}
-
-
-class Arm:
-    """A model and its optimiser; calling it takes one step."""
-
-    def __init__(self, name: str, size: int, batch: int) -> None:
-        profile, sparse, frozen = ARMS[name]
-        torch.manual_seed(0)
-        self.model = create_backbone("RN50", density=0.1, profile=profile, fold_bn="eval")
-        self.x = torch.randn(batch, 3, size, size)
-        self.kept: list[tuple[Tensor, Tensor]] = []
-        if not sparse:
-            layers = [m for m in self.model.modules() if isinstance(m, SparseConv2d)]
-            self.kept = [(layer.weight, layer.mask.float()) for layer in layers]
-            densify(self.model)
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self.x = self.x.contiguous(memory_format=torch.channels_last)
-        self.model.train()
-        if frozen:
-            freeze(self.model, AUTHORS, norms=True)
-        learning = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.SGD(learning, lr=1e-3, momentum=0.9)
-        # What is frozen needs no mask.
-        self.kept = [(weight, mask) for weight, mask in self.kept if weight.requires_grad]
-
-    def __call__(self) -> None:
-        self.optimiser.zero_grad()
-        loss = torch.stack([y.square().mean() for y in self.model(self.x)]).sum()
-        loss.backward()
-        self.optimiser.step()
-        with torch.no_grad():
-            for weight, mask in self.kept:
-                weight.mul_(mask)
+from sparse_ovs.reproduce.steps import BASELINE, STEP_ARMS, TrainingStep
 
 
 def peak_mb() -> float:
@@ -96,14 +49,14 @@ def main() -> None:
     set_num_threads(options.threads)
     if options.peak_of:
         before = peak_mb()
-        step = Arm(options.peak_of, options.size, options.batch)
+        step = TrainingStep(options.peak_of, options.size, options.batch)
         for _ in range(3):
             step()
         print(peak_mb() - before)
         return
     names = [BASELINE, *(n for n in options.arms if n != BASELINE)]
     arms: dict[str, Callable[[], object]] = {
-        name: Arm(name, options.size, options.batch) for name in names
+        name: TrainingStep(name, options.size, options.batch) for name in names
     }
     times = time_interleaved(arms, options.rounds)
     console = Console(width=None if os.isatty(1) else 120)
@@ -127,13 +80,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument(
-        "--arms", type=lambda text: text.split(":"), default=list(ARMS), help="separated by ':'"
+        "--arms",
+        type=lambda text: text.split(":"),
+        default=list(STEP_ARMS),
+        help="separated by ':'",
     )
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--peak-of", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if unknown := [name for name in options.arms if name not in ARMS]:
-        parser.error(f"expected arms among {', '.join(ARMS)}, got {unknown[0]}")
+    if unknown := [name for name in options.arms if name not in STEP_ARMS]:
+        parser.error(f"expected arms among {', '.join(STEP_ARMS)}, got {unknown[0]}")
     return options
 
 

@@ -91,6 +91,9 @@ class Scenes(SegmentationDataset):
         count: of images.
         seed: of all of them.
 
+    Attributes:
+        unseen: class numbers that "train" never shows.
+
     Raises:
         ValueError: no such split, a size below 32, a count below 1, or a negative seed.
     """
@@ -98,6 +101,7 @@ class Scenes(SegmentationDataset):
     name = "scenes"
     classes = _NAMES
     background = None
+    unseen = UNSEEN
 
     def __init__(
         self, split: str = "train", size: int = 128, count: int = 1000, seed: int = 0
