@@ -16,6 +16,7 @@ from sparse_ovs.cli import (
     info,
     profile,
     prune,
+    reproduce,
     segment,
     train,
 )
@@ -38,6 +39,7 @@ app.command("alpha")(alpha.alpha)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate_command)
 app.add_typer(data.data, name="data")
+app.command("reproduce")(reproduce.reproduce)
 app.command("segment")(segment.segment)
 app.command("demo")(demo.demo)
 

@@ -54,6 +54,7 @@ class FCCLIP(MaskHead):
     """
 
     name = "fcclip"
+    reads_mask_features = True
     sizes: FCCLIPSizes
     presets: ClassVar[Mapping[str, Sizes]] = {
         "paper": FCCLIPSizes(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from sparse_ovs.heads.attention import Attention, open_blocked
@@ -12,6 +13,7 @@ from sparse_ovs.heads.perceptron import Perceptron
 from sparse_ovs.heads.pixel_decoder import LEVELS
 from sparse_ovs.heads.positions import sine_positions
 from sparse_ovs.heads.shrink import shrunk
+from sparse_ovs.nn.dense_conv import pointwise
 
 
 class MaskDecoder(nn.Module):
@@ -25,10 +27,14 @@ class MaskDecoder(nn.Module):
 
     Args:
         sizes: see MaskSizes.
+
+    Attributes:
+        native: see DenseConv2d.
     """
 
     def __init__(self, sizes: MaskSizes) -> None:
         super().__init__()
+        self.native = True
         self.query_feat = nn.Embedding(sizes.queries, sizes.dim)
         self.query_embed = nn.Embedding(sizes.queries, sizes.dim)
         self.level_embed = nn.Embedding(LEVELS, sizes.dim)
@@ -45,7 +51,11 @@ class MaskDecoder(nn.Module):
         self.mask_embed = Perceptron([sizes.dim] * 4)
 
     def forward(
-        self, levels: Sequence[Tensor], mask_features: Tensor, every: bool
+        self,
+        levels: Sequence[Tensor],
+        mask_features: Tensor,
+        every: bool,
+        projection: nn.Conv2d | None = None,
     ) -> list[tuple[Tensor, Tensor]]:
         """Queries and their masks at each point where masks are predicted.
 
@@ -53,6 +63,8 @@ class MaskDecoder(nn.Module):
             levels: LEVELS maps (N, dim, h, w), the coarsest first.
             mask_features: (N, dim, h, w).
             every: the points before the first layer and after each of them; else the last alone.
+            projection: 1x1, that is still to be applied to mask_features. It is applied to the few
+                queries' embeddings instead: the same masks up to rounding.
 
         Returns:
             by point, normalised queries (N, Q, dim) and mask logits (N, Q, h, w).
@@ -75,16 +87,26 @@ class MaskDecoder(nn.Module):
         for index, (cross_attention, self_attention, feed_forward) in enumerate(layers):
             level = index % LEVELS
             normed = self.decoder_norm(queries)
-            embedded = self.mask_embed(normed)
+            embedded, bias = self._embed(normed, projection)
             if every:
-                points.append((normed, _masks(embedded, mask_features)))
-            allowed = open_blocked(embedded.detach() @ small[level] >= 0)
+                points.append((normed, pointwise(mask_features, embedded, bias, self.native)))
+            logits = torch.baddbmm(bias.detach()[..., None], embedded.detach(), small[level])
+            allowed = open_blocked(logits >= 0)
             queries = cross_attention(queries, places, keys[level], values[level], allowed)
             queries = self_attention(queries, places)
             queries = feed_forward(queries)
         normed = self.decoder_norm(queries)
-        points.append((normed, _masks(self.mask_embed(normed), mask_features)))
+        embedded, bias = self._embed(normed, projection)
+        points.append((normed, pointwise(mask_features, embedded, bias, self.native)))
         return points
+
+    def _embed(self, queries: Tensor, projection: nn.Conv2d | None) -> tuple[Tensor, Tensor]:
+        """What mask features are multiplied by, (N, Q, dim), and what is added, (N, Q)."""
+        embedded = self.mask_embed(queries)
+        if projection is None:
+            return embedded, embedded.new_zeros(embedded.shape[:2])
+        assert projection.bias is not None
+        return embedded @ projection.weight.flatten(1), embedded @ projection.bias
 
 
 class CrossAttentionLayer(nn.Module):
@@ -130,8 +152,3 @@ class FeedForwardLayer(nn.Module):
     def forward(self, queries: Tensor) -> Tensor:
         """(N, Q, dim) -> (N, Q, dim)."""
         return self.norm(queries + self.linear2(self.linear1(queries).relu()))
-
-
-def _masks(embedded: Tensor, mask_features: Tensor) -> Tensor:
-    """(N, Q, dim) and (N, dim, h, w) -> (N, Q, h, w)."""
-    return (embedded @ mask_features.flatten(2)).unflatten(2, mask_features.shape[-2:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -31,9 +31,11 @@ class MaskHead(Head):
     Attributes:
         sizes: see MaskSizes.
         loss_settings: of `losses`; no part of files.
+        reads_mask_features: whether `classify` needs mask features outside of training.
     """
 
     probabilities = True
+    reads_mask_features: ClassVar[bool]
     sizes: MaskSizes
     loss_settings: MaskLossSettings
 
@@ -77,8 +79,10 @@ class MaskHead(Head):
 
     def forward(self, features: Sequence[Tensor], text: TextEmbeddings) -> MaskOutput:
         """In training at all points of the decoder, which losses need; else at its last."""
-        mask_features, levels = self.pixel_decoder(self.needed(features))
-        points = self.decoder(levels, mask_features, every=self.training)
+        project = self.training or self.reads_mask_features
+        mask_features, levels = self.pixel_decoder(self.needed(features), project)
+        projection = None if project else self.pixel_decoder.mask_features
+        points = self.decoder(levels, mask_features, self.training, projection)
         first = self.sizes.decoder_layers + 1 - len(points)
         return MaskOutput(
             tuple(

@@ -25,6 +25,7 @@ class MaskFormer(MaskHead):
     """
 
     name = "maskformer"
+    reads_mask_features = False
     presets: ClassVar[Mapping[str, Sizes]] = {"paper": MaskSizes(), "small": MaskSizes(**SMALL)}
 
     def __init__(self, backbone: Backbone, sizes: MaskSizes | None = None) -> None:

@@ -44,8 +44,11 @@ class PixelDecoder(nn.Module):
         nn.init.kaiming_uniform_(self.mask_features.weight, a=1)
         nn.init.zeros_(self.mask_features.bias)  # type: ignore[arg-type]
 
-    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, maps: Sequence[Tensor], project: bool = True) -> tuple[Tensor, list[Tensor]]:
         """The encoder's maps, each (N, C, h, w), the finest first.
+
+        Args:
+            project: whether `mask_features`, the last convolution, is applied.
 
         Returns:
             mask features (N, dim, h, w) at the finest map's size, and the maps that queries read,
@@ -58,7 +61,7 @@ class PixelDecoder(nn.Module):
                 [project(x) for project, x in zip(self.input_proj, reversed(coarser), strict=True)]
             )
             finest = self.layer_1(self.adapter_1(finest, above=levels[-1]), relu=True)
-            return self.mask_features(finest), levels
+            return self.mask_features(finest) if project else finest, levels
 
 
 class PixelTransformer(nn.Module):
@@ -87,8 +90,9 @@ class PixelTransformer(nn.Module):
         # Every cell looks around its own centre, on each level.
         centres = torch.cat([cell_centres(height, width, source) for height, width in shapes])
         reference = centres[None, :, None].expand(1, -1, LEVELS, 2)
+        spare = None  # new pages cost more than what is written into them
         for layer in self.layers:
-            source = layer(source, positions, reference, shapes)
+            source, spare = layer(source, positions, reference, shapes, spare), source
         parts = source.split([height * width for height, width in shapes], 1)
         return [as_map(part, shape) for part, shape in zip(parts, shapes, strict=True)]
 
@@ -116,12 +120,17 @@ class PixelLayer(nn.Module):
         positions: Tensor,
         reference: Tensor,
         shapes: Sequence[tuple[int, int]],
+        spare: Tensor | None = None,
     ) -> Tensor:
-        """(N, S, dim) cells of all levels and (S, dim) positions -> (N, S, dim)."""
+        """(N, S, dim) cells of all levels and (S, dim) positions -> (N, S, dim).
+
+        Args:
+            spare: a tensor like source that may be overwritten, and returned.
+        """
         values = self.self_attn.values(source)
         if not self._by_strips(source):
             return self._cells(source, positions, reference, values, shapes)
-        out = torch.empty_like(source)
+        out = torch.empty_like(source) if spare is None else spare
         for first in range(0, source.shape[1], _STRIP):
             strip = slice(first, first + _STRIP)
             out[:, strip] = self._cells(

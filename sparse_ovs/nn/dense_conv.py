@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparse_ovs import ops
+from sparse_ovs import _native
 from sparse_ovs.nn.conv import SparseConv2d
 from sparse_ovs.nn.token_linear import inference_on_cpu
 
@@ -30,7 +30,7 @@ class DenseConv2d(nn.Conv2d):
         self.__dict__["_twin"] = None  # not a child: it shares the parameters
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.native or not self._suits(x):
+        if not self.native or not _suits(x, self.weight):
             return super().forward(x)
         twin = self._twin
         if twin is None or twin.weight is not self.weight:
@@ -38,16 +38,42 @@ class DenseConv2d(nn.Conv2d):
             twin = self.__dict__["_twin"] = SparseConv2d.from_dense(self, kept, "block4x1")
         return SparseConv2d.forward(twin, x)  # hooks are those of this module
 
-    def _suits(self, x: Tensor) -> bool:
-        return (
-            x.dim() == 4
-            and x.shape[2] * x.shape[3] >= _FEW
-            and x.is_contiguous()
-            and inference_on_cpu(x, self.weight)
-            and not ops.conv2d_unsupported(
-                dtype=x.dtype,
-                device=x.device,
-                weight_shape=self.weight.shape,
-                fit=lambda: None,  # type: ignore[arg-type, return-value]
-            )
-        )
+
+def pointwise(maps: Tensor, weights: Tensor, biases: Tensor, native: bool = True) -> Tensor:
+    """A 1x1 convolution of every image by weights of its own, see DenseConv2d.
+
+    Args:
+        maps: (N, C, h, w).
+        weights: (N, O, C).
+        biases: (N, O).
+
+    Returns:
+        (N, O, h, w).
+    """
+    if not native or not _suits(maps, weights):
+        made = torch.baddbmm(biases[..., None], weights, maps.flatten(2))
+        return made.unflatten(2, maps.shape[-2:])
+    return torch.cat(
+        [
+            _convolution(weight, bias)(image)
+            for image, weight, bias in zip(maps.split(1), weights, biases, strict=True)
+        ]
+    )
+
+
+def _convolution(weight: Tensor, bias: Tensor) -> SparseConv2d:
+    """1x1, of (O, C) and (O,)."""
+    made = nn.Conv2d(weight.shape[1], weight.shape[0], 1, device="meta")
+    made.weight = nn.Parameter(weight[:, :, None, None], requires_grad=False)
+    made.bias = nn.Parameter(bias, requires_grad=False)
+    return SparseConv2d.from_dense(made, torch.ones_like(made.weight, dtype=torch.bool), "block4x1")
+
+
+def _suits(x: Tensor, weight: Tensor) -> bool:
+    return (
+        x.dim() == 4
+        and x.shape[2] * x.shape[3] >= _FEW
+        and x.is_contiguous()
+        and inference_on_cpu(x, weight)
+        and not _native.unavailable_reason()
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 from sparse_ovs.profiling.record import Profile, stage_rows
 from sparse_ovs.profiling.tables import headline, layer_times_line, machine_line
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
@@ -52,7 +52,7 @@ def render_html(
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>sparse_ovs: {escape(profile.model)}</title><style>{_STYLE}</style></head><body>"
+        f"<title>sparse_ovs: {escape(profile.model)}</title><style>{STYLE}</style></head><body>"
         f"<h1>{escape(headline(profile))}</h1>"
         f'<p class="machine">{escape(machine_line(profile))}; medians of '
         f"{profile.extras.rounds} interleaved rounds, ratio with its quartiles; largest relative "

@@ -162,6 +162,11 @@ class TuningCell(Cell):
         }
 
 
+def cell_prefix(state: str, arm: str) -> str:
+    """Of an arm's cells, whose names end with the seed."""
+    return f"tuning/{state}/{arm.replace('*', '-reversed')}/"
+
+
 def first_cell_name(state: str, seed: int) -> str:
     """Of the part in which everything learns."""
     return f"tuning/{state}/first/{seed}"

@@ -1,0 +1,82 @@
+"""Writes what an experiment found: tables, pictures, and one page with all of them."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from sparse_ovs.formats import replace_file
+from sparse_ovs.profiling.html import STYLE
+from sparse_ovs.reproduce.cost_tables import cost_tables
+from sparse_ovs.reproduce.experiment import Experiment
+from sparse_ovs.reproduce.pictures import drawable
+from sparse_ovs.reproduce.tables import Table
+from sparse_ovs.reproduce.transfer_tables import Records, transfer_differences, transfer_table
+from sparse_ovs.reproduce.tuning_tables import tuning_differences, tuning_table
+
+
+def make_tables(experiment: Experiment, records: Records) -> list[Table]:
+    """All that there are records for."""
+    made = []
+    if any(name.startswith("transfer/") for name in records):
+        made += [transfer_table(experiment, records), transfer_differences(experiment, records)]
+    if any(name.startswith("tuning/") and "/first/" not in name for name in records):
+        made += [tuning_table(experiment, records), tuning_differences(experiment, records)]
+    return made + cost_tables(records)
+
+
+def write_report(
+    scale: str, experiment: Experiment, records: Records, folder: Path
+) -> Sequence[Path]:
+    """Writes NAME.md and NAME.csv of every table, pictures as PNG and SVG, and report.html.
+
+    Returns:
+        The files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = make_tables(experiment, records)
+    written = []
+    for table in tables:
+        for suffix, text in ((".md", table.to_markdown()), (".csv", table.to_csv())):
+            written.append(folder / f"{table.name}{suffix}")
+            replace_file(written[-1], text.encode())
+    figures = []
+    if importlib.util.find_spec("matplotlib") is not None:
+        for name, (draw, caption) in drawable(experiment, records).items():
+            draw(folder / name)
+            written += [folder / f"{name}.png", folder / f"{name}.svg"]
+            figures.append((folder / f"{name}.png", caption))
+    written.append(folder / "report.html")
+    replace_file(written[-1], _page(scale, experiment, records, tables, figures).encode())
+    return written
+
+
+def _page(
+    scale: str,
+    experiment: Experiment,
+    records: Records,
+    tables: Sequence[Table],
+    figures: Sequence[tuple[Path, str]],
+) -> str:
+    shown = "".join(
+        '<figure><img src="data:image/png;base64,'
+        f'{base64.b64encode(path.read_bytes()).decode()}" alt="{escape(caption)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for path, caption in figures
+    )
+    plural = "s" if experiment.seeds > 1 else ""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>sparse_ovs: {escape(scale)}</title><style>{STYLE}"
+        ".wide { overflow-x: auto; }</style></head><body>"
+        f"<h1>The paper's tables, scale {escape(scale)}</h1>"
+        f"<p>{escape(experiment.model)}, weights {escape(experiment.pretrained)}, density "
+        f"{experiment.density:g}, {experiment.seeds} seed{plural}, {len(records)} cells.</p>"
+        + shown
+        + "".join(table.to_html() for table in tables)
+        + "</body></html>\n"
+    )

@@ -1,0 +1,95 @@
+"""The fine-tuning table, and what its arms differ by."""
+
+from __future__ import annotations
+
+from statistics import mean
+
+from sparse_ovs.reproduce.experiment import Experiment
+from sparse_ovs.reproduce.tables import Table, difference, spread
+from sparse_ovs.reproduce.transfer_tables import Records, percents
+from sparse_ovs.reproduce.tuning import FULL, RULES, STATES, cell_prefix
+
+# What is told from what: the first less the second.
+_CONTROLS = (FULL, "alpha*", "random", "random-macs", "all-3x3", "farms", "adaptive", "ensemble")
+PAIRS = (
+    *(("alpha", other) for other in _CONTROLS),
+    ("alpha25", "random25"),
+    ("alpha75", "random75"),
+)
+
+
+def tuning_table(experiment: Experiment, records: Records) -> Table:
+    """Every arm, dense and sparse."""
+    columns = list(experiment.columns())
+    rows = []
+    for state in STATES:
+        for arm, rule in RULES.items():
+            prefix = cell_prefix(state, arm)
+            cells = [
+                records[f"{prefix}{seed}"]
+                for seed in range(experiment.seeds)
+                if f"{prefix}{seed}" in records
+            ]
+            if not cells:
+                continue
+            images = cells[0]["steps"] * cells[0]["images"]
+            rows.append(
+                (
+                    state,
+                    rule.title,
+                    f"{mean(len(cell['frozen']) for cell in cells):.0f}",
+                    f"{100 * mean(cell['frozen_macs'] for cell in cells):.1f}",
+                    f"{mean(cell['step_macs'] for cell in cells) * images / 1e12:.3f}",
+                    f"{mean(cell['step_macs_paper'] for cell in cells) * images / 1e12:.3f}",
+                    f"{mean(cell['step_macs_encoder'] for cell in cells) * images / 1e12:.4f}",
+                    spread(
+                        [
+                            1e3 * cell["cpu_seconds_a_step"]
+                            for cell in cells
+                            if "cpu_seconds_a_step" in cell
+                        ],
+                        0,
+                    ),
+                    *(spread(percents(records, experiment, name, prefix)) for name in columns),
+                )
+            )
+    names = (
+        "encoder",
+        "frozen",
+        "layers",
+        "frozen MACs, %",
+        "TMAC",
+        "TMAC, paper's rule",
+        "TMAC of the encoder",
+        "CPU ms a step",
+        *(f"mIoU {name}" for name in columns),
+    )
+    note = (
+        "Layers are chosen once, after a first part in which everything learns, and stay frozen "
+        "for the rest; BatchNorm goes on learning. TMAC: of the rest's training, forward and "
+        "backward, by our count and by the paper's rule. CPU ms: of a training step, one thread, "
+        "other work beside it. Mean and standard deviation over the seeds."
+    )
+    title = f"Fine-tuning with frozen layers ({experiment.tuning.recipe})"
+    return Table("tuning", title, names, tuple(rows), (note,))
+
+
+def tuning_differences(experiment: Experiment, records: Records) -> Table:
+    """What alpha is better by than the controls, seed by seed."""
+    columns = list(experiment.columns())
+    rows = []
+    for state in STATES:
+        for a, b in PAIRS:
+            one, other = cell_prefix(state, a), cell_prefix(state, b)
+            row = [state, f"{RULES[a].title} less {RULES[b].title}"]
+            row += [
+                difference(
+                    percents(records, experiment, name, one, other),
+                    percents(records, experiment, name, other, one),
+                )
+                for name in columns
+            ]
+            rows.append(tuple(row))
+    names = ("encoder", "difference", *(f"mIoU {name}" for name in columns))
+    note = "Points of mIoU: mean and standard deviation of the seeds' differences."
+    return Table("tuning-differences", "Fine-tuning: differences", names, tuple(rows), (note,))
