@@ -22,41 +22,16 @@ std::int64_t cells(const DeformableSizes& s) {
 
 std::int64_t samples_of(const DeformableSizes& s) { return static_cast<std::int64_t>(s.levels.size()) * s.points; }
 
-// What the points of a query and head know of their maps.
-struct PointArrays {
-    std::vector<float> width, height;
-    std::vector<std::int32_t> columns, first, row, level;
-
-    explicit PointArrays(const DeformableSizes& s) {
-        const auto cell_bytes = static_cast<std::int32_t>(s.heads * s.depth * sizeof(float));
-        for (std::size_t l = 0; l < s.levels.size(); ++l)
-            for (std::int64_t p = 0; p < s.points; ++p) {
-                const DeformableLevel& map = s.levels[l];
-                width.push_back(static_cast<float>(map.w));
-                height.push_back(static_cast<float>(map.h));
-                columns.push_back(map.w);
-                first.push_back(map.first_cell * cell_bytes);
-                row.push_back(map.w * cell_bytes);
-                level.push_back(static_cast<std::int32_t>(l));
-            }
-    }
-
-    DeformablePoints points() const {
-        return {static_cast<std::int32_t>(width.size()), width.data(), height.data(), columns.data(), first.data(),
-                row.data(), level.data()};
-    }
-};
-
-// Working memory of one unit.
-struct Scratch {
-    std::vector<float> x, y, weights, around_x, around_y, corners;
-    std::vector<std::int32_t> inside;
-    std::vector<Entry> entries;
-
-    explicit Scratch(std::size_t samples)
-        : x(samples), y(samples), weights(samples), around_x(samples), around_y(samples), corners(4 * samples),
-          inside(2 * samples), entries(4 * samples) {}
-};
+void check(const DeformableSizes& s) {
+    require(s.n > 0 && s.queries > 0 && s.heads > 0 && s.depth > 0 && s.points > 0,
+            "expected batch sizes, queries, heads, channels and points of at least 1");
+    // Offsets in bytes to the cells around a map, which none reads, must fit in an int32 too.
+    constexpr std::int64_t kMostFloats = std::numeric_limits<std::int32_t>::max() / 2 / sizeof(float);
+    require(s.heads <= kMostFloats / s.depth && s.heads * s.depth <= kMostFloats / cells(s),
+            "expected values of less than 1 GB an image");
+    require(s.points <= kMostFloats / 4 / static_cast<std::int64_t>(s.levels.size()), "expected fewer points");
+    require(s.queries <= std::numeric_limits<std::int32_t>::max(), "expected fewer than 2^31 queries");
+}
 
 // Queries tile by tile of the picture: neighbours sample the same cells. Rows of a large map are longer than the L2 can hold.
 // `where(query)` is a pointer to x and y in [0, 1].
@@ -84,50 +59,38 @@ std::vector<std::int32_t> tile_order(const DeformableSizes& s, const Where& wher
     return order;
 }
 
-// `begin(image, query, scratch)` prepares a query, `place(row, scratch, task)` gives a task its places and weights; the row
-// counts heads of queries of images.
-template <class Begin, class Place>
-void attend(const DeformableSizes& s, const PointArrays& arrays, const std::vector<std::int32_t>& order,
-            const float* values, float* out, int threads, const Begin& begin, const Place& place) {
+// `place(image, query, row, made, task)` gives a task its locations and weights; the row counts heads of queries of images,
+// and `made` holds 3 floats for each sample of a row.
+template <class Place>
+void attend(const DeformableSizes& s, const std::vector<std::int32_t>& order, const float* values, float* out, int threads,
+            const Place& place) {
     const KernelTable& table = kernels();
-    const std::int64_t image = cells(s) * s.heads * s.depth;
+    const std::int64_t image = cells(s) * s.heads * s.depth, samples = samples_of(s);
     const std::int64_t blocks = (s.queries + kQueries - 1) / kQueries;
     parallel_for(static_cast<long>(s.n * blocks), threads, [&](long unit) {
         const std::int64_t i = unit / blocks, first = unit % blocks * kQueries;
-        Scratch scratch(static_cast<std::size_t>(samples_of(s)));
-        DeformableTask task{};
-        task.cell_bytes = static_cast<std::int32_t>(s.heads * s.depth * sizeof(float));
-        task.levels = s.levels.data();
-        task.points = arrays.points();
-        task.depth = static_cast<std::int32_t>(s.depth);
-        task.x = scratch.x.data();
-        task.y = scratch.y.data();
-        task.corners = scratch.corners.data();
-        task.inside = scratch.inside.data();
-        task.entries = scratch.entries.data();
-        for (std::int64_t k = first; k < std::min(first + kQueries, s.queries); ++k) {
-            const std::int64_t query = order[static_cast<std::size_t>(k)];
-            begin(i, query, scratch);
+        std::vector<Entry> entries(static_cast<std::size_t>(4 * samples));
+        std::vector<float> made(static_cast<std::size_t>(3 * samples));
+        DeformableTask task{nullptr,
+                            static_cast<std::int32_t>(s.heads * s.depth * sizeof(float)),
+                            s.levels.data(),
+                            static_cast<std::int32_t>(s.levels.size()),
+                            static_cast<std::int32_t>(s.points),
+                            static_cast<std::int32_t>(s.depth),
+                            nullptr,
+                            nullptr,
+                            entries.data(),
+                            nullptr};
+        for (std::int64_t k = first; k < std::min(first + kQueries, s.queries); ++k)
             for (std::int64_t head = 0; head < s.heads; ++head) {
+                const std::int64_t query = order[static_cast<std::size_t>(k)];
                 const std::int64_t at = (i * s.queries + query) * s.heads + head;
                 task.values = values + i * image + head * s.depth;
                 task.out = out + at * s.depth;
-                place(at, scratch, task);
+                place(i, query, at, made.data(), task);
                 table.deformable(task);
             }
-        }
     });
-}
-
-void check(const DeformableSizes& s) {
-    require(s.n > 0 && s.queries > 0 && s.heads > 0 && s.depth > 0 && s.points > 0,
-            "expected batch sizes, queries, heads, channels and points of at least 1");
-    // Offsets in bytes to the cells around a map, which none reads, must fit in an int32 too.
-    constexpr std::int64_t kMostFloats = std::numeric_limits<std::int32_t>::max() / 2 / sizeof(float);
-    require(s.heads <= kMostFloats / s.depth && s.heads * s.depth <= kMostFloats / cells(s),
-            "expected values of less than 1 GB an image");
-    require(s.queries <= std::numeric_limits<std::int32_t>::max(), "expected fewer than 2^31 queries");
-    require(s.points <= kMostFloats / 4 / static_cast<std::int64_t>(s.levels.size()), "expected fewer points");
 }
 
 }  // namespace
@@ -151,13 +114,10 @@ void deformable_attention(const DeformableSizes& s, const float* values, const f
                           float* out, int threads) {
     check(s);
     const std::int64_t samples = samples_of(s);
-    const PointArrays arrays(s);
-    const KernelTable& table = kernels();
     // By the first image's first points.
     const auto order = tile_order(s, [&](std::int64_t query) { return locations + query * s.heads * samples * 2; });
-    attend(s, arrays, order, values, out, threads, [](std::int64_t, std::int64_t, Scratch&) {},
-           [&](std::int64_t at, Scratch& scratch, DeformableTask& task) {
-        table.locate({task.points, locations + at * samples * 2, scratch.x.data(), scratch.y.data()});
+    attend(s, order, values, out, threads, [&](std::int64_t, std::int64_t, std::int64_t at, float*, DeformableTask& task) {
+        task.locations = locations + at * samples * 2;
         task.weights = weights + at * samples;
     });
 }
@@ -166,21 +126,16 @@ void deformable_attention(const DeformableSizes& s, const float* values, const D
                           int threads) {
     check(s);
     const std::int64_t samples = samples_of(s), references = 2 * static_cast<std::int64_t>(s.levels.size());
-    const PointArrays arrays(s);
     const KernelTable& table = kernels();
-    const auto begin = [&](std::int64_t i, std::int64_t query, Scratch& scratch) {
-        const float* reference = given.references + ((given.shared ? 0 : i * s.queries) + query) * references;
-        for (std::size_t p = 0; p < scratch.x.size(); ++p) {
-            const float* at = reference + 2 * arrays.level[p];
-            scratch.around_x[p] = at[0] * arrays.width[p] - 0.5f;
-            scratch.around_y[p] = at[1] * arrays.height[p] - 0.5f;
-        }
-    };
     const auto order = tile_order(s, [&](std::int64_t query) { return given.references + query * references; });
-    attend(s, arrays, order, values, out, threads, begin, [&](std::int64_t at, Scratch& scratch, DeformableTask& task) {
-        table.places({task.points, scratch.around_x.data(), scratch.around_y.data(), given.offsets + at * samples * 2,
-                      given.logits + at * samples, scratch.x.data(), scratch.y.data(), scratch.weights.data()});
-        task.weights = scratch.weights.data();
+    attend(s, order, values, out, threads,
+           [&](std::int64_t i, std::int64_t query, std::int64_t at, float* made, DeformableTask& task) {
+        const std::int64_t row = (given.shared ? 0 : i * s.queries) + query;
+        table.places({task.levels, task.level_count, task.points, given.references + row * references,
+                      given.offsets + at * samples * 2, given.logits + at * samples, made,
+                      made + 2 * samples});
+        task.locations = made;
+        task.weights = made + 2 * samples;
     });
 }
 

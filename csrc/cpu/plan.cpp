@@ -122,11 +122,23 @@ void Plan::check_order() const {
     }
 }
 
+// Winograd's scheme alone, between copies to its layout and back, is faster than any other dense 3x3 kernel.
+bool Plan::is_one_winograd() const {
+    constexpr std::int64_t kFewestChannels = 64;  // that pay for the copies
+    if (steps_.size() != 1 || steps_[0].kind != Kind::conv || steps_[0].residual >= 0) return false;
+    const PlanStep& step = steps_[0];
+    const WeightSizes& sizes = step.weights->sizes();
+    return std::min(sizes.in_channels, sizes.out_channels) >= kFewestChannels && WinogradStep::fits(*step.weights, step.params);
+}
+
 // Steps work on tiles of the plan's own: the caller's maps that take part in residual adds, or that are read again, get
 // a twin inside.
 void Plan::copy_outside_maps() {
-    if (steps_.size() < 2) return;
     std::vector<int> twins;
+    if (is_one_winograd())
+        twins = {steps_[0].input, steps_[0].output};
+    else if (steps_.size() < 2)
+        return;
     for (const PlanStep& step : steps_) {
         if (step.residual >= 0) twins.insert(twins.end(), {step.residual, step.output});
         twins.push_back(std::find(outputs_.begin(), outputs_.end(), step.input) != outputs_.end() ? step.input : -1);

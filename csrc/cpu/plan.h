@@ -76,6 +76,7 @@ private:
     void add_other(Kind kind, OtherParams params, int input, int residual, int output);
     bool is_outside(int id) const;
     void check_order() const;
+    bool is_one_winograd() const;
     void copy_outside_maps();
     void choose_tiles();
     void build_steps(int threads);

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from oracles import assert_as_exact_as_torch
-from sparse_ovs.nn import DenseConv2d, TokenLinear
+from sparse_ovs.nn import DenseConv2d, SparseConv2d, TokenLinear
+from sparse_ovs.nn.dense_conv import pointwise
 from sparse_ovs.nn.token_linear import token_linear
 
 
@@ -95,6 +96,25 @@ def test_a_dense_convolution_is_as_exact_as_torch_s(
     assert_as_exact_as_torch(found, exact, plain)
 
 
+@pytest.mark.parametrize("channels", [63, 64, 70])
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("size", [(23, 31), (40, 24)])
+def test_wide_3x3_layers_are_as_exact_in_winograds_scheme(
+    channels: int, channels_last: bool, size: tuple[int, int]
+) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(channels, 68, 3, padding=1)
+    x = torch.randn(2, channels, *size)
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    layer = SparseConv2d.from_dense(conv, torch.ones_like(conv.weight).bool(), "block4x1")
+    with torch.no_grad():
+        exact = copy.deepcopy(conv).double()(x.double())
+        found, plain = layer(x), conv(x)
+    assert_as_exact_as_torch(found, exact, plain)
+    assert found.stride() == plain.stride()
+
+
 def test_a_dense_convolution_follows_its_weights() -> None:
     layer, x = DenseConv2d(4, 4, 3, padding=1), torch.randn(1, 4, 32, 32)
     with torch.no_grad():
@@ -131,6 +151,17 @@ def test_contiguous_maps_run_natively_without_gradients_alone() -> None:
         assert layer._twin is None
         layer(x)
     assert layer._twin is not None
+
+
+@pytest.mark.parametrize("height", [4, 40])
+def test_a_pointwise_product_has_weights_of_each_image(height: int) -> None:
+    torch.manual_seed(0)
+    maps, weights, biases = torch.randn(2, 6, height, 20), torch.randn(2, 5, 6), torch.randn(2, 5)
+    exact = torch.einsum("noc,nchw->nohw", weights.double(), maps.double())
+    exact += biases.double()[..., None, None]
+    with torch.no_grad():
+        found = pointwise(maps, weights, biases)
+    assert_as_exact_as_torch(found, exact, pointwise(maps, weights, biases, native=False))
 
 
 def _plain(layer: nn.Conv2d, x: Tensor) -> Tensor:

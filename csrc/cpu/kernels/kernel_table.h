@@ -200,46 +200,29 @@ struct DeformableLevel {
     std::int32_t first_cell;
 };
 
-// The points that a query and head samples, level after level: what each knows of its level's map.
-struct DeformablePoints {
-    std::int32_t count;
-    const float *width, *height;  // of the map, in cells
-    const std::int32_t* columns;  // the width
-    const std::int32_t* first;    // bytes before its first cell
-    const std::int32_t* row;      // bytes of a row of cells
-    const std::int32_t* level;
-};
-
-// One query and head: out = sum over the points of weight * the bilinear sample of values there. Cells outside a map count
-// as zeros; a place that is not finite gives NaN.
+// One query and head: out = sum over levels and points of weight * the bilinear sample of values at the point's location.
+// Cells outside a map count as zeros; a location that is not finite gives NaN.
 struct DeformableTask {
-    const float* values;      // first channel of the head in the first cell
-    std::int32_t cell_bytes;  // between cells; all cells lie within 1 GB
+    const float* values;            // first channel of the head in the first cell
+    std::int32_t cell_bytes;        // between cells; all cells lie within 1 GB
     const DeformableLevel* levels;
-    DeformablePoints points;
-    std::int32_t depth;       // channels of the head
-    const float *x, *y;       // in cells, the first one's centre at 0
-    const float* weights;
-    float* corners;           // working memory: 4 floats and 2 integers for each point, 4 entries
-    std::int32_t* inside;
-    Entry* entries;
-    float* out;               // (depth,)
+    std::int32_t level_count, points, depth;  // depth: channels of the head
+    const float* locations;         // (levels, points, 2): x, y in [0, 1] within the map
+    const float* weights;           // (levels, points)
+    Entry* entries;                 // working memory: 4 for each point of each level
+    float* out;                     // (depth,)
 };
 
-// Where one query and head samples, of places (x, y) in [0, 1] within the map.
-struct LocateTask {
-    DeformablePoints points;
-    const float* locations;  // (count, 2)
-    float *x, *y;            // as DeformableTask reads them
-};
-
-// The same from what a network says: offsets in cells around the query, and weights = softmax(logits) over all points.
+// Where one query and head samples, from what a network says: locations = reference + offsets / the map's size, weights =
+// softmax(logits) over all points of all levels.
 struct PlacesTask {
-    DeformablePoints points;
-    const float *around_x, *around_y;  // the query, as x and y; for each point
-    const float* offsets;              // (count, 2)
-    const float* logits;               // (count,)
-    float *x, *y, *weights;            // as DeformableTask reads them
+    const DeformableLevel* levels;
+    std::int32_t level_count, points;
+    const float* reference;  // (levels, 2): x, y in [0, 1]
+    const float* offsets;    // (levels, points, 2), in cells
+    const float* logits;     // (levels, points)
+    float* locations;        // as DeformableTask reads them
+    float* weights;
 };
 
 inline constexpr int kMaxVectors = 16;  // of one kernel call; wider tiles take several
@@ -273,7 +256,6 @@ struct KernelTable {
     void (*decide_row)(const DecideTask&);
     void (*depthwise)(const DepthwiseTask&);
     void (*deformable)(const DeformableTask&);
-    void (*locate)(const LocateTask&);
     void (*places)(const PlacesTask&);
     void (*patch)(const PatchTask&);
     void (*quad)(const QuadTask&);

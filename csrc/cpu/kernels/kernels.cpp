@@ -64,7 +64,6 @@ constexpr KernelTable make_table() {
     t.decide_row = decide_row;
     t.depthwise = depthwise;
     t.deformable = deformable;
-    t.locate = locate;
     t.places = places;
     t.patch = patch;
     t.quad = quad;
