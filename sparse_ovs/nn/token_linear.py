@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sparse_ovs.ops.layout import empty_output
+
 _FEW = 512  # tokens below which there is nothing to gain
+_CHUNK = 4096  # tokens whose outputs stay in the caches
 
 
 class TokenLinear(nn.Linear):
@@ -47,9 +50,22 @@ def token_linear(x: Tensor, weight: Tensor, bias: Tensor | None, native: bool = 
     suits = tokens >= _FEW and x.is_contiguous() and inference_on_cpu(x, weight)
     if not native or not suits:
         return F.linear(x, weight, bias)
-    rows = x.reshape(1, tokens, 1, -1).permute(0, 3, 1, 2)  # (1, I, tokens, 1), channels last
-    made = F.conv2d(rows, weight[:, :, None, None], bias)
-    return made.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
+    rows = x.reshape(tokens, -1)
+    if tokens <= _CHUNK:
+        return _as_convolution(rows, weight, bias).reshape(*x.shape[:-1], -1)
+    # Into a buffer that was used before: new pages would cost as much as the arithmetic.
+    made = empty_output((tokens, len(weight)), torch.contiguous_format)
+    for first in range(0, tokens, _CHUNK):
+        chunk = slice(first, first + _CHUNK)
+        made[chunk] = _as_convolution(rows[chunk], weight, bias)
+    return made.reshape(*x.shape[:-1], -1)
+
+
+def _as_convolution(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(tokens, I) -> (tokens, O)."""
+    pixels = rows[None, :, None].permute(0, 3, 1, 2)  # (1, I, tokens, 1), channels last
+    made = F.conv2d(pixels, weight[:, :, None, None], bias)
+    return made.permute(0, 2, 3, 1).reshape(len(rows), -1)
 
 
 def inference_on_cpu(x: Tensor, weight: Tensor) -> bool:

@@ -259,15 +259,16 @@ def _rounds(
     clock: Callable[[], float],
     on_step: Callable[[str], None],
 ) -> dict[str, dict[str, list[float]]]:
-    """Milliseconds by side and stage, one sample a round after one that does not count; who
-    starts changes with the round."""
+    """Milliseconds by side and stage, one sample a round; who starts changes with the round. A turn
+    is a pass that does not count, which finds its memory cold, and one that does."""
     samples: dict[str, dict[str, list[float]]] = {
         name: {stage: [] for stage in (*STAGES, "total")} for name in sides
     }
     names = list(sides)
-    for index in range(rounds + 1):
+    for index in range(rounds):
         first = index % len(names)
         for name in names[first:] + names[:first]:
+            sides[name].score(sides[name].encode())
             marks = [clock()]
             segmenter.to_input(picture)
             marks.append(clock())
@@ -278,9 +279,8 @@ def _rounds(
             decision = segmenter.decide(grid, (picture.height, picture.width), scores=False)
             segmenter.result(decision, picture)
             marks.append(clock())
-            if index:
-                for stage, start, end in zip(STAGES, marks, marks[1:], strict=False):
-                    samples[name][stage].append((end - start) * 1e3)
-                samples[name]["total"].append((marks[-1] - marks[0]) * 1e3)
-        on_step(f"time {rounds} rounds: {index} done")
+            for stage, start, end in zip(STAGES, marks, marks[1:], strict=False):
+                samples[name][stage].append((end - start) * 1e3)
+            samples[name]["total"].append((marks[-1] - marks[0]) * 1e3)
+        on_step(f"time {rounds} rounds: {index + 1} done")
     return samples
