@@ -1,4 +1,4 @@
-"""The quickstarts run: their Python as it is, their commands as far as names and options go."""
+"""The quickstarts and the start page run: their Python as it is, their commands as far as names and options go."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from typer.main import get_command
 from sparse_ovs.cli.app import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs" / "quickstart").glob("*.md"))
+QUICKSTARTS = sorted((ROOT / "docs" / "quickstart").glob("*.md"))
+PAGES = [ROOT / "docs" / "index.md", *QUICKSTARTS]
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -31,7 +32,7 @@ def blocks(language: str) -> list[Any]:
 
 
 def test_there_is_a_page_for_each_kind_of_user() -> None:
-    assert [page.stem for page in PAGES] == ["fc-clip", "kernels", "open-clip", "smp", "timm"]
+    assert [page.stem for page in QUICKSTARTS] == ["fc-clip", "kernels", "open-clip", "smp", "timm"]
 
 
 @pytest.mark.parametrize("code", blocks("python"))
