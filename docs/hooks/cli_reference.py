@@ -35,7 +35,7 @@ def render(command: Any, path: str, context: Any) -> str:
         ]
         if rows:
             lines = [f"| {title} | |", "| --- | --- |"]
-            lines += [f"| `{_cell(name)}` | {_cell(text)} |" for name, text in rows]
+            lines += [f"| `{name}` | {_cell(text)} |" for name, text in rows]
             parts.append("\n".join(lines))
     return "\n\n".join(parts)
 

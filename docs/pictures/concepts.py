@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, PathPatch, Rectangle
@@ -49,7 +50,7 @@ def draw_packed() -> Figure:
     weight = torch.randn(4, 8, generator=torch.Generator().manual_seed(4)).round(decimals=1)
     mask = sparse_ovs.make_mask(weight, "unstructured", 0.25)
     packed = pack(weight, mask)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 2.6), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 1.6), layout="constrained")
     for axis in (left, right):
         axis.set_aspect("equal")
         axis.axis("off")
@@ -149,10 +150,14 @@ def draw_mask(axis: Axes, mask: Tensor) -> None:
         Path.unit_rectangle().transformed(Affine2D().translate(column, row))
         for row, column in mask.nonzero().tolist()
     ]
-    axis.add_patch(Rectangle((0, 0), columns, rows, facecolor=FAINT))
-    axis.add_patch(PathPatch(Path.make_compound_path(*cells), facecolor=KEPT, lw=0))
-    axis.hlines(range(rows + 1), 0, columns, color="w", lw=0.5)
-    axis.vlines(range(columns + 1), 0, rows, color="w", lw=0.5)
+    parts: list[Artist] = [
+        axis.add_patch(Rectangle((0, 0), columns, rows, facecolor=FAINT)),
+        axis.add_patch(PathPatch(Path.make_compound_path(*cells), facecolor=KEPT, lw=0)),
+        axis.hlines(range(rows + 1), 0, columns, color="w", lw=0.5),
+        axis.vlines(range(columns + 1), 0, rows, color="w", lw=0.5),
+    ]
+    for part in parts:
+        part.set_clip_on(False)  # names of clips change from run to run
     axis.set(xlim=(0, columns), ylim=(rows, 0), xticks=[], yticks=[], aspect="equal")
     axis.spines[:].set_visible(False)
 

@@ -1,4 +1,4 @@
-"""The quickstarts and the start page run: their Python as it is, their commands as far as names and options go."""
+"""The quickstarts and the start page run; their commands and options are there."""
 
 from __future__ import annotations
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+from pathlib import Path
+
 import pytest
 from typer.main import get_command
 
+from api_pages import expand, identifiers
 from cli_reference import commands, reference
 from outside_links import rewrite
 from sparse_ovs.cli.app import app
 
+API_PAGES = sorted((Path(__file__).parents[2] / "docs" / "api").glob("*.md"))
 COMMANDS = list(commands(get_command(app), name="sparse-ovs"))
 
 
@@ -25,8 +31,21 @@ def test_commands_of_groups_are_found() -> None:
     assert "sparse-ovs data check" in [path for path, _, _ in COMMANDS]
 
 
-def test_cells_hold_no_bar_that_would_end_them() -> None:
-    assert "--size S\\|HxW" in reference()
+@pytest.mark.parametrize("page", API_PAGES, ids=[page.stem for page in API_PAGES])
+def test_each_public_name_has_a_directive_that_leads_to_it(page: Path) -> None:
+    package = "sparse_ovs" if page.stem == "index" else f"sparse_ovs.{page.stem}"
+    module = importlib.import_module(package)
+    paths = re.findall("^::: (.*)$", expand(page.read_text()), re.MULTILINE)
+    found = {path.rpartition(".")[2]: path for path in paths}
+    assert set(module.__all__) - set(found) <= {"timm_models", "__version__"}
+    for name, path in found.items():
+        place, _, _ = path.rpartition(".")
+        assert getattr(importlib.import_module(place), name) is getattr(module, name)
+
+
+def test_a_name_that_a_submodule_has_too_is_taken_from_where_it_is_defined() -> None:
+    assert "sparse_ovs.nn.sparsify.sparsify" in identifiers("sparse_ovs.nn")
+    assert "sparse_ovs.sparsify" in identifiers("sparse_ovs")
 
 
 @pytest.mark.parametrize(
