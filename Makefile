@@ -89,7 +89,7 @@ $(VENV)/.docs: $(VENV)/.packages
 	touch $@
 
 docs: $(VENV)/.native $(VENV)/.docs  ## build/site: the documentation as a website; a warning is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: $(VENV)/.packages
 	$(BIN)/ruff format --check .
