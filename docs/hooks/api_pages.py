@@ -18,15 +18,17 @@ def identifiers(package: str, without: tuple[str, ...] = ()) -> list[str]:
         without: names to leave out.
 
     Returns:
-        `package.name`, or where a submodule has the name too, the path of the definition.
+        `package.name`, or the path of the definition where a module has the name too, on the way
+        there: only Python knows that the function is meant.
     """
     module = importlib.import_module(package)
     found = []
     for name in module.__all__:
         if name not in without:
             path = f"{package}.{name}"
-            if find_spec(path) is not None:
-                path = f"{getattr(module, name).__module__}.{name}"
+            home = getattr(getattr(module, name), "__module__", "")
+            if home.endswith(f".{name}") or find_spec(path) is not None:
+                path = f"{home}.{name}"
             found.append(path)
     return found
 

@@ -43,9 +43,10 @@ def test_each_public_name_has_a_directive_that_leads_to_it(page: Path) -> None:
         assert getattr(importlib.import_module(place), name) is getattr(module, name)
 
 
-def test_a_name_that_a_submodule_has_too_is_taken_from_where_it_is_defined() -> None:
+def test_a_name_that_a_module_has_too_is_taken_from_where_it_is_defined() -> None:
     assert "sparse_ovs.nn.sparsify.sparsify" in identifiers("sparse_ovs.nn")
-    assert "sparse_ovs.sparsify" in identifiers("sparse_ovs")
+    assert "sparse_ovs.nn.sparsify.sparsify" in identifiers("sparse_ovs")
+    assert "sparse_ovs.densify" in identifiers("sparse_ovs")
 
 
 @pytest.mark.parametrize(
