@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel bench peers lint wheel clean
+.PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel bench peers docs lint wheel clean
 
 demo: $(VENV)/.native  ## Prune CLIP RN50, segment a photo by words, write demo-out/
 	$(BIN)/sparse-ovs demo
@@ -83,6 +83,13 @@ $(VENV)/.peers: $(VENV)/.packages
 
 peers: $(VENV)/.native $(VENV)/.peers  ## The encoder against ONNX Runtime, OpenVINO, DeepSparse and torch (PEERS="--full", ...)
 	$(BIN)/python benchmarks/peers.py $(PEERS)
+
+$(VENV)/.docs: $(VENV)/.packages
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[docs]'
+	touch $@
+
+docs: $(VENV)/.native $(VENV)/.docs  ## build/site: the documentation as a website; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: $(VENV)/.packages
 	$(BIN)/ruff format --check .

@@ -194,7 +194,7 @@ class Segmenter(nn.Module):
             An InstanceResult; a list of them where there are several images.
 
         Raises:
-            as `predict_panoptic`.
+            ValueError, TypeError: as `predict_panoptic`.
         """
         mask_predictor(self.head, "instance")
 
@@ -212,7 +212,7 @@ class Segmenter(nn.Module):
             image: one image, as in `predict`.
 
         Raises:
-            as `predict`.
+            ValueError, TypeError: as `predict`.
         """
         picture = to_picture(image)
         wants_sure = isinstance(self.options.background, (int, float))
