@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sparse_ovs import _native
-from sparse_ovs.backbones import create_backbone
+from sparse_ovs.backbones import Backbone, create_backbone
 from sparse_ovs.compilation import compile
-from sparse_ovs.heads import create_head
+from sparse_ovs.heads import create_head, find_head
+from sparse_ovs.heads.classifier import joint_width
 from sparse_ovs.nn import densify
 from sparse_ovs.profiling.baselines import build_baselines
 from sparse_ovs.profiling.devices import device_name
@@ -27,7 +28,7 @@ from sparse_ovs.reproduce.steps import BASELINE, STEP_ARMS, TrainingStep
 from sparse_ovs.reproduce.trained import Whole
 from sparse_ovs.spectral import freeze
 from sparse_ovs.spectral.controls import AUTHORS
-from sparse_ovs.text import Vocabulary, embed_vocabulary
+from sparse_ovs.text import TextEmbeddings, Vocabulary
 
 IMAGES = 40_000 * 28
 """That the paper trains on with layers frozen: iterations times batch."""
@@ -47,17 +48,22 @@ class CountCell(Cell):
 
     def run(self, experiment: Experiment, store: Store, say: Say) -> dict[str, Any]:
         size = experiment.cost_size
-        trunk = {}
+        example = torch.zeros(1, 3, size, size)
+        trunk: dict[str, Any] = {}
+        models: dict[str, dict[str, Any]] = {head: {} for head in PAPER_MODELS}
         for spread in SPREADS:
-            say(f"count RN50's trunk, {spread}")
-            backbone = create_backbone("RN50", density=0.1, profile=spread)
-            densify(backbone)
-            freeze(backbone, AUTHORS)
-            trunk[spread] = _steps(training_cost(backbone, torch.zeros(1, 3, size, size)))
-        models = {}
-        for head in PAPER_MODELS:
-            say(f"count {head}")
-            models[head] = _model(head, size)
+            for stride in {find_head(head).output_stride for head in PAPER_MODELS} | {None}:
+                say(f"count RN50, {spread}")
+                backbone = create_backbone(
+                    "RN50", density=0.1, profile=spread, output_stride=stride
+                )
+                densify(backbone)
+                for head, model in models.items():
+                    if find_head(head).output_stride == stride:
+                        model |= _model(head, backbone, spread, example)
+                if stride is None:
+                    freeze(backbone, AUTHORS)
+                    trunk[spread] = _steps(training_cost(backbone, example))
         return {"size": size, "trunk": trunk, "models": models}
 
 
@@ -84,25 +90,20 @@ def _steps(cost: TrainingCost) -> dict[str, Any]:
     return made
 
 
-def _model(head: str, size: int) -> dict[str, Any]:
+def _model(head: str, backbone: Backbone, spread: str, example: Tensor) -> dict[str, Any]:
     """Parameters and forward MACs of a whole model at the paper's sizes, 133 classes."""
-    made: dict[str, Any] = {}
-    for spread in SPREADS:
-        backbone = create_backbone("RN50", density=0.1, profile=spread)
-        densify(backbone)
-        words = Vocabulary.parse([f"class {number}" for number in range(_CLASSES)])
-        text = embed_vocabulary(backbone.clip, words, "bare", cache=False)
-        whole = Whole(backbone, create_head(head, backbone, "paper"), text).eval()
-        cost = training_cost(whole, torch.zeros(1, 3, size, size))
-        pool = sum(p.numel() for p in _pool(backbone).parameters())
-        made[spread] = cost.ours().forward
-        made["dense"] = cost.ours(sparse=False).forward
-        made["parameters"] = (
-            sum(p.numel() for p in backbone.parameters())
-            + sum(p.numel() for p in whole.head.parameters())
-            + (pool if head == "fcclip" else 0)
-        )
-    return made
+    words = Vocabulary.parse([f"class {number}" for number in range(_CLASSES)])
+    rows = torch.nn.functional.normalize(torch.randn(_CLASSES, joint_width(backbone.clip)))
+    whole = Whole(backbone, create_head(head, backbone, "paper"), TextEmbeddings(rows, words))
+    cost = training_cost(whole.eval(), example)
+    pool = sum(p.numel() for p in _pool(backbone).parameters())
+    return {
+        spread: cost.ours().forward,
+        "dense": cost.ours(sparse=False).forward,
+        "parameters": sum(p.numel() for p in backbone.parameters())
+        + sum(p.numel() for p in whole.head.parameters())
+        + (pool if head == "fcclip" else 0),
+    }
 
 
 def _pool(backbone: Any) -> nn.Module:

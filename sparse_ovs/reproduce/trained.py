@@ -24,6 +24,8 @@ from sparse_ovs.spectral import freeze, load_selection
 from sparse_ovs.text import TextEmbeddings, Vocabulary, embed_vocabulary
 from sparse_ovs.training import build_task, find_recipe, override, read_toml, train_segmenter
 
+_MANY = 100
+
 
 def train(recipe: str, changes: Sequence[str], folder: Path, say: Say) -> dict[str, Any]:
     """Trains by a recipe, or what is left of it.
@@ -48,9 +50,15 @@ def train(recipe: str, changes: Sequence[str], folder: Path, say: Say) -> dict[s
     return made
 
 
-def scores(folder: Path, experiment: Experiment, say: Say) -> dict[str, float]:
-    """Mean IoU of a trained segmenter by column of the tables, its encoder run as a plan."""
-    segmenter = Segmenter.from_pretrained(folder, fast=True)
+def load(folder: Path, experiment: Experiment) -> Segmenter:
+    """What `train` made; its encoder runs as a plan where there are many images to score, since
+    making one takes a second."""
+    images = [score.options.get("count", _MANY) for score in experiment.columns().values()]
+    return Segmenter.from_pretrained(folder, fast=sum(images) >= _MANY)
+
+
+def scores(segmenter: Segmenter, experiment: Experiment, say: Say) -> dict[str, float]:
+    """Mean IoU by column of the tables."""
     made = {}
     for column, score in experiment.columns().items():
         say(f"score {column}")
@@ -75,9 +83,10 @@ class Whole(nn.Module):
         return self.head(self.backbone(x), self.text)
 
 
-def cost(folder: Path, experiment: Experiment, selection: Path | None = None) -> TrainingCost:
-    """MACs of a step of a trained segmenter on one image, the layers of a selection frozen."""
-    segmenter = Segmenter.from_pretrained(folder)
+def cost(
+    segmenter: Segmenter, experiment: Experiment, selection: Path | None = None
+) -> TrainingCost:
+    """MACs of a step on one image, the layers of a selection frozen."""
     dataset = open_dataset(*_first_data(experiment))
     words = Vocabulary.parse(list(dataset.classes))
     text = embed_vocabulary(segmenter.backbone.clip, words, "bare")
@@ -88,9 +97,8 @@ def cost(folder: Path, experiment: Experiment, selection: Path | None = None) ->
     return training_cost(whole, torch.zeros(1, 3, size, size))
 
 
-def parameters(folder: Path) -> dict[str, int]:
+def parameters(segmenter: Segmenter) -> dict[str, int]:
     """Weights of the layers in scope that are not zero, and the head's parameters."""
-    segmenter = Segmenter.from_pretrained(folder)
     weights = named_weights(segmenter.backbone, segmenter.backbone.scope())
     trunk = sum(int(weight.count_nonzero()) for weight in weights.values())
     head = sum(p.numel() for p in segmenter.head.parameters())

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from sparse_ovs.reproduce.cells import Cell, Say, Store
 from sparse_ovs.reproduce.encoders import ARMS, DENSE, MASKS, MaskCell, mask_cell_name
 from sparse_ovs.reproduce.experiment import Experiment
-from sparse_ovs.reproduce.trained import cost, parameters, scores, train
+from sparse_ovs.reproduce.trained import cost, load, parameters, scores, train
 from sparse_ovs.segmenter.files import FILE_NAME
 
 
@@ -46,11 +46,13 @@ class TransferCell(Cell):
         ]
         recipe = experiment.transfer.recipes[self.head]
         made = train(recipe, changes, folder, say)
-        counted = cost(folder, experiment)
+        segmenter = load(folder, experiment)
+        found = scores(segmenter, experiment, say)
+        counted = cost(segmenter, experiment)
         return {
             **made,
-            "scores": scores(folder, experiment, say),
-            **parameters(folder),
+            "scores": found,
+            **parameters(segmenter),
             "macs": counted.ours().forward,
             "macs_dense": counted.ours(sparse=False).forward,
         }

@@ -11,7 +11,7 @@ import torch
 from sparse_ovs.reproduce.cells import Cell, Say, Store
 from sparse_ovs.reproduce.encoders import MASKS, MaskCell, mask_cell_name
 from sparse_ovs.reproduce.experiment import Experiment
-from sparse_ovs.reproduce.trained import cost, scores, train
+from sparse_ovs.reproduce.trained import cost, load, scores, train
 from sparse_ovs.segmenter import Segmenter
 from sparse_ovs.segmenter.files import FILE_NAME
 from sparse_ovs.spectral import METRICS, analyse, choose, load_selection, save_selection
@@ -147,11 +147,13 @@ class TuningCell(Cell):
             f"encoder.selection={json.dumps(str(selection or ''))}",
         ]
         made = train(plan.recipe, changes, folder, say)
-        counted = cost(folder, experiment, selection)
+        segmenter = load(folder, experiment)
+        found = scores(segmenter, experiment, say)
+        counted = cost(segmenter, experiment, selection)
         frozen = [] if selection is None else load_selection(selection).frozen
         return {
             **made,
-            "scores": scores(folder, experiment, say),
+            "scores": found,
             "frozen": frozen,
             "frozen_macs": counted.frozen_share,
             "step_macs": counted.ours().total,

@@ -1,0 +1,88 @@
+"""The smoke run: every cell, and the same tables however often it was killed."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sparse_ovs.cli.app import app
+from sparse_ovs.reproduce.experiment import load_experiment
+from sparse_ovs.reproduce.needed import missing
+from sparse_ovs.reproduce.run import cells_of
+
+TIMES = ("ms", "times torch", "CPU ms")
+
+
+def tables(folder: Path) -> dict[str, list[list[str]]]:
+    """Rows by file, columns of times aside."""
+    found = {}
+    for path in sorted((folder / "report").glob("*.csv")):
+        rows = list(csv.reader(path.read_text().splitlines()))
+        kept = [i for i, name in enumerate(rows[0]) if not name.startswith(TIMES)]
+        found[path.name] = [[row[i] for i in kept] for row in rows]
+    return found
+
+
+def test_the_smoke_run_writes_tables_pictures_and_a_page(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["reproduce", "smoke", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    found = tables(tmp_path)
+    assert len(found["transfer.csv"]) == 1 + 3 * 6
+    assert len(found["tuning.csv"]) == 1 + 2 * 13
+    assert len(found["cost-saved.csv"]) == 1 + 2
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count("<img src=") == 4
+    for name in ("transfer", "densities", "tuning", "cost"):
+        for suffix in (".png", ".svg"):
+            assert (tmp_path / "report" / f"{name}{suffix}").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_twice_gives_the_same_tables(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    _start(whole).wait()
+    for cells in (8, 20):
+        process = _start(killed)
+        while len(list((killed / "cells").glob("*.json"))) < cells:
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        time.sleep(1.0)  # its workers notice
+    assert _start(killed).wait() == 0
+    assert tables(killed) == tables(whole)
+    assert tables(whole)
+
+
+def test_what_the_paper_needs_and_is_not_here_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    found = missing(load_experiment("paper"), ["transfer", "alpha", "cost"])
+    assert {line.split(":")[0] for line in found} >= {
+        "images for pruning coco133",
+        "training data coco133",
+        *(f"test data {name}" for name in ("ade150", "ade847", "voc20", "pc59", "cityscapes19")),
+    }
+    done = CliRunner().invoke(app, ["reproduce", "paper", "--out", str(tmp_path / "out")])
+    assert isinstance(done.exception, ValueError)
+    assert "missing: test data ade150" in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_missing_for_the_smoke_run() -> None:
+    assert missing(load_experiment("smoke"), ["transfer", "alpha", "cost"]) == []
+    assert len(cells_of(load_experiment("smoke"))) == 54
+
+
+def _start(folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "sparse_ovs.cli", "reproduce", "smoke", "--out", str(folder)]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL)

@@ -1,0 +1,132 @@
+"""Tables say what their records say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sparse_ovs.reproduce.cost_tables import cost_tables
+from sparse_ovs.reproduce.experiment import Experiment, TransferPlan
+from sparse_ovs.reproduce.tables import Table, difference, spread
+from sparse_ovs.reproduce.transfer_tables import transfer_differences, transfer_table
+from sparse_ovs.reproduce.tuning_tables import tuning_differences, tuning_table
+
+EXPERIMENT = Experiment(
+    seeds=2,
+    scores={"seen": {"dataset": "scenes", "part": "seen"}},
+    transfer=TransferPlan(recipes={"maskformer": "scenes-maskformer"}),
+)
+
+
+def trained(score: float, **more: Any) -> dict[str, Any]:
+    return {
+        "scores": {"seen": score},
+        "encoder_weights": 36_000,
+        "head_parameters": 400_000,
+        "macs": 25e6,
+        "steps": 10,
+        "images": 4,
+        "step_macs": 50e6,
+        "step_macs_paper": 60e6,
+        "step_macs_encoder": 5e6,
+        "cpu_seconds_a_step": 0.5,
+        "frozen": ["a", "b"],
+        "frozen_macs": 0.25,
+        **more,
+    }
+
+
+def test_a_mean_has_its_spread() -> None:
+    assert spread([1.0, 2.0, 3.0]) == "2.00 ± 1.00"
+    assert spread([1.5], 1) == "1.5"
+    assert spread([]) == "-"
+
+
+def test_differences_are_taken_pair_by_pair() -> None:
+    assert difference([3.0, 5.0], [1.0, 4.0]) == "+1.50 ± 0.71"
+    assert difference([1.0], [2.0]) == "-1.00"
+    assert difference([], []) == "-"
+
+
+def test_a_table_is_written_three_ways() -> None:
+    table = Table("t", "Title", ("a", "b"), (("1|2", "<x>"),), ("Note.",))
+    assert table.to_markdown() == (
+        "## Title\n\n| a | b |\n| --- | --- |\n| 1\\|2 | <x> |\n\nNote.\n"
+    )
+    assert table.to_csv() == "a,b\n1|2,<x>\n"
+    assert "<td>&lt;x&gt;</td>" in table.to_html()
+
+
+def test_rows_of_another_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected rows of 2 cells in t, got 1"):
+        Table("t", "Title", ("a", "b"), (("1",),))
+
+
+def test_the_transfer_table_has_means_spread_and_times() -> None:
+    records = {
+        "transfer/maskformer/imp/0": trained(0.10),
+        "transfer/maskformer/imp/1": trained(0.14),
+        "timing/encoders": {
+            "machine": {"cpu": "X", "isa": "avx2", "threads": 1, "torch": "2"},
+            "own": {
+                "baseline": "frozen",
+                "arms": {"imp": {"ms": 2.0, "ratio": 3.0, "low": 2.9, "high": 3.1}},
+            },
+        },
+    }
+    table = transfer_table(EXPERIMENT, records)
+    assert table.rows == (
+        (
+            *("maskformer", "IMP", "12.00 ± 2.83", "36", "400", "25.0", "2.00"),
+            "3.00 (2.90 to 3.10)",
+        ),
+    )
+    assert "fastest dense torch (frozen)" in table.notes[0]
+
+
+def test_transfer_differences_leave_out_seeds_that_one_arm_lacks() -> None:
+    records = {
+        "transfer/maskformer/imp/0": trained(0.10),
+        "transfer/maskformer/imp/1": trained(0.14),
+        "transfer/maskformer/oneshot/1": trained(0.13),
+    }
+    rows = transfer_differences(EXPERIMENT, records).rows
+    assert rows[0] == ("maskformer", "IMP less one-shot magnitude", "+1.00")
+    assert rows[1][2] == "-"
+
+
+def test_the_tuning_table_counts_the_part_with_frozen_layers() -> None:
+    records = {
+        "tuning/dense/alpha/0": trained(0.2),
+        "tuning/dense/full/0": trained(0.1),
+        "tuning/dense/alpha-reversed/0": trained(0.3),
+    }
+    rows = tuning_table(EXPERIMENT, records).rows
+    assert [row[:6] for row in rows] == [
+        ("dense", title, "2", "25.0", "0.002", "0.002")
+        for title in ("nothing frozen", "alpha, 50 %", "alpha*, reversed")
+    ]
+    assert rows[1][6:] == ("0.0002", "500", "20.00")
+    apart = tuning_differences(EXPERIMENT, records).rows
+    differences = {row[1]: row[2] for row in apart if row[0] == "dense"}
+    assert differences["alpha, 50 % less nothing frozen"] == "+10.00"
+    assert differences["alpha, 50 % less alpha*, reversed"] == "-10.00"
+
+
+def test_the_cost_table_gives_the_papers_savings_from_exact_counts() -> None:
+    step = {"forward": 0.0, "input_gradient": 0.0, "weight_gradient": 0.0, "paper_total": 0.0}
+    trunk = {
+        "macs": 28.04e9,
+        "frozen_macs": 19.38e9,
+        "dense": {**step, "total": 84e9},
+        "frozen": {**step, "total": 65e9},
+        "sparse": {**step, "total": 20e9},
+        "sparse, frozen": {**step, "total": 14e9},
+    }
+    counts = {"size": 512, "trunk": {"uniform": trunk, "trained": trunk}, "models": {}}
+    saved = cost_tables({"cost/counts": counts})[0]
+    assert saved.rows == (
+        ("frozen", "21.8", "21.71", "21.28", "21.28"),
+        ("sparse, frozen", "59.2", "58.70", "78.40", "78.40"),
+    )
