@@ -18,7 +18,7 @@ def group_norm_(
     above: Tensor | None = None,
     relu: bool = False,
 ) -> Tensor:
-    """[relu](group_norm(x) + enlarged(above)), written over x; for inference.
+    """group_norm(x) + enlarged(above), then a ReLU where wanted, written over x; for inference.
 
     Args:
         x: (N, C, H, W) float32 on the CPU, contiguous; see `group_norm_unsupported`.
