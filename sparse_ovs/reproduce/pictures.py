@@ -39,36 +39,32 @@ def draw_transfer(experiment: Experiment, records: Records, stem: Path) -> None:
 
 
 def draw_tuning(experiment: Experiment, records: Records, stem: Path) -> None:
-    """mIoU over the share of MACs that is frozen, a row for each encoder, a panel a column."""
+    """mIoU of every rule with the MACs that it froze, a row of panels for each encoder."""
     columns = list(experiment.columns())
-    figure, axes = _panels(len(columns), 5.2, 4.0, len(STATES))
+    figure, axes = _panels(len(columns), 5.4, 3.9, len(STATES))
     groups = {FULL: 0, "alpha": 1, "alpha25": 1, "alpha75": 1, "alpha*": 3}
-    for row, state in enumerate(STATES):
-        for axis, column in zip(axes[row * len(columns) :], columns, strict=False):
-            for arm, rule in RULES.items():
-                prefix = cell_prefix(state, arm)
-                found = percents(records, experiment, column, prefix)
-                if not found:
-                    continue
-                frozen = mean(
-                    100 * records[f"{prefix}{seed}"]["frozen_macs"]
-                    for seed in range(experiment.seeds)
-                    if f"{prefix}{seed}" in records
-                )
-                error = stdev(found) if len(found) > 1 else 0.0
-                colour = _COLOURS[groups.get(arm, 2)]
-                axis.errorbar(frozen, mean(found), yerr=error, fmt="o", color=colour, capsize=2)
-                axis.annotate(
-                    rule.title if rule.like == "" else arm,
-                    (frozen, mean(found)),
-                    xytext=(4, 3),
-                    textcoords="offset points",
-                    fontsize=7,
-                )
-            axis.set_xlabel("MACs frozen, % of the segmenter's")
-            axis.set_ylabel(f"mIoU {column}, %")
-            axis.set_title(f"{state} encoder", fontsize=10)
-            axis.spines[["top", "right"]].set_visible(False)
+    for number, axis in enumerate(axes):
+        state, column = STATES[number // len(columns)], columns[number % len(columns)]
+        labels = []
+        for arm, rule in RULES.items():
+            prefix = cell_prefix(state, arm)
+            found = percents(records, experiment, column, prefix)
+            if not found:
+                continue
+            frozen = mean(
+                100 * records[f"{prefix}{seed}"]["frozen_macs"]
+                for seed in range(experiment.seeds)
+                if f"{prefix}{seed}" in records
+            )
+            error = stdev(found) if len(found) > 1 else 0.0
+            colour = _COLOURS[groups.get(arm, 2)]
+            axis.errorbar(mean(found), len(labels), xerr=error, fmt="o", color=colour, capsize=2)
+            labels.append(f"{rule.title} ({frozen:.0f} %)")
+        axis.set_yticks(range(len(labels)), labels, fontsize=8)
+        axis.invert_yaxis()
+        axis.set_xlabel(f"mIoU {column}, %")
+        axis.set_title(f"{state} encoder (MACs of the segmenter frozen)", fontsize=9)
+        axis.spines[["top", "right"]].set_visible(False)
     _save(figure, stem)
 
 
@@ -126,7 +122,7 @@ def drawable(experiment: Experiment, records: Records) -> dict[str, Any]:
     if any(name.startswith("tuning/") and "/first/" not in name for name in records):
         made["tuning"] = (
             lambda stem: draw_tuning(experiment, records, stem),
-            "mIoU over frozen MACs; green: alpha, orange: reversed, blue: controls and other rules",
+            "mIoU by rule; green: alpha, orange: reversed, blue: controls and other rules",
         )
     if "cost/counts" in records:
         made["cost"] = (lambda stem: draw_cost(records, stem), "MACs of whole models")

@@ -42,16 +42,18 @@ RULES = {
     FULL: Rule("nothing frozen"),
     "alpha": Rule("alpha, 50 %", "median"),
     "alpha*": Rule("alpha*, reversed", "reverse"),
-    "random": Rule("random, as many layers", "random", like="alpha"),
-    "random-macs": Rule("random, as many MACs", "random-macs", {"tolerance": 0.02}, like="alpha"),
+    "random": Rule("random, 50 %", "random", like="alpha"),
+    "random-macs": Rule(
+        "random, the MACs of alpha", "random-macs", {"tolerance": 0.02}, like="alpha"
+    ),
     "all-3x3": Rule("all 3 x 3", "all-3x3"),
     "farms": Rule("alpha by FARMS", "median", estimator="farms"),
     "adaptive": Rule("alpha, widest gap", "gap"),
     "ensemble": Rule("ensemble of metrics", "ratio", {"ratio": 0.5, "metrics": METRICS}),
     "alpha25": Rule("alpha, 25 %", "ratio", {"ratio": 0.25}),
-    "random25": Rule("random, as many layers", "random", like="alpha25"),
+    "random25": Rule("random, 25 %", "random", like="alpha25"),
     "alpha75": Rule("alpha, 75 %", "ratio", {"ratio": 0.75}),
-    "random75": Rule("random, as many layers", "random", like="alpha75"),
+    "random75": Rule("random, 75 %", "random", like="alpha75"),
 }
 """Arms of the fine-tuning table."""
 
