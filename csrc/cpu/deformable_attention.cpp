@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 
+#include "buffer_pool.h"
 #include "error.h"
 #include "isa.h"
 #include "thread_pool.h"
@@ -10,10 +12,12 @@
 namespace sovs {
 namespace {
 
-// Queries of a unit: few enough to balance threads, many enough that handing them out costs nothing.
-constexpr std::int64_t kQueries = 128;
-// Cells of the largest map in a tile of queries: what they sample around themselves, in all maps, stays in the L2.
-constexpr std::int64_t kTileW = 16, kTileH = 8;
+// Of one head: queries of a unit lie beside each other and sample cells that do, which then stay in the L2. Many enough for
+// that, few enough to balance threads.
+constexpr std::int64_t kQueries = 512;
+// Queries of a kernel call: many, so that what one waits for from memory others wait for at the same time; its working memory
+// still lies in the L1 or just beyond.
+constexpr std::int64_t kBatch = 32;
 
 std::int64_t cells(const DeformableSizes& s) {
     const DeformableLevel& last = s.levels.back();
@@ -22,75 +26,136 @@ std::int64_t cells(const DeformableSizes& s) {
 
 std::int64_t samples_of(const DeformableSizes& s) { return static_cast<std::int64_t>(s.levels.size()) * s.points; }
 
-void check(const DeformableSizes& s) {
+// The maps of a head's samples, as the kernels read them.
+struct Maps {
+    std::vector<float> w, h;
+    std::vector<std::int32_t> first_byte, row_bytes;
+
+    Maps(const DeformableSizes& s, std::int64_t padded, std::int64_t cell_bytes) {
+        const auto add = [&](const DeformableLevel& level) {
+            w.push_back(static_cast<float>(level.w));
+            h.push_back(static_cast<float>(level.h));
+            first_byte.push_back(static_cast<std::int32_t>(level.first_cell * cell_bytes));
+            row_bytes.push_back(static_cast<std::int32_t>(level.w * cell_bytes));
+        };
+        for (const DeformableLevel& level : s.levels)
+            for (std::int64_t p = 0; p < s.points; ++p) add(level);
+        while (static_cast<std::int64_t>(w.size()) < padded) add({1, 1, 0});
+    }
+    SampledMaps view() const { return {w.data(), h.data(), first_byte.data(), row_bytes.data()}; }
+};
+
+// References of an image's queries may be null, see DeformableTask.
+struct Places {
+    const float *references, *places, *shares;
+    bool shared;  // whether all images have the same references
+};
+
+// One image's values as the kernels read them.
+struct Values {
+    const float* first;
+    std::int64_t head_stride, cell_stride;  // floats
+};
+
+// Heads one after the other, (heads, cells, depth). Cells of a head in the order of the API lie `heads` times as far apart as
+// they are long: few of a cache's sets would hold all that a head samples.
+Values by_head(const DeformableSizes& s, const float* values, float* to, int threads) {
+    constexpr std::int64_t kCells = 64;
+    const std::int64_t count = cells(s), blocks = (count + kCells - 1) / kCells;
+    parallel_for(static_cast<long>(blocks), threads, [&](long block) {
+        const std::int64_t first = block * kCells, end = std::min(first + kCells, count);
+        for (std::int64_t head = 0; head < s.heads; ++head)
+            for (std::int64_t cell = first; cell < end; ++cell)
+                std::copy_n(values + (cell * s.heads + head) * s.depth, s.depth, to + (head * count + cell) * s.depth);
+    });
+    return {to, count * s.depth, s.depth};
+}
+
+// Working memory of a kernel call.
+class Memory {
+public:
+    Memory(std::int64_t samples, std::int64_t width)
+        : samples_(samples), padded_((samples + width - 1) / width * width),
+          indices_(static_cast<std::size_t>(kBatch * (5 * padded_ + 1))),
+          floats_(static_cast<std::size_t>(kBatch * (10 * padded_ + width))) {}
+
+    void lend(DeformableTask& task) {
+        task.corners = indices_.data();
+        task.listed = task.corners + kBatch * 4 * padded_;
+        task.counts = task.listed + kBatch * padded_;
+        task.parts = floats_.data() + kBatch * 3 * padded_;
+        task.made = task.parts + kBatch * 4 * padded_;
+    }
+
+    // Kernels read whole vectors. Of the last queries' samples these would leave the tensor: moves them here, padded.
+    void pad(DeformableTask& task) {
+        float *const shares = floats_.data(), *const places = shares + kBatch * padded_;
+        for (std::int32_t q = 0; q < task.queries; ++q) {
+            std::copy_n(task.shares + q * task.share_stride, samples_, shares + q * padded_);
+            std::copy_n(task.places + q * task.share_stride * 2, samples_ * 2, places + q * padded_ * 2);
+        }
+        task.shares = shares;
+        task.places = places;
+        task.share_stride = padded_;
+    }
+
+private:
+    std::int64_t samples_, padded_;
+    std::vector<std::int32_t> indices_;
+    std::vector<float> floats_;
+};
+
+using Buffer = std::unique_ptr<void, decltype(&give_buffer)>;
+
+void attend(const DeformableSizes& s, const float* values, const Places& given, float* out, int threads) {
     require(s.n > 0 && s.queries > 0 && s.heads > 0 && s.depth > 0 && s.points > 0,
             "expected batch sizes, queries, heads, channels and points of at least 1");
-    // Offsets in bytes to the cells around a map, which none reads, must fit in an int32 too.
+    // Kernels count bytes of values, and floats of their working memory, in an int32.
     constexpr std::int64_t kMostFloats = std::numeric_limits<std::int32_t>::max() / 2 / sizeof(float);
     require(s.heads <= kMostFloats / s.depth && s.heads * s.depth <= kMostFloats / cells(s),
             "expected values of less than 1 GB an image");
-    require(s.points <= kMostFloats / 4 / static_cast<std::int64_t>(s.levels.size()), "expected fewer points");
-    require(s.queries <= std::numeric_limits<std::int32_t>::max(), "expected fewer than 2^31 queries");
-}
-
-// Queries tile by tile of the picture: neighbours sample the same cells. Rows of a large map are longer than the L2 can hold.
-// `where(query)` is a pointer to x and y in [0, 1].
-template <class Where>
-std::vector<std::int32_t> tile_order(const DeformableSizes& s, const Where& where) {
-    const auto largest = std::max_element(s.levels.begin(), s.levels.end(), [](const auto& a, const auto& b) {
-        return std::int64_t{a.h} * a.w < std::int64_t{b.h} * b.w;
-    });
-    const std::int64_t across = (largest->w + kTileW - 1) / kTileW, down = (largest->h + kTileH - 1) / kTileH;
-    const auto part = [](float place, std::int64_t parts) {
-        const float at = place * static_cast<float>(parts), last = static_cast<float>(parts - 1);
-        return static_cast<std::size_t>(at > 0.0f ? (at < last ? at : last) : 0.0f);  // NaN is in the first one
-    };
-    std::vector<std::int32_t> tile(static_cast<std::size_t>(s.queries)), order(tile.size());
-    std::vector<std::int32_t> first(static_cast<std::size_t>(across * down + 1), 0);
-    for (std::size_t q = 0; q < tile.size(); ++q) {
-        const float* at = where(static_cast<std::int64_t>(q));
-        const std::size_t made = part(at[1], down) * static_cast<std::size_t>(across) + part(at[0], across);
-        tile[q] = static_cast<std::int32_t>(made);
-        ++first[made + 1];
-    }
-    for (std::size_t t = 1; t < first.size(); ++t) first[t] += first[t - 1];
-    for (std::size_t q = 0; q < tile.size(); ++q)
-        order[static_cast<std::size_t>(first[static_cast<std::size_t>(tile[q])]++)] = static_cast<std::int32_t>(q);
-    return order;
-}
-
-// `place(image, query, row, made, task)` gives a task its locations and weights; the row counts heads of queries of images,
-// and `made` holds 3 floats for each sample of a row.
-template <class Place>
-void attend(const DeformableSizes& s, const std::vector<std::int32_t>& order, const float* values, float* out, int threads,
-            const Place& place) {
+    const auto levels = static_cast<std::int64_t>(s.levels.size());
+    require(s.points <= kMostFloats / (4 * kBatch) / levels, "expected fewer points");
     const KernelTable& table = kernels();
-    const std::int64_t image = cells(s) * s.heads * s.depth, samples = samples_of(s);
+    const std::int64_t width = table.width, samples = samples_of(s), padded = (samples + width - 1) / width * width;
+    const std::int64_t all_samples = s.n * s.queries * s.heads * samples;
+    const std::int64_t channels = s.heads * s.depth, image = cells(s) * channels;
     const std::int64_t blocks = (s.queries + kQueries - 1) / kQueries;
-    parallel_for(static_cast<long>(s.n * blocks), threads, [&](long unit) {
-        const std::int64_t i = unit / blocks, first = unit % blocks * kQueries;
-        std::vector<Entry> entries(static_cast<std::size_t>(4 * samples));
-        std::vector<float> made(static_cast<std::size_t>(3 * samples));
-        DeformableTask task{nullptr,
-                            static_cast<std::int32_t>(s.heads * s.depth * sizeof(float)),
-                            s.levels.data(),
-                            static_cast<std::int32_t>(s.levels.size()),
-                            static_cast<std::int32_t>(s.points),
-                            static_cast<std::int32_t>(s.depth),
-                            nullptr,
-                            nullptr,
-                            entries.data(),
-                            nullptr};
-        for (std::int64_t k = first; k < std::min(first + kQueries, s.queries); ++k)
-            for (std::int64_t head = 0; head < s.heads; ++head) {
-                const std::int64_t query = order[static_cast<std::size_t>(k)];
-                const std::int64_t at = (i * s.queries + query) * s.heads + head;
-                task.values = values + i * image + head * s.depth;
+    // Where fewer cells are sampled, moving all of them costs more than it saves.
+    const bool moves = s.heads > 1 && s.queries * samples > 3 * cells(s);
+    const Buffer moved(moves ? take_buffer(static_cast<std::size_t>(image) * sizeof(float)) : nullptr, give_buffer);
+    for (std::int64_t i = 0; i < s.n; ++i) {
+        const Values v = moves ? by_head(s, values + i * image, static_cast<float*>(moved.get()), threads)
+                               : Values{values + i * image, s.depth, channels};
+        const std::int64_t cell_bytes = v.cell_stride * static_cast<std::int64_t>(sizeof(float));
+        const Maps maps(s, padded, cell_bytes);
+        parallel_for(static_cast<long>(s.heads * blocks), threads, [&](long unit) {
+            const std::int64_t head = unit / blocks, first = unit % blocks * kQueries;
+            const std::int64_t end = std::min(first + kQueries, s.queries);
+            Memory memory(samples, width);
+            DeformableTask task{};
+            task.values = v.first + head * v.head_stride;
+            task.cell_bytes = static_cast<std::int32_t>(cell_bytes);
+            task.maps = maps.view();
+            task.levels = static_cast<std::int32_t>(levels);
+            task.points = static_cast<std::int32_t>(s.points);
+            task.depth = static_cast<std::int32_t>(s.depth);
+            task.out_stride = channels;
+            memory.lend(task);
+            for (std::int64_t query = first; query < end; query += kBatch) {
+                const std::int64_t row = i * s.queries + query, at = row * s.heads + head;
+                task.queries = static_cast<std::int32_t>(std::min(kBatch, end - query));
+                if (given.references) task.references = given.references + (given.shared ? query : row) * 2 * levels;
+                task.places = given.places + at * samples * 2;
+                task.shares = given.shares + at * samples;
+                task.share_stride = s.heads * samples;
+                const std::int64_t last = at + (task.queries - 1) * s.heads;
+                if (last * samples + padded > all_samples) memory.pad(task);
                 task.out = out + at * s.depth;
-                place(i, query, at, made.data(), task);
                 table.deformable(task);
             }
-    });
+        });
+    }
 }
 
 }  // namespace
@@ -112,31 +177,12 @@ std::vector<DeformableLevel> deformable_levels(const std::int64_t* shapes, std::
 
 void deformable_attention(const DeformableSizes& s, const float* values, const float* locations, const float* weights,
                           float* out, int threads) {
-    check(s);
-    const std::int64_t samples = samples_of(s);
-    // By the first image's first points.
-    const auto order = tile_order(s, [&](std::int64_t query) { return locations + query * s.heads * samples * 2; });
-    attend(s, order, values, out, threads, [&](std::int64_t, std::int64_t, std::int64_t at, float*, DeformableTask& task) {
-        task.locations = locations + at * samples * 2;
-        task.weights = weights + at * samples;
-    });
+    attend(s, values, {nullptr, locations, weights, false}, out, threads);
 }
 
 void deformable_attention(const DeformableSizes& s, const float* values, const DeformablePlaces& given, float* out,
                           int threads) {
-    check(s);
-    const std::int64_t samples = samples_of(s), references = 2 * static_cast<std::int64_t>(s.levels.size());
-    const KernelTable& table = kernels();
-    const auto order = tile_order(s, [&](std::int64_t query) { return given.references + query * references; });
-    attend(s, order, values, out, threads,
-           [&](std::int64_t i, std::int64_t query, std::int64_t at, float* made, DeformableTask& task) {
-        const std::int64_t row = (given.shared ? 0 : i * s.queries) + query;
-        table.places({task.levels, task.level_count, task.points, given.references + row * references,
-                      given.offsets + at * samples * 2, given.logits + at * samples, made,
-                      made + 2 * samples});
-        task.locations = made;
-        task.weights = made + 2 * samples;
-    });
+    attend(s, values, {given.references, given.offsets, given.logits, given.shared}, out, threads);
 }
 
 }  // namespace sovs

@@ -21,7 +21,7 @@ std::vector<DeformableLevel> deformable_levels(const std::int64_t* shapes, std::
 void deformable_attention(const DeformableSizes& sizes, const float* values, const float* locations, const float* weights,
                           float* out, int threads);
 
-// The same at locations = references + offsets / a map's size with weights = softmax(logits), as PlacesTask says.
+// The same at locations = references + offsets / a map's size with weights = softmax(logits), as DeformableTask says.
 struct DeformablePlaces {
     const float* references;  // (n or 1, queries, levels, 2)
     bool shared;              // whether all images have the same references

@@ -127,15 +127,15 @@ class PixelLayer(nn.Module):
         Args:
             spare: a tensor like source that may be overwritten, and returned.
         """
+        # All cells at once: those that look at the same ones then find them in the caches.
         values = self.self_attn.values(source)
+        seen = self.self_attn.look(source + positions, reference, values, shapes)
         if not self._by_strips(source):
-            return self._cells(source, positions, reference, values, shapes)
+            return self._feed(source, seen)
         out = torch.empty_like(source) if spare is None else spare
         for first in range(0, source.shape[1], _STRIP):
             strip = slice(first, first + _STRIP)
-            out[:, strip] = self._cells(
-                source[:, strip], positions[strip], reference[:, strip], values, shapes
-            )
+            out[:, strip] = self._feed(source[:, strip], seen[:, strip])
         return out
 
     def _by_strips(self, source: Tensor) -> bool:
@@ -146,16 +146,8 @@ class PixelLayer(nn.Module):
             and not torch.compiler.is_compiling()
         )
 
-    def _cells(
-        self,
-        source: Tensor,
-        positions: Tensor,
-        reference: Tensor,
-        values: Tensor,
-        shapes: Sequence[tuple[int, int]],
-    ) -> Tensor:
-        """What `forward` gives some of the cells, which look at the values of all."""
-        seen = self.self_attn.look(source + positions, reference, values, shapes)
+    def _feed(self, source: Tensor, seen: Tensor) -> Tensor:
+        """Some cells and what they saw, which is overwritten -> what `forward` gives them."""
         source = self.norm1(seen.add_(source))
         return self.norm2(self.linear2(self.linear1(source).relu_()).add_(source))
 

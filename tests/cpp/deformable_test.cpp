@@ -120,6 +120,70 @@ TEST(deformable_attention_leaves_cells_alone_that_no_point_is_near) {
     for (const float v : a.run(1)) CHECK(std::isfinite(v));
 }
 
+TEST(deformable_attention_of_many_queries_matches_double_precision) {
+    Attention a;
+    a.n = 2;
+    a.queries = 600;  // cells are moved, and units and batches cut
+    a.fill(8);
+    const std::vector<float> out = a.run(2);
+    std::int64_t at = 0;
+    for (std::int64_t i = 0; i < a.n; ++i)
+        for (std::int64_t q = 0; q < a.queries; ++q)
+            for (std::int64_t h = 0; h < a.heads; ++h)
+                for (std::int64_t d = 0; d < a.depth; ++d, ++at)
+                    CHECK_SAYING(std::fabs(out[at] - a.exact(i, q, h, d)) <= 1e-5, "at " + std::to_string(at));
+}
+
+TEST(deformable_attention_keeps_an_infinity_at_a_border) {
+    Attention a;
+    a.queries = a.heads = a.points = 1;
+    a.shapes = {{2, 4}};
+    a.fill(9);
+    constexpr float kInf = std::numeric_limits<float>::infinity();
+    a.values.assign(a.values.size(), kInf);
+    a.weights = {0.5f};
+    for (const float x : {0.01f, 0.99f}) {  // beyond the outer columns' centres
+        a.locations = {x, 0.4f};
+        for (const float v : a.run(1)) CHECK(v == kInf);
+        a.locations = {0.4f, x};
+        for (const float v : a.run(1)) CHECK(v == kInf);
+    }
+}
+
+TEST(deformable_attention_around_is_that_at_the_places_it_says) {
+    Attention a;
+    a.n = 2;
+    a.queries = 70;
+    a.points = 7;  // 21 samples: cut vectors
+    a.fill(10);
+    const std::int64_t levels = static_cast<std::int64_t>(a.shapes.size()), rows = a.n * a.queries * a.heads;
+    std::vector<float> references(a.queries * levels * 2), offsets(a.locations.size()), logits = a.weights;
+    std::mt19937 generator(11);
+    std::uniform_real_distribution<float> place(0.0f, 1.0f), offset(-2.0f, 2.0f);
+    for (float& v : references) v = place(generator);
+    for (float& v : offsets) v = offset(generator);
+    for (std::int64_t row = 0, at = 0; row < rows; ++row) {
+        const std::int64_t query = row / a.heads % a.queries;
+        double total = 0.0;
+        for (std::int64_t i = 0; i < a.samples(); ++i) total += std::exp(static_cast<double>(logits[at + i]));
+        for (std::int64_t i = 0; i < a.samples(); ++i, ++at) {
+            const std::int64_t level = i / a.points;
+            for (int axis = 0; axis < 2; ++axis)
+                a.locations[2 * at + axis] = static_cast<float>(
+                    static_cast<double>(references[(query * levels + level) * 2 + axis]) +
+                    static_cast<double>(offsets[2 * at + axis]) / static_cast<double>(a.shapes[level][1 - axis]));
+            a.weights[at] = static_cast<float>(std::exp(static_cast<double>(logits[at])) / total);
+        }
+    }
+    const std::vector<float> expected = a.run(1);
+    std::vector<float> out(expected.size());
+    const sovs_deformable_params params{a.n, a.queries, a.heads, a.depth, levels, a.points, a.shapes[0].data()};
+    CHECK(sovs_deformable_attention_around(&params, a.values.data(), 1, references.data(), offsets.data(), logits.data(),
+                                           out.data(), 1) == SOVS_OK);
+    for (std::size_t i = 0; i < out.size(); ++i)
+        CHECK_SAYING(std::fabs(out[i] - expected[i]) <= 1e-5, "at " + std::to_string(i));
+}
+
 TEST(deformable_attention_refuses_what_it_cannot_use) {
     const std::int64_t shapes[] = {2, 2}, empty[] = {0, 2}, huge[] = {1 << 10, 1 << 10};
     float one[64] = {};

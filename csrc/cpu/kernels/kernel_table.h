@@ -200,29 +200,35 @@ struct DeformableLevel {
     std::int32_t first_cell;
 };
 
-// One query and head: out = sum over levels and points of weight * the bilinear sample of values at the point's location.
-// Cells outside a map count as zeros; a location that is not finite gives NaN.
-struct DeformableTask {
-    const float* values;            // first channel of the head in the first cell
-    std::int32_t cell_bytes;        // between cells; all cells lie within 1 GB
-    const DeformableLevel* levels;
-    std::int32_t level_count, points, depth;  // depth: channels of the head
-    const float* locations;         // (levels, points, 2): x, y in [0, 1] within the map
-    const float* weights;           // (levels, points)
-    Entry* entries;                 // working memory: 4 for each point of each level
-    float* out;                     // (depth,)
+// The map that each sample of a query and head meets: (levels, points), padded with maps of one cell to whole vectors.
+struct SampledMaps {
+    const float *w, *h;
+    const std::int32_t *first_byte, *row_bytes;  // of its first cell, and between its rows
 };
 
-// Where one query and head samples, from what a network says: locations = reference + offsets / the map's size, weights =
-// softmax(logits) over all points of all levels.
-struct PlacesTask {
-    const DeformableLevel* levels;
-    std::int32_t level_count, points;
-    const float* reference;  // (levels, 2): x, y in [0, 1]
-    const float* offsets;    // (levels, points, 2), in cells
-    const float* logits;     // (levels, points)
-    float* locations;        // as DeformableTask reads them
-    float* weights;
+// One head of a run of queries: out = sum over levels and points of weight * the bilinear sample of values at the point's
+// location. Cells outside a map count as zeros and are not read; a location that is not finite gives NaN.
+// Where `references` is null, `places` are locations, x and y in [0, 1] within the map, and `shares` weights. Else they are
+// offsets in cells from the reference of the query in the map, and logits, whose softmax over levels and points gives the
+// weights. Both are readable for whole vectors: masked loads of rows that are not in a cache are slow.
+struct DeformableTask {
+    const float* values;     // first channel of the head in the first cell
+    std::int32_t cell_bytes; // between cells; all cells lie within 1 GB
+    SampledMaps maps;
+    std::int32_t levels, points, depth;  // depth: channels of the head
+    std::int32_t queries;
+    const float* references;  // (queries, levels, 2): x, y in [0, 1]; or null
+    const float* places;      // (levels, points, 2) of the first query
+    const float* shares;      // (levels, points) of the first query
+    std::ptrdiff_t share_stride;  // floats between queries of `shares`; those of `places` are twice as far apart
+    float* out;                   // (depth,) of the first query
+    std::ptrdiff_t out_stride;
+    // Working memory, where S is the number of samples padded to whole vectors:
+    std::int32_t* corners;  // (queries, S / width, 4, width): bytes from `values` to a cell
+    float* parts;           // as `corners`: the cell's weight
+    std::int32_t* listed;   // (queries, S): where the first corners lie of the samples that meet a cell
+    std::int32_t* counts;   // (queries,): how many do
+    float* made;            // (queries, 3 S + width): each sample's reference, x and y, and weight
 };
 
 inline constexpr int kMaxVectors = 16;  // of one kernel call; wider tiles take several
@@ -256,7 +262,6 @@ struct KernelTable {
     void (*decide_row)(const DecideTask&);
     void (*depthwise)(const DepthwiseTask&);
     void (*deformable)(const DeformableTask&);
-    void (*places)(const PlacesTask&);
     void (*patch)(const PatchTask&);
     void (*quad)(const QuadTask&);
     // One output row of a 2x2 average: pixels of `channels` floats, from two input rows of 2 * pixels pixels.

@@ -64,7 +64,6 @@ constexpr KernelTable make_table() {
     t.decide_row = decide_row;
     t.depthwise = depthwise;
     t.deformable = deformable;
-    t.places = places;
     t.patch = patch;
     t.quad = quad;
     t.pool_row = pool_row;

@@ -1,5 +1,6 @@
 // One vector type per ISA with the few operations that the kernels need. Included once in each ISA's build.
 #pragma once
+#include <cstdint>
 #include <cstring>
 
 #include "vec_pair.h"
@@ -63,6 +64,17 @@ struct Vec {
         return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ), y.v, x.v)};
     }
     static Vec relu(Vec a) { return max(zero(), a); }
+    // floor and store_whole are for values in an int32's range; store_whole cuts off what follows the point.
+    static Vec floor(Vec a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)}; }
+    void store_whole(std::int32_t* p) const { _mm512_storeu_si512(p, _mm512_cvttps_epi32(v)); }
+    // Lanes 0, 2, 4, ... of a and then of b to a, the others to b.
+    static void split_pairs(Vec& a, Vec& b) {
+        const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+        const __m512 evens = _mm512_permutex2var_ps(a.v, even, b.v);
+        b.v = _mm512_permutex2var_ps(a.v, odd, b.v);
+        a.v = evens;
+    }
     // 2^n, where the low bits of a float hold the integer n.
     static Vec power_of_two(Vec n) {
         const __m512i bits = _mm512_slli_epi32(_mm512_castps_si512(n.v), 23);
@@ -107,6 +119,19 @@ struct Vec8 {
         return {_mm256_blendv_ps(y.v, x.v, _mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ))};
     }
     static Vec8 relu(Vec8 a) { return max(zero(), a); }
+    static Vec8 floor(Vec8 a) { return {_mm256_floor_ps(a.v)}; }
+    void store_whole(std::int32_t* p) const {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_cvttps_epi32(v));
+    }
+    static void split_pairs(Vec8& a, Vec8& b) {
+        // shuffle_ps works inside 128-bit halves, too.
+        const auto in_order = [](__m256 x) {
+            return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(x), 0xD8));
+        };
+        const __m256 evens = in_order(_mm256_shuffle_ps(a.v, b.v, 0x88));
+        b.v = in_order(_mm256_shuffle_ps(a.v, b.v, 0xDD));
+        a.v = evens;
+    }
     static Vec8 power_of_two(Vec8 n) {
         const __m256i bits = _mm256_slli_epi32(_mm256_castps_si256(n.v), 23);
         return {_mm256_castsi256_ps(_mm256_add_epi32(bits, _mm256_set1_epi32(0x3F800000)))};
@@ -158,6 +183,13 @@ struct Vec {
     static Vec min(Vec a, Vec b) { return {vminq_f32(a.v, b.v)}; }
     static Vec where_greater(Vec a, Vec b, Vec x, Vec y) { return {vbslq_f32(vcgtq_f32(a.v, b.v), x.v, y.v)}; }
     static Vec relu(Vec a) { return max(zero(), a); }
+    static Vec floor(Vec a) { return {vrndmq_f32(a.v)}; }
+    void store_whole(std::int32_t* p) const { vst1q_s32(p, vcvtq_s32_f32(v)); }
+    static void split_pairs(Vec& a, Vec& b) {
+        const float32x4_t evens = vuzp1q_f32(a.v, b.v);
+        b.v = vuzp2q_f32(a.v, b.v);
+        a.v = evens;
+    }
     static Vec power_of_two(Vec n) {
         const int32x4_t bits = vshlq_n_s32(vreinterpretq_s32_f32(n.v), 23);
         return {vreinterpretq_f32_s32(vaddq_s32(bits, vdupq_n_s32(0x3F800000)))};
@@ -229,6 +261,21 @@ struct Vec {
     static Vec relu(Vec a) {
         for (float& x : a.v) x = x < 0.0f ? 0.0f : x;  // NaN compares false and stays
         return a;
+    }
+    static Vec floor(Vec a) {
+        for (float& x : a.v) {
+            const auto cut = static_cast<float>(static_cast<std::int32_t>(x));
+            x = cut - (x < cut ? 1.0f : 0.0f);
+        }
+        return a;
+    }
+    void store_whole(std::int32_t* p) const {
+        for (int i = 0; i < 4; ++i) p[i] = static_cast<std::int32_t>(v[i]);
+    }
+    static void split_pairs(Vec& a, Vec& b) {
+        const Vec evens{{a.v[0], a.v[2], b.v[0], b.v[2]}};
+        b = {{a.v[1], a.v[3], b.v[1], b.v[3]}};
+        a = evens;
     }
     static Vec power_of_two(Vec n) {
         unsigned bits[4];

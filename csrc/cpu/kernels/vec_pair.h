@@ -1,5 +1,6 @@
 // A vector of twice the width, made of two: runs the kernels of a wide ISA on a CPU with a narrow one.
 #pragma once
+#include <cstdint>
 
 namespace sovs::SOVS_ISA_NAMESPACE {
 
@@ -40,6 +41,18 @@ struct VecPair {
         return {Half::where_greater(a.low, b.low, x.low, y.low), Half::where_greater(a.high, b.high, x.high, y.high)};
     }
     static VecPair relu(VecPair a) { return {Half::relu(a.low), Half::relu(a.high)}; }
+    static VecPair floor(VecPair a) { return {Half::floor(a.low), Half::floor(a.high)}; }
+    void store_whole(std::int32_t* p) const {
+        low.store_whole(p);
+        high.store_whole(p + kHalf);
+    }
+    static void split_pairs(VecPair& a, VecPair& b) {
+        Half::split_pairs(a.low, a.high);
+        Half::split_pairs(b.low, b.high);
+        const Half odd = a.high;
+        a.high = b.low;
+        b.low = odd;
+    }
     static VecPair power_of_two(VecPair n) { return {Half::power_of_two(n.low), Half::power_of_two(n.high)}; }
 
 private:
