@@ -45,7 +45,7 @@ def draw_tuning(experiment: Experiment, records: Records, stem: Path) -> None:
     groups = {FULL: 0, "alpha": 1, "alpha25": 1, "alpha75": 1, "alpha*": 3}
     for number, axis in enumerate(axes):
         state, column = STATES[number // len(columns)], columns[number % len(columns)]
-        labels = []
+        labels: list[str] = []
         for arm, rule in RULES.items():
             prefix = cell_prefix(state, arm)
             found = percents(records, experiment, column, prefix)
