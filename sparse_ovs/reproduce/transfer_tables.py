@@ -76,23 +76,26 @@ def transfer_table(experiment: Experiment, records: Records) -> Table:
 
 def transfer_differences(experiment: Experiment, records: Records) -> Table:
     """What one arm is better by than another, seed by seed."""
-    columns = list(experiment.columns())
     rows = []
     for head in experiment.transfer.recipes:
         for a, b in PAIRS:
             one, other = (f"transfer/{head}/{arm}/" for arm in (a, b))
-            row = [head, f"{ARMS[a]} less {ARMS[b]}"]
-            row += [
-                difference(
-                    percents(records, experiment, name, one, other),
-                    percents(records, experiment, name, other, one),
-                )
-                for name in columns
-            ]
-            rows.append(tuple(row))
-    names = ("head", "difference", *(f"mIoU {name}" for name in columns))
+            apart = differences(experiment, records, one, other)
+            rows.append((head, f"{ARMS[a]} less {ARMS[b]}", *apart))
+    names = ("head", "difference", *(f"mIoU {name}" for name in experiment.columns()))
     note = "Points of mIoU: mean and standard deviation of the seeds' differences."
     return Table("transfer-differences", "Transfer: differences", names, tuple(rows), (note,))
+
+
+def differences(experiment: Experiment, records: Records, one: str, other: str) -> list[str]:
+    """By column of scores, what cells of one prefix are better by than those of another."""
+    return [
+        difference(
+            percents(records, experiment, name, one, other),
+            percents(records, experiment, name, other, one),
+        )
+        for name in experiment.columns()
+    ]
 
 
 def densities(records: Records) -> dict[str, dict[str, float]]:

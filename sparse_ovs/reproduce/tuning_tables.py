@@ -5,8 +5,8 @@ from __future__ import annotations
 from statistics import mean
 
 from sparse_ovs.reproduce.experiment import Experiment
-from sparse_ovs.reproduce.tables import Table, difference, spread
-from sparse_ovs.reproduce.transfer_tables import Records, percents
+from sparse_ovs.reproduce.tables import Table, spread
+from sparse_ovs.reproduce.transfer_tables import Records, differences, percents
 from sparse_ovs.reproduce.tuning import FULL, RULES, STATES, cell_prefix
 
 # What is told from what: the first less the second.
@@ -76,20 +76,12 @@ def tuning_table(experiment: Experiment, records: Records) -> Table:
 
 def tuning_differences(experiment: Experiment, records: Records) -> Table:
     """What alpha is better by than the controls, seed by seed."""
-    columns = list(experiment.columns())
     rows = []
     for state in STATES:
         for a, b in PAIRS:
             one, other = cell_prefix(state, a), cell_prefix(state, b)
-            row = [state, f"{RULES[a].title} less {RULES[b].title}"]
-            row += [
-                difference(
-                    percents(records, experiment, name, one, other),
-                    percents(records, experiment, name, other, one),
-                )
-                for name in columns
-            ]
-            rows.append(tuple(row))
-    names = ("encoder", "difference", *(f"mIoU {name}" for name in columns))
+            apart = differences(experiment, records, one, other)
+            rows.append((state, f"{RULES[a].title} less {RULES[b].title}", *apart))
+    names = ("encoder", "difference", *(f"mIoU {name}" for name in experiment.columns()))
     note = "Points of mIoU: mean and standard deviation of the seeds' differences."
     return Table("tuning-differences", "Fine-tuning: differences", names, tuple(rows), (note,))
