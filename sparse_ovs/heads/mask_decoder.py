@@ -13,7 +13,7 @@ from sparse_ovs.heads.perceptron import Perceptron
 from sparse_ovs.heads.pixel_decoder import LEVELS
 from sparse_ovs.heads.positions import sine_positions
 from sparse_ovs.heads.shrink import shrunk
-from sparse_ovs.nn.dense_conv import pointwise
+from sparse_ovs.nn.dense_conv import pointwise, weighted_sums
 
 
 class MaskDecoder(nn.Module):
@@ -90,8 +90,8 @@ class MaskDecoder(nn.Module):
             embedded, bias = self._embed(normed, projection)
             if every:
                 points.append((normed, pointwise(mask_features, embedded, bias, self.native)))
-            logits = torch.baddbmm(bias.detach()[..., None], embedded.detach(), small[level])
-            allowed = open_blocked(logits >= 0)
+            with torch.no_grad():
+                allowed = open_blocked(weighted_sums(embedded, small[level], bias) >= 0)
             queries = cross_attention(queries, places, keys[level], values[level], allowed)
             queries = self_attention(queries, places)
             queries = feed_forward(queries)
@@ -100,11 +100,11 @@ class MaskDecoder(nn.Module):
         points.append((normed, pointwise(mask_features, embedded, bias, self.native)))
         return points
 
-    def _embed(self, queries: Tensor, projection: nn.Conv2d | None) -> tuple[Tensor, Tensor]:
-        """What mask features are multiplied by, (N, Q, dim), and what is added, (N, Q)."""
+    def _embed(self, queries: Tensor, projection: nn.Conv2d | None) -> tuple[Tensor, Tensor | None]:
+        """What mask features are multiplied by, (N, Q, dim), and what is added, (N, Q) or None."""
         embedded = self.mask_embed(queries)
         if projection is None:
-            return embedded, embedded.new_zeros(embedded.shape[:2])
+            return embedded, None
         assert projection.bias is not None
         return embedded @ projection.weight.flatten(1), embedded @ projection.bias
 

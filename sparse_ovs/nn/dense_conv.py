@@ -39,33 +39,39 @@ class DenseConv2d(nn.Conv2d):
         return SparseConv2d.forward(twin, x)  # hooks are those of this module
 
 
-def pointwise(maps: Tensor, weights: Tensor, biases: Tensor, native: bool = True) -> Tensor:
+def pointwise(maps: Tensor, weights: Tensor, biases: Tensor | None, native: bool = True) -> Tensor:
     """A 1x1 convolution of every image by weights of its own, see DenseConv2d.
 
     Args:
         maps: (N, C, h, w).
         weights: (N, O, C).
-        biases: (N, O).
+        biases: (N, O) or None.
 
     Returns:
         (N, O, h, w).
     """
     if not native or not _suits(maps, weights):
-        made = torch.baddbmm(biases[..., None], weights, maps.flatten(2))
-        return made.unflatten(2, maps.shape[-2:])
-    return torch.cat(
-        [
-            _convolution(weight, bias)(image)
-            for image, weight, bias in zip(maps.split(1), weights, biases, strict=True)
-        ]
-    )
+        return weighted_sums(weights, maps.flatten(2), biases).unflatten(2, maps.shape[-2:])
+    made = [
+        _convolution(weight, None if biases is None else biases[number])(image)
+        for number, (image, weight) in enumerate(zip(maps.split(1), weights, strict=True))
+    ]
+    return made[0] if len(made) == 1 else torch.cat(made)
 
 
-def _convolution(weight: Tensor, bias: Tensor) -> SparseConv2d:
-    """1x1, of (O, C) and (O,)."""
-    made = nn.Conv2d(weight.shape[1], weight.shape[0], 1, device="meta")
+def weighted_sums(weights: Tensor, cells: Tensor, biases: Tensor | None) -> Tensor:
+    """(N, O, C) and (N, C, S), and (N, O) or None -> (N, O, S)."""
+    if biases is None:
+        return weights @ cells
+    return torch.baddbmm(biases[..., None], weights, cells)
+
+
+def _convolution(weight: Tensor, bias: Tensor | None) -> SparseConv2d:
+    """1x1, of (O, C), and (O,) or None."""
+    made = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=bias is not None, device="meta")
     made.weight = nn.Parameter(weight[:, :, None, None], requires_grad=False)
-    made.bias = nn.Parameter(bias, requires_grad=False)
+    if bias is not None:
+        made.bias = nn.Parameter(bias, requires_grad=False)
     return SparseConv2d.from_dense(made, torch.ones_like(made.weight, dtype=torch.bool), "block4x1")
 
 

@@ -10,8 +10,8 @@ from sparse_ovs.profiling.pictures import draw_densities
 from sparse_ovs.reproduce.cost import PAPER_MODELS
 from sparse_ovs.reproduce.encoders import ARMS
 from sparse_ovs.reproduce.experiment import Experiment
-from sparse_ovs.reproduce.transfer_tables import Records, densities, percents
-from sparse_ovs.reproduce.tuning import FULL, RULES, STATES, cell_prefix
+from sparse_ovs.reproduce.transfer_tables import Records, densities, of_seeds, percents
+from sparse_ovs.reproduce.tuning import FULL, RULES, STATES, cell_prefix, is_tuned
 
 _COLOURS = ("#9aa5b1", "#1b8a5a", "#3b6fb6", "#c2571a", "#d9a441", "#8e5ea2")
 SUFFIXES = (".png", ".svg")
@@ -51,11 +51,8 @@ def draw_tuning(experiment: Experiment, records: Records, stem: Path) -> None:
             found = percents(records, experiment, column, prefix)
             if not found:
                 continue
-            frozen = mean(
-                100 * records[f"{prefix}{seed}"]["frozen_macs"]
-                for seed in range(experiment.seeds)
-                if f"{prefix}{seed}" in records
-            )
+            cells = of_seeds(records, experiment, prefix)
+            frozen = mean(100 * cell["frozen_macs"] for cell in cells)
             error = stdev(found) if len(found) > 1 else 0.0
             colour = _COLOURS[groups.get(arm, 2)]
             axis.errorbar(mean(found), len(labels), xerr=error, fmt="o", color=colour, capsize=2)
@@ -119,7 +116,7 @@ def drawable(experiment: Experiment, records: Records) -> dict[str, Any]:
             lambda stem: draw_layers(records, stem),
             "where the weights stay",
         )
-    if any(name.startswith("tuning/") and "/first/" not in name for name in records):
+    if any(map(is_tuned, records)):
         made["tuning"] = (
             lambda stem: draw_tuning(experiment, records, stem),
             "mIoU by rule; green: alpha, orange: reversed, blue: controls and other rules",

@@ -15,6 +15,7 @@ from sparse_ovs.reproduce.experiment import Experiment
 from sparse_ovs.reproduce.pictures import drawable
 from sparse_ovs.reproduce.tables import Table
 from sparse_ovs.reproduce.transfer_tables import Records, transfer_differences, transfer_table
+from sparse_ovs.reproduce.tuning import is_tuned
 from sparse_ovs.reproduce.tuning_tables import tuning_differences, tuning_table
 
 
@@ -23,7 +24,7 @@ def make_tables(experiment: Experiment, records: Records) -> list[Table]:
     made = []
     if any(name.startswith("transfer/") for name in records):
         made += [transfer_table(experiment, records), transfer_differences(experiment, records)]
-    if any(name.startswith("tuning/") and "/first/" not in name for name in records):
+    if any(map(is_tuned, records)):
         made += [tuning_table(experiment, records), tuning_differences(experiment, records)]
     return made + cost_tables(records)
 

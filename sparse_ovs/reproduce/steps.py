@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparse_ovs import create_backbone, densify
-from sparse_ovs.nn import SparseConv2d
+from sparse_ovs.backbones import create_backbone
+from sparse_ovs.nn import SparseConv2d, densify
 from sparse_ovs.spectral import freeze
 from sparse_ovs.spectral.controls import AUTHORS
 

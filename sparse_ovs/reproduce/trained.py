@@ -24,7 +24,7 @@ from sparse_ovs.spectral import freeze, load_selection
 from sparse_ovs.text import TextEmbeddings, Vocabulary, embed_vocabulary
 from sparse_ovs.training import build_task, find_recipe, override, read_toml, train_segmenter
 
-_MANY = 100
+_MANY = 100  # images
 
 
 def train(recipe: str, changes: Sequence[str], folder: Path, say: Say) -> dict[str, Any]:

@@ -37,6 +37,12 @@ def percents(
     ]
 
 
+def of_seeds(records: Records, experiment: Experiment, prefix: str) -> list[dict[str, Any]]:
+    """Records of the cells of a prefix that are done, seed by seed."""
+    names = (f"{prefix}{seed}" for seed in range(experiment.seeds))
+    return [records[name] for name in names if name in records]
+
+
 def transfer_table(experiment: Experiment, records: Records) -> Table:
     """Every head on every arm."""
     columns = list(experiment.columns())
@@ -46,7 +52,7 @@ def transfer_table(experiment: Experiment, records: Records) -> Table:
     for head in experiment.transfer.recipes:
         for arm, title in ARMS.items():
             prefix = f"transfer/{head}/{arm}/"
-            cells = [records[n] for n in _names(prefix, experiment) if n in records]
+            cells = of_seeds(records, experiment, prefix)
             if not cells:
                 continue
             row = [head, title]
@@ -105,10 +111,6 @@ def densities(records: Records) -> dict[str, dict[str, float]]:
         for arm, title in ARMS.items()
         if mask_cell_name(arm, 0) in records
     }
-
-
-def _names(prefix: str, experiment: Experiment) -> list[str]:
-    return [f"{prefix}{seed}" for seed in range(experiment.seeds)]
 
 
 def _time(times: Mapping[str, Any] | None, arm: str) -> tuple[str, str]:

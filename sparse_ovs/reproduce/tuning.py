@@ -171,6 +171,11 @@ def cell_prefix(state: str, arm: str) -> str:
     return f"tuning/{state}/{arm.replace('*', '-reversed')}/"
 
 
+def is_tuned(name: str) -> bool:
+    """Whether a cell's name is that of an arm."""
+    return name.startswith("tuning/") and "/first/" not in name
+
+
 def first_cell_name(state: str, seed: int) -> str:
     """Of the part in which everything learns."""
     return f"tuning/{state}/first/{seed}"

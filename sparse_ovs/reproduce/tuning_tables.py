@@ -6,7 +6,7 @@ from statistics import mean
 
 from sparse_ovs.reproduce.experiment import Experiment
 from sparse_ovs.reproduce.tables import Table, spread
-from sparse_ovs.reproduce.transfer_tables import Records, differences, percents
+from sparse_ovs.reproduce.transfer_tables import Records, differences, of_seeds, percents
 from sparse_ovs.reproduce.tuning import FULL, RULES, STATES, cell_prefix
 
 # What is told from what: the first less the second.
@@ -25,11 +25,7 @@ def tuning_table(experiment: Experiment, records: Records) -> Table:
     for state in STATES:
         for arm, rule in RULES.items():
             prefix = cell_prefix(state, arm)
-            cells = [
-                records[f"{prefix}{seed}"]
-                for seed in range(experiment.seeds)
-                if f"{prefix}{seed}" in records
-            ]
+            cells = of_seeds(records, experiment, prefix)
             if not cells:
                 continue
             images = cells[0]["steps"] * cells[0]["images"]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import sparse_ovs
 from oracles import assert_as_exact_as_torch
 from sparse_ovs.nn import DenseConv2d, SparseConv2d, TokenLinear
 from sparse_ovs.nn.dense_conv import pointwise
@@ -115,6 +116,16 @@ def test_wide_3x3_layers_are_as_exact_in_winograds_scheme(
     assert found.stride() == plain.stride()
 
 
+@pytest.mark.parametrize(("channels", "winograd"), [(63, False), (64, True)])
+def test_winograds_scheme_runs_a_lone_3x3_layer_that_is_wide_enough(
+    channels: int, winograd: bool
+) -> None:
+    x = torch.randn(1, channels, 24, 24)
+    conv = nn.Conv2d(channels, 64, 3, padding=1)
+    plan = sparse_ovs.compile(nn.Sequential(conv).eval(), x, autotune=False).plan_for(x)
+    assert ("winograd" in [row.backend for row in plan.rows()]) == winograd
+
+
 def test_a_dense_convolution_follows_its_weights() -> None:
     layer, x = DenseConv2d(4, 4, 3, padding=1), torch.randn(1, 4, 32, 32)
     with torch.no_grad():
@@ -161,7 +172,10 @@ def test_a_pointwise_product_has_weights_of_each_image(height: int) -> None:
     exact += biases.double()[..., None, None]
     with torch.no_grad():
         found = pointwise(maps, weights, biases)
+        bare = pointwise(maps, weights, None)
     assert_as_exact_as_torch(found, exact, pointwise(maps, weights, biases, native=False))
+    exact -= biases.double()[..., None, None]
+    assert_as_exact_as_torch(bare, exact, pointwise(maps, weights, None, native=False))
 
 
 def _plain(layer: nn.Conv2d, x: Tensor) -> Tensor:
