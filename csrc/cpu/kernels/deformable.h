@@ -63,6 +63,7 @@ inline void deformable(const DeformableTask& t) {
             spread_reference(t, q);
             make_weights(t, q);
         }
+    for (std::int32_t q = 0; q < t.queries; ++q) make_pixels(t, q);
     for (std::int32_t q = 0; q < t.queries; ++q) make_corners(t, q);
     for (std::int32_t q = 0; q < t.queries; ++q) {
         std::int32_t d = 0;

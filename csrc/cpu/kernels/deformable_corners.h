@@ -13,7 +13,7 @@ inline std::int32_t padded_samples(const DeformableTask& t) {
     return (t.levels * t.points + Vec::kWidth - 1) / Vec::kWidth * Vec::kWidth;
 }
 
-// Working memory of a query, as `made` is laid out: its reference in each sample's map, x and y, and its weights.
+// Working memory of a query, as `made` is laid out: each sample's reference, then its place, x and y, and its weight.
 inline float* made_reference(const DeformableTask& t, std::int32_t query) {
     return t.made + query * (3 * padded_samples(t) + Vec::kWidth);
 }
@@ -72,21 +72,21 @@ inline Neighbours neighbours(Vec pixel, Vec size) {
     return n;
 }
 
-// Pixel coordinates of the samples from `i` on of a query.
-inline void pixels(const DeformableTask& t, std::int32_t query, std::int32_t i, Vec& x, Vec& y) {
+// Pixel coordinates of a query's samples, x and y, in place of its reference. In one rounding each: it is enlarged by the
+// values' differences from cell to cell.
+inline void make_pixels(const DeformableTask& t, std::int32_t query) {
     constexpr int W = Vec::kWidth;
-    const float* places = t.places + query * t.share_stride * 2 + 2 * i;
-    x = Vec::load(places);
-    y = Vec::load(places + W);
-    Vec::split_pairs(x, y);
-    const Vec half = constant(0.5f), w = Vec::load(t.maps.w + i), h = Vec::load(t.maps.h + i);
-    if (t.references == nullptr) {
-        x = x * w - half;
-        y = y * h - half;
-    } else {
-        const float* reference = made_reference(t, query) + i;
-        x = Vec::load(reference) * w + x - half;
-        y = Vec::load(reference + padded_samples(t)) * h + y - half;
+    const std::int32_t padded = padded_samples(t);
+    const float* places = t.places + query * t.share_stride * 2;
+    float* to = made_reference(t, query);
+    const Vec half = constant(0.5f);
+    for (std::int32_t i = 0; i < t.levels * t.points; i += W, to += W) {
+        Vec x = Vec::load(places + 2 * i), y = Vec::load(places + 2 * i + W);
+        Vec::split_pairs(x, y);
+        const Vec w = Vec::load(t.maps.w + i), h = Vec::load(t.maps.h + i);
+        const bool around = t.references != nullptr;
+        (around ? Vec::fma(Vec::load(to), w, x - half) : Vec::fma(x, w, Vec::zero() - half)).store(to);
+        (around ? Vec::fma(Vec::load(to + padded), h, y - half) : Vec::fma(y, h, Vec::zero() - half)).store(to + padded);
     }
 }
 
@@ -95,14 +95,14 @@ inline void make_corners(const DeformableTask& t, std::int32_t query) {
     constexpr int W = Vec::kWidth;
     const std::int32_t count = t.levels * t.points, padded = padded_samples(t);
     const float* weights = t.references ? made_weights(t, query) : t.shares + query * t.share_stride;
+    const float* pixels = made_reference(t, query);
     std::int32_t* corners = t.corners + query * padded * 4;
     float* parts = t.parts + query * padded * 4;
     std::int32_t *const listed = t.listed + query * padded, *to = listed;
     const Vec zero = Vec::zero(), one = constant(1.0f);
     for (std::int32_t i = 0; i < count; i += W) {
         const int lanes = std::min(W, count - i);
-        Vec x, y;
-        pixels(t, query, i, x, y);
+        const Vec x = Vec::load(pixels + i), y = Vec::load(pixels + padded + i);
         const Neighbours columns = neighbours(x, Vec::load(t.maps.w + i)), rows = neighbours(y, Vec::load(t.maps.h + i));
         // 0, but NaN where a coordinate is not finite: an infinity less itself is NaN too.
         const Vec nowhere = (x - x) + (y - y);

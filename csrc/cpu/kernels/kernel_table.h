@@ -228,7 +228,7 @@ struct DeformableTask {
     float* parts;           // as `corners`: the cell's weight
     std::int32_t* listed;   // (queries, S): where the first corners lie of the samples that meet a cell
     std::int32_t* counts;   // (queries,): how many do
-    float* made;            // (queries, 3 S + width): each sample's reference, x and y, and weight
+    float* made;            // (queries, 3 S + width): places in pixels, x and y; weights where there are references
 };
 
 inline constexpr int kMaxVectors = 16;  // of one kernel call; wider tiles take several
