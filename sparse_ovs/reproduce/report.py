@@ -32,7 +32,8 @@ def make_tables(experiment: Experiment, records: Records) -> list[Table]:
 def write_report(
     scale: str, experiment: Experiment, records: Records, folder: Path
 ) -> Sequence[Path]:
-    """Writes NAME.md and NAME.csv of every table, pictures as PNG and SVG, and report.html.
+    """Writes NAME.md and NAME.csv of every table, pictures as PNG and SVG, and all of them on one
+    page, report.html and report.md.
 
     Returns:
         The files.
@@ -50,17 +51,20 @@ def write_report(
             draw(folder / name)
             written += [folder / f"{name}.png", folder / f"{name}.svg"]
             figures.append((folder / f"{name}.png", caption))
-    written.append(folder / "report.html")
-    replace_file(written[-1], _page(scale, experiment, records, tables, figures).encode())
+    title = f"The paper's tables, scale {scale}"
+    plural = "s" if experiment.seeds > 1 else ""
+    about = (
+        f"{experiment.model}, weights {experiment.pretrained}, density {experiment.density:g}, "
+        f"{experiment.seeds} seed{plural}, {len(records)} cells."
+    )
+    for suffix, page in ((".html", _html), (".md", _markdown)):
+        written.append(folder / f"report{suffix}")
+        replace_file(written[-1], page(title, about, tables, figures).encode())
     return written
 
 
-def _page(
-    scale: str,
-    experiment: Experiment,
-    records: Records,
-    tables: Sequence[Table],
-    figures: Sequence[tuple[Path, str]],
+def _html(
+    title: str, about: str, tables: Sequence[Table], figures: Sequence[tuple[Path, str]]
 ) -> str:
     shown = "".join(
         '<figure><img src="data:image/png;base64,'
@@ -68,16 +72,21 @@ def _page(
         f"<figcaption>{escape(caption)}</figcaption></figure>"
         for path, caption in figures
     )
-    plural = "s" if experiment.seeds > 1 else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>sparse_ovs: {escape(scale)}</title><style>{STYLE}"
+        f"<title>{escape(title)}</title><style>{STYLE}"
         ".wide { overflow-x: auto; }</style></head><body>"
-        f"<h1>The paper's tables, scale {escape(scale)}</h1>"
-        f"<p>{escape(experiment.model)}, weights {escape(experiment.pretrained)}, density "
-        f"{experiment.density:g}, {experiment.seeds} seed{plural}, {len(records)} cells.</p>"
+        f"<h1>{escape(title)}</h1><p>{escape(about)}</p>"
         + shown
         + "".join(table.to_html() for table in tables)
         + "</body></html>\n"
     )
+
+
+def _markdown(
+    title: str, about: str, tables: Sequence[Table], figures: Sequence[tuple[Path, str]]
+) -> str:
+    shown = [f"![{caption}]({path.name})\n\n*{caption}*\n" for path, caption in figures]
+    parts = [f"# {title}\n", f"{about}\n", *shown, *(table.to_markdown() for table in tables)]
+    return "\n".join(parts)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from statistics import mean
+from typing import Any
 
 from sparse_ovs.reproduce.experiment import Experiment
 from sparse_ovs.reproduce.tables import Table, spread
@@ -38,14 +40,8 @@ def tuning_table(experiment: Experiment, records: Records) -> Table:
                     f"{mean(cell['step_macs'] for cell in cells) * images / 1e12:.3f}",
                     f"{mean(cell['step_macs_paper'] for cell in cells) * images / 1e12:.3f}",
                     f"{mean(cell['step_macs_encoder'] for cell in cells) * images / 1e12:.4f}",
-                    spread(
-                        [
-                            1e3 * cell["cpu_seconds_a_step"]
-                            for cell in cells
-                            if "cpu_seconds_a_step" in cell
-                        ],
-                        0,
-                    ),
+                    _milliseconds(cells, "seconds_a_step"),
+                    _milliseconds(cells, "cpu_seconds_a_step"),
                     *(spread(percents(records, experiment, name, prefix)) for name in columns),
                 )
             )
@@ -57,14 +53,16 @@ def tuning_table(experiment: Experiment, records: Records) -> Table:
         "TMAC",
         "TMAC, paper's rule",
         "TMAC of the encoder",
+        "ms a step",
         "CPU ms a step",
         *(f"mIoU {name}" for name in columns),
     )
     note = (
         "Layers are chosen once, after a first part in which everything learns, and stay frozen "
         "for the rest; BatchNorm goes on learning. TMAC: of the rest's training, forward and "
-        "backward, by our count and by the paper's rule. CPU ms: of a training step, one thread, "
-        "other work beside it. Mean and standard deviation over the seeds."
+        "backward, by our count and by the paper's rule. ms: of a training step on one thread, by "
+        "the clock, other cells beside it, and of its CPU. Mean and standard deviation over the "
+        "seeds."
     )
     title = f"Fine-tuning with frozen layers ({experiment.tuning.recipe})"
     return Table("tuning", title, names, tuple(rows), (note,))
@@ -81,3 +79,8 @@ def tuning_differences(experiment: Experiment, records: Records) -> Table:
     names = ("encoder", "difference", *(f"mIoU {name}" for name in experiment.columns()))
     note = "Points of mIoU: mean and standard deviation of the seeds' differences."
     return Table("tuning-differences", "Fine-tuning: differences", names, tuple(rows), (note,))
+
+
+def _milliseconds(cells: Sequence[Mapping[str, Any]], key: str) -> str:
+    """Of the cells that were timed: a killed one may have had too few steps left."""
+    return spread([1e3 * cell[key] for cell in cells if key in cell], 0)

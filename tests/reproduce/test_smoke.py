@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from sparse_ovs.cli.app import app
 from sparse_ovs.reproduce.experiment import load_experiment
 from sparse_ovs.reproduce.needed import missing
+from sparse_ovs.reproduce.report import make_tables, write_report
 from sparse_ovs.reproduce.run import cells_of
 
 TIMES = ("ms", "times torch", "CPU ms")
@@ -43,6 +45,19 @@ def test_the_smoke_run_writes_tables_pictures_and_a_page(tmp_path: Path) -> None
     for name in ("transfer", "densities", "tuning", "cost"):
         for suffix in (".png", ".svg"):
             assert (tmp_path / "report" / f"{name}{suffix}").stat().st_size > 1000
+
+
+def test_the_markdown_page_has_every_table_and_the_pictures_beside_it(tmp_path: Path) -> None:
+    experiment = load_experiment("smoke")
+    record = {"scores": {"seen": 0.1, "unseen": 0.2}, "encoder_weights": 1, "head_parameters": 1}
+    records = {"transfer/fcclip/imp/0": {**record, "macs": 1.0}}
+    written = write_report("smoke", experiment, records, tmp_path)
+    page = (tmp_path / "report.md").read_text()
+    assert page.startswith("# The paper's tables, scale smoke\n")
+    for table in make_tables(experiment, records):
+        assert table.to_markdown() in page
+    shown = re.findall(r"!\[[^]]+\]\((.+?)\)", page)
+    assert {tmp_path / name for name in shown} == {p for p in written if p.suffix == ".png"}
 
 
 @pytest.mark.slow

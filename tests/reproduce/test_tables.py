@@ -30,6 +30,7 @@ def trained(score: float, **more: Any) -> dict[str, Any]:
         "step_macs": 50e6,
         "step_macs_paper": 60e6,
         "step_macs_encoder": 5e6,
+        "seconds_a_step": 0.6,
         "cpu_seconds_a_step": 0.5,
         "frozen": ["a", "b"],
         "frozen_macs": 0.25,
@@ -107,11 +108,17 @@ def test_the_tuning_table_counts_the_part_with_frozen_layers() -> None:
         ("dense", title, "2", "25.0", "0.002", "0.002")
         for title in ("nothing frozen", "alpha, 50 %", "alpha*, reversed")
     ]
-    assert rows[1][6:] == ("0.0002", "500", "20.00")
+    assert rows[1][6:] == ("0.0002", "600", "500", "20.00")
     apart = tuning_differences(EXPERIMENT, records).rows
     differences = {row[1]: row[2] for row in apart if row[0] == "dense"}
     assert differences["alpha, 50 % less nothing frozen"] == "+10.00"
     assert differences["alpha, 50 % less alpha*, reversed"] == "-10.00"
+
+
+def test_trainings_too_short_to_be_timed_have_a_dash() -> None:
+    untimed = {key: value for key, value in trained(0.2).items() if "seconds" not in key}
+    rows = tuning_table(EXPERIMENT, {"tuning/dense/alpha/0": untimed}).rows
+    assert rows[0][7:] == ("-", "-", "20.00")
 
 
 def test_the_cost_table_gives_the_papers_savings_from_exact_counts() -> None:
