@@ -95,8 +95,9 @@ def _models(counts: Mapping[str, Any]) -> Table:
         "ours, uniform",
         "ours, trained densities",
     )
+    height, width = counts["model_size"]
     note = (
-        f"Whole models at {counts['size']} px, 133 classes, our heads at the paper's sizes; text "
+        f"Whole models at {height} x {width}, 133 classes, our heads at the paper's sizes; text "
         "is embedded once and not counted. Parameters: trunk and head, fcclip's with the attention "
         "pool that its second branch runs."
     )

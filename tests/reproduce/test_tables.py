@@ -131,7 +131,12 @@ def test_the_cost_table_gives_the_papers_savings_from_exact_counts() -> None:
         "sparse": {**step, "total": 20e9},
         "sparse, frozen": {**step, "total": 14e9},
     }
-    counts = {"size": 512, "trunk": {"uniform": trunk, "trained": trunk}, "models": {}}
+    counts = {
+        "size": 512,
+        "model_size": [800, 1216],
+        "trunk": {"uniform": trunk, "trained": trunk},
+        "models": {},
+    }
     saved = cost_tables({"cost/counts": counts})[0]
     assert saved.rows == (
         ("frozen", "21.8", "21.71", "21.28", "21.28"),
