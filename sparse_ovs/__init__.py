@@ -1,5 +1,6 @@
 """Pruned CLIP image encoders that really run faster, for open-vocabulary segmentation."""
 
+from sparse_ovs import _installed  # noqa: F401 - first, or others fail less clearly
 from sparse_ovs.backbones import (
     create_backbone,
     swap_backbone,

@@ -56,6 +56,18 @@ def test_the_triton_kernels_are_a_subpackage() -> None:
     assert "Triton" in (sparse_ovs.kernels.__doc__ or "")
 
 
+def test_a_folder_of_sources_says_how_it_is_installed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", "import sparse_ovs"],  # -S: without what is installed
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "ImportError: expected sparse_ovs as installed, got its sources in" in done.stderr
+    assert "`pip install -e .`" in done.stderr
+
+
 def test_a_missing_library_is_one_clear_sentence() -> None:
     found = _run(
         {"SPARSE_OVS_LIBRARY": "/nowhere/libsparse_ovs.so"}, "_native.unavailable_reason()"

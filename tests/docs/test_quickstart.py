@@ -56,8 +56,8 @@ def test_commands_are_there_and_know_their_options(code: str) -> None:
             assert (ROOT / words[3]).exists(), line
         else:
             assert line in (
-                "pip install .",
-                "pip install . segmentation_models_pytorch",
+                "pip install -e .",
+                "pip install -e . segmentation_models_pytorch",
                 ". .venv/bin/activate",
             )
 
