@@ -34,7 +34,8 @@ def draw_transfer(experiment: Experiment, records: Records, stem: Path) -> None:
         axis.set_xticks(range(len(heads)), heads)
         axis.set_ylabel(f"mIoU {column}, %")
         axis.spines[["top", "right"]].set_visible(False)
-    axes[-1].legend(frameon=False, fontsize=8)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
     _save(figure, stem)
 
 

@@ -33,7 +33,7 @@ def write_report(
     scale: str, experiment: Experiment, records: Records, folder: Path
 ) -> Sequence[Path]:
     """Writes NAME.md and NAME.csv of every table, pictures as PNG and SVG, and all of them on one
-    page, report.html and report.md.
+    page, report.html and README.md, which forges show.
 
     Returns:
         The files.
@@ -57,8 +57,8 @@ def write_report(
         f"{experiment.model}, weights {experiment.pretrained}, density {experiment.density:g}, "
         f"{experiment.seeds} seed{plural}, {len(records)} cells."
     )
-    for suffix, page in ((".html", _html), (".md", _markdown)):
-        written.append(folder / f"report{suffix}")
+    for name, page in (("report.html", _html), ("README.md", _markdown)):
+        written.append(folder / name)
         replace_file(written[-1], page(title, about, tables, figures).encode())
     return written
 

@@ -9,6 +9,16 @@ from dataclasses import dataclass
 from html import escape
 from statistics import mean, stdev
 
+from scipy.stats import t
+
+CHANCE = 0.05
+"""Of a difference to be starred though there is none."""
+DIFFERENCES = (
+    "Points of mIoU: mean and standard deviation of the seeds' differences. *: told from zero by a "
+    f"paired t test at {CHANCE:.0%}; so would one of {round(1 / CHANCE)} be by chance alone."
+)
+"""The note below tables of `difference`."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -66,12 +76,16 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
 
 
 def difference(a: Sequence[float], b: Sequence[float], digits: int = 2) -> str:
-    """Mean and standard deviation of a - b, pair by pair, with the sign."""
+    """Mean and standard deviation of a - b, pair by pair, with the sign; a star where the paired t
+    test tells it from zero (see DIFFERENCES)."""
     if not a:
         return "-"
     apart = [x - y for x, y in zip(a, b, strict=True)]
     middle = f"{mean(apart):+.{digits}f}"
-    return middle if len(apart) == 1 else f"{middle} ± {stdev(apart):.{digits}f}"
+    if len(apart) == 1:
+        return middle
+    least = t.ppf(1 - CHANCE / 2, len(apart) - 1) * stdev(apart) / len(apart) ** 0.5
+    return f"{middle} ± {stdev(apart):.{digits}f}{' *' if abs(mean(apart)) > least else ''}"
 
 
 def _bar(cells: Sequence[str]) -> str:

@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
 from sparse_ovs.reproduce.encoders import ARMS, DENSE, mask_cell_name
 from sparse_ovs.reproduce.experiment import Experiment
-from sparse_ovs.reproduce.tables import Table, difference, spread
+from sparse_ovs.reproduce.tables import DIFFERENCES, Table, difference, spread
 
 Records = Mapping[str, dict[str, Any]]
 # What is told from what: the first less the second.
 PAIRS = (
     ("imp", "oneshot"),
     ("imp", "random-like"),
+    ("imp", "random"),
     ("random-like", "random"),
     ("imp4x1", "imp"),
     ("imp", DENSE),
 )
 
 
-def percents(
-    records: Records, experiment: Experiment, column: str, prefix: str, also: str = ""
-) -> list[float]:
-    """Scores of a column in percent, seed by seed, where both cells are there.
-
-    Args:
-        prefix: of the cells' names, to which the seed is added.
-        also: of cells that must be there too, for pairs.
-    """
-    return [
-        100 * records[f"{prefix}{seed}"]["scores"][column]
-        for seed in range(experiment.seeds)
-        if f"{prefix}{seed}" in records and (not also or f"{also}{seed}" in records)
-    ]
+def percents(records: Records, experiment: Experiment, column: str, prefix: str) -> list[float]:
+    """Scores of a column in percent, seed by seed, of the cells of a prefix that are done."""
+    return [100 * cell["scores"][column] for cell in of_seeds(records, experiment, prefix)]
 
 
 def of_seeds(records: Records, experiment: Experiment, prefix: str) -> list[dict[str, Any]]:
@@ -81,27 +71,45 @@ def transfer_table(experiment: Experiment, records: Records) -> Table:
 
 
 def transfer_differences(experiment: Experiment, records: Records) -> Table:
-    """What one arm is better by than another, seed by seed."""
+    """What one arm is better by than another, seed by seed, in each head and in all."""
+    heads = {head: [head] for head in experiment.transfer.recipes}
     rows = []
-    for head in experiment.transfer.recipes:
+    for title, members in {**heads, "mean of heads": list(heads)}.items():
         for a, b in PAIRS:
-            one, other = (f"transfer/{head}/{arm}/" for arm in (a, b))
-            apart = differences(experiment, records, one, other)
-            rows.append((head, f"{ARMS[a]} less {ARMS[b]}", *apart))
+            pairs = [(f"transfer/{head}/{a}/", f"transfer/{head}/{b}/") for head in members]
+            apart = differences(experiment, records, pairs)
+            rows.append((title, f"{ARMS[a]} less {ARMS[b]}", *apart))
     names = ("head", "difference", *(f"mIoU {name}" for name in experiment.columns()))
-    note = "Points of mIoU: mean and standard deviation of the seeds' differences."
-    return Table("transfer-differences", "Transfer: differences", names, tuple(rows), (note,))
+    title = "Transfer: differences"
+    return Table("transfer-differences", title, names, tuple(rows), (DIFFERENCES,))
 
 
-def differences(experiment: Experiment, records: Records, one: str, other: str) -> list[str]:
-    """By column of scores, what cells of one prefix are better by than those of another."""
-    return [
-        difference(
-            percents(records, experiment, name, one, other),
-            percents(records, experiment, name, other, one),
-        )
-        for name in experiment.columns()
+def differences(
+    experiment: Experiment, records: Records, pairs: Sequence[tuple[str, str]]
+) -> list[str]:
+    """By column of scores, what cells of the first prefixes are better by than those of the second.
+
+    Args:
+        pairs: of prefixes, to which the seed is added; their mean is taken seed by seed, where all
+            of the cells are done.
+    """
+    prefixes = [prefix for pair in pairs for prefix in pair]
+    seeds = [
+        seed
+        for seed in range(experiment.seeds)
+        if all(f"{prefix}{seed}" in records for prefix in prefixes)
     ]
+    made = []
+    for column in experiment.columns():
+        one, other = (
+            [
+                mean(100 * records[f"{pair[side]}{seed}"]["scores"][column] for pair in pairs)
+                for seed in seeds
+            ]
+            for side in (0, 1)
+        )
+        made.append(difference(one, other))
+    return made
 
 
 def densities(records: Records) -> dict[str, dict[str, float]]:
@@ -125,9 +133,13 @@ def _clock(times: Mapping[str, Any]) -> str:
         return "Times were not measured yet."
     machine = times["machine"]
     plural = "s" if machine["threads"] > 1 else ""
+    dense = [times[size] for size in ("own", "large") if size in times]
+    fastest = ", ".join(
+        f"{found['baseline']}: {found['arms'][found['baseline']]['ms']:.2f} ms" for found in dense
+    )
     return (
         "Times: the encoder alone through the engine, batch 1, in turn with the fastest dense "
-        f"torch ({times['own']['baseline']}), median and quartiles of the rounds' ratios; "
+        f"torch ({fastest}), median and quartiles of the rounds' ratios; "
         f"{machine['cpu']}, {machine['isa']}, {machine['threads']} thread{plural}, "
         f"torch {machine['torch']}."
     )

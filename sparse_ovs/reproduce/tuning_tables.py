@@ -7,7 +7,7 @@ from statistics import mean
 from typing import Any
 
 from sparse_ovs.reproduce.experiment import Experiment
-from sparse_ovs.reproduce.tables import Table, spread
+from sparse_ovs.reproduce.tables import DIFFERENCES, Table, spread
 from sparse_ovs.reproduce.transfer_tables import Records, differences, of_seeds, percents
 from sparse_ovs.reproduce.tuning import FULL, RULES, STATES, cell_prefix
 
@@ -69,16 +69,17 @@ def tuning_table(experiment: Experiment, records: Records) -> Table:
 
 
 def tuning_differences(experiment: Experiment, records: Records) -> Table:
-    """What alpha is better by than the controls, seed by seed."""
+    """What alpha is better by than the controls, seed by seed, dense, sparse and in both."""
     rows = []
-    for state in STATES:
+    for title, states in {**{state: [state] for state in STATES}, "mean of both": STATES}.items():
         for a, b in PAIRS:
-            one, other = cell_prefix(state, a), cell_prefix(state, b)
-            apart = differences(experiment, records, one, other)
-            rows.append((state, f"{RULES[a].title} less {RULES[b].title}", *apart))
+            pairs = [(cell_prefix(state, a), cell_prefix(state, b)) for state in states]
+            apart = differences(experiment, records, pairs)
+            rows.append((title, f"{RULES[a].title} less {RULES[b].title}", *apart))
     names = ("encoder", "difference", *(f"mIoU {name}" for name in experiment.columns()))
-    note = "Points of mIoU: mean and standard deviation of the seeds' differences."
-    return Table("tuning-differences", "Fine-tuning: differences", names, tuple(rows), (note,))
+    return Table(
+        "tuning-differences", "Fine-tuning: differences", names, tuple(rows), (DIFFERENCES,)
+    )
 
 
 def _milliseconds(cells: Sequence[Mapping[str, Any]], key: str) -> str:

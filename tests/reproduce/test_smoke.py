@@ -52,7 +52,7 @@ def test_the_markdown_page_has_every_table_and_the_pictures_beside_it(tmp_path: 
     record = {"scores": {"seen": 0.1, "unseen": 0.2}, "encoder_weights": 1, "head_parameters": 1}
     records = {"transfer/fcclip/imp/0": {**record, "macs": 1.0}}
     written = write_report("smoke", experiment, records, tmp_path)
-    page = (tmp_path / "report.md").read_text()
+    page = (tmp_path / "README.md").read_text()
     assert page.startswith("# The paper's tables, scale smoke\n")
     for table in make_tables(experiment, records):
         assert table.to_markdown() in page

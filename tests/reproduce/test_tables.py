@@ -50,6 +50,14 @@ def test_differences_are_taken_pair_by_pair() -> None:
     assert difference([], []) == "-"
 
 
+def test_a_difference_that_the_t_test_tells_from_zero_has_a_star() -> None:
+    # With three seeds t must be over 4.303; here it is 4.33 and 4.26.
+    assert difference([0.90, 2.10, 1.5], [0.0, 0.0, 0.0]) == "+1.50 ± 0.60 *"
+    assert difference([0.89, 2.11, 1.5], [0.0, 0.0, 0.0]) == "+1.50 ± 0.61"
+    assert difference([0.0, 0.0], [0.90, 0.90]) == "-0.90 ± 0.00 *"
+    assert difference([0.5, 0.5], [0.5, 0.5]) == "+0.00 ± 0.00"
+
+
 def test_a_table_is_written_three_ways() -> None:
     table = Table("t", "Title", ("a", "b"), (("1|2", "<x>"),), ("Note.",))
     assert table.to_markdown() == (
@@ -72,7 +80,10 @@ def test_the_transfer_table_has_means_spread_and_times() -> None:
             "machine": {"cpu": "X", "isa": "avx2", "threads": 1, "torch": "2"},
             "own": {
                 "baseline": "frozen",
-                "arms": {"imp": {"ms": 2.0, "ratio": 3.0, "low": 2.9, "high": 3.1}},
+                "arms": {
+                    "imp": {"ms": 2.0, "ratio": 3.0, "low": 2.9, "high": 3.1},
+                    "frozen": {"ms": 6.0, "ratio": 1.0, "low": 1.0, "high": 1.0},
+                },
             },
         },
     }
@@ -83,7 +94,7 @@ def test_the_transfer_table_has_means_spread_and_times() -> None:
             "3.00 (2.90 to 3.10)",
         ),
     )
-    assert "fastest dense torch (frozen)" in table.notes[0]
+    assert "fastest dense torch (frozen: 6.00 ms)" in table.notes[0]
 
 
 def test_transfer_differences_leave_out_seeds_that_one_arm_lacks() -> None:
@@ -95,6 +106,25 @@ def test_transfer_differences_leave_out_seeds_that_one_arm_lacks() -> None:
     rows = transfer_differences(EXPERIMENT, records).rows
     assert rows[0] == ("maskformer", "IMP less one-shot magnitude", "+1.00")
     assert rows[1][2] == "-"
+
+
+def test_differences_in_all_heads_are_means_of_the_seeds_that_all_have() -> None:
+    two = Experiment(
+        seeds=2,
+        scores=EXPERIMENT.scores,
+        transfer=TransferPlan(recipes={"maskformer": "m", "fcclip": "f"}),
+    )
+    records = {
+        "transfer/maskformer/imp/0": trained(0.10),
+        "transfer/maskformer/oneshot/0": trained(0.09),
+        "transfer/fcclip/imp/0": trained(0.20),
+        "transfer/fcclip/oneshot/0": trained(0.17),
+        "transfer/maskformer/imp/1": trained(0.14),
+        "transfer/maskformer/oneshot/1": trained(0.10),
+    }
+    found = {row[:2]: row[2] for row in transfer_differences(two, records).rows}
+    assert found["maskformer", "IMP less one-shot magnitude"] == "+2.50 ± 2.12"
+    assert found["mean of heads", "IMP less one-shot magnitude"] == "+2.00"
 
 
 def test_the_tuning_table_counts_the_part_with_frozen_layers() -> None:
