@@ -60,7 +60,7 @@ inline void quad(const QuadTask& t) {
         for (int y = 0; y < 2; ++y) {
             if (t.rows[y] == nullptr) continue;
             Vec pair[2] = {rows[y][0] + rows[y][1] + rows[y][2] + bias, rows[y][1] - rows[y][2] - rows[y][3] + bias};
-            for (int x = 0; x < t.cols; ++x) {
+            for (int x = 0; x < 2 && x < t.cols; ++x) {
                 if (t.relu) pair[x] = Vec::relu(pair[x]);
                 pair[x].store_first(t.rows[y] + x * t.pixel_stride + c, lanes);
             }
