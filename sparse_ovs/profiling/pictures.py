@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparse_ovs.profiling.figures import save_figure
 from sparse_ovs.profiling.record import Profile
 
 _DENSE_COLOUR, _SPARSE_COLOUR = "#9aa5b1", "#1b8a5a"
@@ -67,7 +68,7 @@ def draw_features(
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def draw_layer_times(profile: Profile, path: str | os.PathLike[str]) -> None:
@@ -94,7 +95,7 @@ def draw_layer_times(profile: Profile, path: str | os.PathLike[str]) -> None:
     )
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, loc="lower right")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def draw_densities(
@@ -124,4 +125,4 @@ def draw_densities(
     axis.set_title(title, fontsize=10)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from sparse_ovs.profiling.figures import save_figure
 from sparse_ovs.profiling.pictures import draw_densities
 from sparse_ovs.reproduce.cost import PAPER_MODELS
 from sparse_ovs.reproduce.encoders import ARMS
@@ -34,8 +35,7 @@ def draw_transfer(experiment: Experiment, records: Records, stem: Path) -> None:
         axis.set_xticks(range(len(heads)), heads)
         axis.set_ylabel(f"mIoU {column}, %")
         axis.spines[["top", "right"]].set_visible(False)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+    _legend_below(figure, axes[0])
     _save(figure, stem)
 
 
@@ -92,7 +92,7 @@ def draw_cost(records: Records, stem: Path) -> None:
     axes[0].set_xticks(range(len(models)), list(models))
     axes[0].set_ylabel("GMAC an image")
     axes[0].spines[["top", "right"]].set_visible(False)
-    axes[0].legend(frameon=False, fontsize=8)
+    _legend_below(figure, axes[0])
     _save(figure, stem)
 
 
@@ -135,6 +135,13 @@ def _panels(count: int, width: float, height: float, rows: int = 1) -> tuple[Any
     return figure, [axis for row in axes for axis in row]
 
 
+def _legend_below(figure: Any, axis: Any) -> None:
+    """Where no bar can hide it."""
+    handles, labels = axis.get_legend_handles_labels()
+    place = "outside lower center"
+    figure.legend(handles, labels, loc=place, ncols=len(labels), frameon=False, fontsize=8)
+
+
 def _save(figure: Any, stem: Path) -> None:
     for suffix in SUFFIXES:
-        figure.savefig(stem.with_suffix(suffix), dpi=110)
+        save_figure(figure, stem.with_suffix(suffix))

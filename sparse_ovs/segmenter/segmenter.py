@@ -103,7 +103,9 @@ class Segmenter(nn.Module):
                         f" and the class {name!r}"
                     )
             asked = Vocabulary((*vocabulary.classes, extra))
-        self._text = embed_vocabulary(self.backbone.clip, asked, self.options.templates)
+        text = embed_vocabulary(self.backbone.clip, asked, self.options.templates)
+        like = next(self.head.parameters())
+        self._text = text.to(like.device, like.dtype)
         self.vocabulary = vocabulary
         return self
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from sparse_ovs.profiling.figures import save_figure
 from sparse_ovs.spectral.estimators import Fit
 from sparse_ovs.spectral.selection import Selection
 
@@ -58,7 +59,7 @@ def draw_selection(
     for axis in (alphas, shares):
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def _label(selection: Selection, frozen: bool, known: bool) -> str:

@@ -197,6 +197,13 @@ def test_moving_a_segmenter_moves_its_text_and_clip() -> None:
     torch.testing.assert_close(segmenter.predict(PHOTO).scores, expected, rtol=1e-3, atol=1e-3)
 
 
+def test_a_moved_segmenter_takes_another_vocabulary() -> None:
+    words = "red circle, green star"
+    expected = make().set_vocabulary(words).predict(PHOTO).scores
+    moved = make().double().set_vocabulary(words).predict(PHOTO).scores
+    torch.testing.assert_close(moved, expected, rtol=1e-3, atol=1e-3)
+
+
 class TestBackground:
     """What becomes of pixels that no class fits."""
 
