@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import register_random, settings
 from torch import Tensor
 
 import sparse_ovs
@@ -18,6 +18,24 @@ from sparse_ovs.profiling.random_weights import calibrate_random_weights
 # Compiling, and a busy machine, make single examples slow.
 settings.register_profile("sparse_ovs", deadline=None)
 settings.load_profile("sparse_ovs")
+
+
+class _TorchRandom:
+    """torch's random numbers as hypothesis knows Python's: it seeds them for each example, so what
+    failed once fails again."""
+
+    def seed(self, seed: int) -> None:
+        torch.manual_seed(seed)
+
+    def getstate(self) -> Tensor:
+        return torch.get_rng_state()
+
+    def setstate(self, state: Tensor) -> None:
+        torch.set_rng_state(state)
+
+
+_TORCH_RANDOM = _TorchRandom()
+register_random(_TORCH_RANDOM)  # keeps no reference itself
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -81,7 +81,6 @@ def test_the_kernel_is_as_exact_as_torch(
     shapes: list[tuple[int, int]],
     threads: int,
 ) -> None:
-    torch.manual_seed(queries * depth)  # or what fails could not be found again
     sparse_ovs.set_num_threads(threads)
     values, locations, weights = tensors(n, queries, heads, depth, points, shapes)
     assert_right(values, shapes, locations, weights)
