@@ -67,8 +67,8 @@ def score_cell(folder: Path, images: int) -> dict[str, Any]:
             found = evaluate(segmenter, dataset, seen=_SEEN, split=split).scores
             made[f"{split}, {form}"] = found.seen if split == "val-seen" else found.unseen
     dataset = Scenes("val-unseen", count=_COMPARED)
-    grids = [[each.grid(each.to_input(s.image)) for s in dataset] for each in (fast, dense)]
-    made["error"] = max_relative_error(*grids)
+    predictions = [[each.predict(s.image).scores for s in dataset] for each in (fast, dense)]
+    made["error"] = max_relative_error(*predictions)
     return made
 
 

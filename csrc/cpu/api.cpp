@@ -5,13 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "api_status.h"
 #include "batch_norm.h"
 #include "buffer_pool.h"
-#include "decide.h"
-#include "deformable_attention.h"
 #include "encoder.h"
 #include "error.h"
-#include "group_norm.h"
 #include "isa.h"
 #include "pack.h"
 #include "plan.h"
@@ -36,32 +34,8 @@ struct sovs_encoder {
 
 namespace {
 
+using sovs::guarded;
 using sovs::require;
-
-thread_local std::string last_error;
-
-template <typename Body>
-sovs_status guarded(Body&& body) {
-    try {
-        body();
-        return SOVS_OK;
-    } catch (const sovs::InvalidArgument& error) {
-        last_error = error.what();
-        return SOVS_INVALID_ARGUMENT;
-    } catch (const std::bad_alloc&) {
-        last_error = "out of memory";
-        return SOVS_OUT_OF_MEMORY;
-    } catch (const std::exception& error) {
-        last_error = error.what();
-        return SOVS_INTERNAL_ERROR;
-    }
-}
-
-sovs::DeformableSizes deformable_sizes(const sovs_deformable_params& p) {
-    require(p.levels > 0 && p.shapes != nullptr, "expected at least 1 level with its shape");
-    return {p.n, p.queries, p.heads, p.depth, p.points,
-            sovs::deformable_levels(p.shapes, static_cast<std::size_t>(p.levels))};
-}
 
 sovs_tuning to_tuning(const sovs::Tiling& t) {
     return {t.tile_rows, t.tile_cols, t.k_tile, t.row_parts, static_cast<int64_t>(t.panel) + 1};
@@ -81,7 +55,7 @@ sovs::Tuning from_tuning(const sovs_tuning& t) { return {t.tile_rows, t.tile_col
 extern "C" {
 
 int32_t sovs_abi_version(void) { return SOVS_ABI_VERSION; }
-const char* sovs_last_error(void) { return last_error.c_str(); }
+const char* sovs_last_error(void) { return sovs::last_error.c_str(); }
 
 const char* sovs_isa(void) {
     const char* name = nullptr;
@@ -339,45 +313,6 @@ sovs_status sovs_batch_norm_gradients(int64_t n, int64_t c, int64_t pixels, floa
                 "expected grad, x, gamma, mean, variance, grad_gamma and grad_beta, got NULL");
         sovs::batch_norm_gradients({n, c, pixels, eps}, grad, x, gamma, mean, variance, grad_x, grad_gamma, grad_beta,
                                    threads);
-    });
-}
-
-sovs_status sovs_group_norm(int64_t n, int64_t c, int64_t h, int64_t w, int64_t groups, float eps, float* x,
-                            const float* gamma, const float* beta, const float* above, int64_t above_h, int64_t above_w,
-                            int32_t relu, int32_t threads) {
-    return guarded([&] {
-        require(x != nullptr && gamma != nullptr && beta != nullptr, "expected x, gamma and beta, got NULL");
-        sovs::group_norm({n, c, h, w, groups, eps}, x, gamma, beta, {above, above_h, above_w}, relu != 0, threads);
-    });
-}
-
-sovs_status sovs_decide(int64_t classes, int64_t grid_h, int64_t grid_w, const float* grid, int64_t h, int64_t w,
-                        int32_t logits, int64_t* labels, float* confidence, float* scores, int32_t threads) {
-    return guarded([&] {
-        require(grid != nullptr && labels != nullptr, "expected grid and labels, got NULL");
-        sovs::decide({classes, grid_h, grid_w, h, w}, grid, logits != 0, labels, confidence, scores, threads);
-    });
-}
-
-sovs_status sovs_deformable_attention(const sovs_deformable_params* params, const float* values, const float* locations,
-                                      const float* weights, float* out, int32_t threads) {
-    return guarded([&] {
-        require(params != nullptr && values != nullptr && locations != nullptr && weights != nullptr && out != nullptr,
-                "expected params, values, locations, weights and out, got NULL");
-        sovs::deformable_attention(deformable_sizes(*params), values, locations, weights, out, threads);
-    });
-}
-
-sovs_status sovs_deformable_attention_around(const sovs_deformable_params* params, const float* values,
-                                             int64_t reference_images, const float* references, const float* offsets,
-                                             const float* logits, float* out, int32_t threads) {
-    return guarded([&] {
-        require(params != nullptr && values != nullptr && references != nullptr && offsets != nullptr &&
-                    logits != nullptr && out != nullptr,
-                "expected params, values, references, offsets, logits and out, got NULL");
-        require(reference_images == 1 || reference_images == params->n, "expected references of 1 image or of all");
-        sovs::deformable_attention(deformable_sizes(*params), values,
-                                   sovs::DeformablePlaces{references, reference_images == 1, offsets, logits}, out, threads);
     });
 }
 

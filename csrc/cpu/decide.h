@@ -2,18 +2,19 @@
 #pragma once
 #include <cstdint>
 
+#include "decide_rows.h"
+
 namespace sovs {
 
-struct DecideShape {
-    std::int64_t classes, grid_h, grid_w, h, w;
+struct ScoreGrid {
+    std::int64_t classes, h, w;
+    const float* scores;           // (classes, h, w)
+    double covered_h, covered_w;   // rows and columns that the image lies over, from the first on
 };
 
 // Enlarges (or shrinks) each class's grid bilinearly, pixel centres aligned, and takes the highest score of every pixel,
 // the first class of equal ones. With `logits`, probabilities are the softmax of the enlarged scores; otherwise the scores
 // themselves.
-//   grid: (classes, grid_h, grid_w). labels: (h, w). confidence: (h, w), the probability of the label, or null.
-//   scores: (classes, h, w), all probabilities, or null.
-void decide(const DecideShape& shape, const float* grid, bool logits, std::int64_t* labels, float* confidence,
-            float* scores, int threads);
+void decide(const ScoreGrid& grid, bool logits, const Decisions& to, int threads);
 
 }  // namespace sovs

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "aligned.h"
@@ -14,8 +15,9 @@ struct Places {
     std::vector<std::int32_t> first, second;
     std::vector<float> weight;  // of the second
 
-    Places(std::int64_t cells, std::int64_t pixels) {
-        const double scale = static_cast<double>(cells) / static_cast<double>(pixels);
+    // covered: how many of the cells the pixels lie over, from the first on; the others count as neighbours alone.
+    Places(std::int64_t cells, std::int64_t pixels, double covered) {
+        const double scale = covered / static_cast<double>(pixels);
         for (std::int64_t i = 0; i < pixels; ++i) {
             const double at = std::clamp((static_cast<double>(i) + 0.5) * scale - 0.5, 0.0, static_cast<double>(cells - 1));
             const auto cell = static_cast<std::int32_t>(at);
@@ -24,46 +26,57 @@ struct Places {
             weight.push_back(static_cast<float>(at - cell));
         }
     }
+    Places(std::int64_t cells, std::int64_t pixels) : Places(cells, pixels, static_cast<double>(cells)) {}
 };
 
 // Two rows of some planes of a grid, enlarged to the width of a strip of columns.
 class EnlargedRows {
 public:
     // stride: floats from a plane's row to the next one's.
-    EnlargedRows(std::int64_t planes, std::int64_t grid_h, std::int64_t grid_w, const Places& across, std::int64_t stride)
-        : planes_(planes), grid_h_(grid_h), grid_w_(grid_w), across_(across), stride_(stride) {
+    EnlargedRows(std::int64_t planes, const Places& across, std::int64_t stride)
+        : planes_(planes), across_(across), stride_(stride) {
         for (auto& row : rows_) row.reserve(static_cast<std::size_t>(planes * stride));
     }
 
-    // grid: (planes, grid_h, grid_w).
-    void start(const float* grid, std::int64_t left, std::int64_t width) {
-        grid_ = grid;
-        left_ = left;
+    // origin: the grid's column that rows of `source` begin with.
+    void start(std::int64_t left, std::int64_t width, std::int64_t origin) {
         width_ = width;
+        weight_ = across_.weight.data() + left;
+        for (auto [from, to] : {std::pair{&across_.first, &first_}, std::pair{&across_.second, &second_}}) {
+            to->assign(from->begin() + left, from->begin() + left + width);
+            for (std::int32_t& column : *to) column -= static_cast<std::int32_t>(origin);
+        }
         held_[0] = held_[1] = -1;
     }
 
-    // All planes' values of a row of the grid; `keep` stays held.
-    const float* row(std::int32_t wanted, std::int32_t keep) {
+    // All planes' values of a row of the grid; `keep` stays held. source(row) gives a function from a plane to its cells
+    // in that row.
+    template <typename Source>
+    const float* row(std::int32_t wanted, std::int32_t keep, const Source& source) {
         for (int k = 0; k < 2; ++k)
             if (held_[k] == wanted) return rows_[k].data();
         const int k = held_[0] == keep ? 1 : 0;
+        const auto cells = source(wanted);
         for (std::int64_t p = 0; p < planes_; ++p)
-            kernels().enlarge_row(grid_ + (p * grid_h_ + wanted) * grid_w_, across_.first.data() + left_,
-                                  across_.second.data() + left_, across_.weight.data() + left_, width_,
-                                  rows_[k].data() + p * stride_);
+            kernels().enlarge_row(cells(p), first_.data(), second_.data(), weight_, width_, rows_[k].data() + p * stride_);
         held_[k] = wanted;
         return rows_[k].data();
     }
 
 private:
-    const std::int64_t planes_, grid_h_, grid_w_;
+    const std::int64_t planes_;
     const Places& across_;
     const std::int64_t stride_;
-    const float* grid_ = nullptr;
-    std::int64_t left_ = 0, width_ = 0;
+    std::vector<std::int32_t> first_, second_;
+    const float* weight_ = nullptr;
+    std::int64_t width_ = 0;
     AlignedBuffer<float> rows_[2];
     std::int32_t held_[2] = {-1, -1};
 };
+
+// Rows of planes (planes, h, w), as EnlargedRows wants them.
+inline auto rows_of_planes(const float* planes, std::int64_t h, std::int64_t w) {
+    return [=](std::int32_t y) { return [=](std::int64_t plane) { return planes + (plane * h + y) * w; }; };
+}
 
 }  // namespace sovs

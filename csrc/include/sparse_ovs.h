@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a signature or a struct below changes. */
-#define SOVS_ABI_VERSION 10
+#define SOVS_ABI_VERSION 11
 
 typedef enum {
     SOVS_OK = 0,
@@ -270,11 +270,31 @@ SOVS_API sovs_status sovs_group_norm(int64_t n, int64_t c, int64_t h, int64_t w,
 
 /* One class for every pixel, from scores (classes, grid_h, grid_w) that are enlarged bilinearly (pixel centres aligned):
  * the highest score, the first class of equal ones. Never holds the enlarged scores.
+ * covered_h, covered_w: how many of the grid's rows and columns the image lies over, from the first on; above 0, whole or not.
  * logits: 1 takes the softmax of the enlarged scores as probabilities, 0 takes the scores.
  * labels: (h, w). confidence: (h, w), the label's probability; may be NULL. scores: (classes, h, w), all probabilities; may
  * be NULL. */
-SOVS_API sovs_status sovs_decide(int64_t classes, int64_t grid_h, int64_t grid_w, const float* grid, int64_t h, int64_t w,
-                                 int32_t logits, int64_t* labels, float* confidence, float* scores, int32_t threads);
+SOVS_API sovs_status sovs_decide(int64_t classes, int64_t grid_h, int64_t grid_w, const float* grid, double covered_h,
+                                 double covered_w, int64_t h, int64_t w, int32_t logits, int64_t* labels,
+                                 float* confidence, float* scores, int32_t threads);
+
+/* What a head that predicts masks saw in a window of its encoder's input: queries, each with a mask and classes. */
+typedef struct {
+    int64_t top, left, h, w;    /* pixels of the input */
+    int64_t queries, grid_h, grid_w;
+    const float* logits;        /* (queries, grid_h, grid_w): of masks, whose cells cover the window evenly */
+    const float* probabilities; /* (queries, classes) */
+} sovs_mask_window;
+
+/* One class for every pixel, by the sum over queries of a class's probability times the mask's: logits of masks are
+ * enlarged bilinearly (pixel centres aligned) to their window's pixels, the sums of probabilities, the mean where windows
+ * overlap and 0 where none lies, from the input's first input_h rows and input_w columns to the image (h, w). Never holds
+ * masks or sums at the size of the input or the image. Queries whose probabilities together change no score by more than
+ * 1e-6 are left out.
+ * at_image: 1 enlarges the logits of the only window to the image too, and sums there. Others: as for sovs_decide. */
+SOVS_API sovs_status sovs_decide_masks(const sovs_mask_window* windows, int32_t window_count, int64_t classes,
+                                       int64_t input_h, int64_t input_w, int32_t at_image, int64_t h, int64_t w,
+                                       int64_t* labels, float* confidence, float* scores, int32_t threads);
 
 typedef struct {
     int64_t n, queries, heads;

@@ -2,7 +2,7 @@
 
 from sparse_ovs._native.batch_norm import batch_norm, batch_norm_gradients
 from sparse_ovs._native.cpu import available_isas, cpu_name, isa
-from sparse_ovs._native.decide import decide
+from sparse_ovs._native.decide import Decisions, decide, decide_masks
 from sparse_ovs._native.deformable_attention import (
     deformable_attention,
     deformable_attention_around,
@@ -24,6 +24,7 @@ __all__ = [
     "AvgPoolPlan",
     "ConvPlan",
     "ConvSpot",
+    "Decisions",
     "EncoderFile",
     "NativeLibraryError",
     "NativeWeights",
@@ -36,6 +37,7 @@ __all__ = [
     "batch_norm_gradients",
     "cpu_name",
     "decide",
+    "decide_masks",
     "deformable_attention",
     "deformable_attention_around",
     "group_norm",

@@ -1,24 +1,55 @@
-"""One class a pixel from scores on a coarse grid; arguments are addresses of contiguous arrays."""
+"""One class a pixel; arguments are addresses of contiguous arrays, and the GIL is released."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from sparse_ovs._native.loading import check, library
+from sparse_ovs._native.structures import MaskWindow
+
+
+class Decisions(NamedTuple):
+    """What is written: labels int64 (h, w), and where wanted the label's probability (h, w) and all
+    probabilities (classes, h, w), float32."""
+
+    h: int
+    w: int
+    labels: int
+    confidence: int | None
+    scores: int | None
 
 
 def decide(
     grid_shape: tuple[int, int, int],
     grid: int,
-    size: tuple[int, int],
+    covered: tuple[float, float],
     logits: bool,
-    labels: int,
-    confidence: int | None,
-    scores: int | None,
+    to: Decisions,
     threads: int,
 ) -> None:
-    """Writes labels int64 (H, W), and where wanted confidence (H, W) and scores (K, H, W), of a
-    float32 grid (K, h, w); the GIL is released."""
+    """By a float32 grid (K, h, w), of which the image lies over `covered` rows and columns; see
+    sovs_decide."""
+    h, w, *written = to
+    check(library().sovs_decide(*grid_shape, grid, *covered, h, w, int(logits), *written, threads))
+
+
+def decide_masks(
+    windows: Sequence[tuple[int, ...]],
+    classes: int,
+    input_size: tuple[int, int],
+    at_image: bool,
+    to: Decisions,
+    threads: int,
+) -> None:
+    """By queries' masks and classes; see sovs_decide_masks.
+
+    Args:
+        windows: the fields of sovs_mask_window of each.
+    """
+    made = (MaskWindow * len(windows))(*[MaskWindow(*window) for window in windows])
     check(
-        library().sovs_decide(
-            *grid_shape, grid, *size, int(logits), labels, confidence, scores, threads
+        library().sovs_decide_masks(
+            made, len(windows), classes, *input_size, int(at_image), *to, threads
         )
     )

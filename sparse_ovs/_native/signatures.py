@@ -9,6 +9,7 @@ from sparse_ovs._native.structures import (
     Conv2dParams,
     Conv2dPlace,
     DeformableParams,
+    MaskWindow,
     Shape,
     StepInfoStructure,
     TuningStructure,
@@ -107,7 +108,22 @@ def declare(lib: ctypes.CDLL) -> None:
             i32,
             [*[i64] * 5, ctypes.c_float, *[pointer] * 4, *[i64] * 2, *[i32] * 2],
         ),
-        "sovs_decide": (i32, [*[i64] * 3, pointer, *[i64] * 2, i32, *[pointer] * 3, i32]),
+        "sovs_decide": (
+            i32,
+            [*[i64] * 3, pointer, *[ctypes.c_double] * 2, *[i64] * 2, i32, *[pointer] * 3, i32],
+        ),
+        "sovs_decide_masks": (
+            i32,
+            [
+                ctypes.POINTER(MaskWindow),
+                i32,
+                *[i64] * 3,
+                i32,
+                *[i64] * 2,
+                *[pointer] * 3,
+                i32,
+            ],
+        ),
         "sovs_deformable_attention": (
             i32,
             [ctypes.POINTER(DeformableParams), *[pointer] * 4, i32],

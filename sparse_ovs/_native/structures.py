@@ -21,6 +21,15 @@ class WeightsDesc(ctypes.Structure):
     ]
 
 
+class MaskWindow(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("top", "left", "h", "w")),
+        *((name, ctypes.c_int64) for name in ("queries", "grid_h", "grid_w")),
+        ("logits", ctypes.c_void_p),
+        ("probabilities", ctypes.c_void_p),
+    ]
+
+
 class Shape(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int64) for name in "nchw"]
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from sparse_ovs.heads.frame import Frame
 from sparse_ovs.heads.panoptic import check_queries
-from sparse_ovs.heads.strips import enlarged_strips
+from sparse_ovs.heads.strips import framed_rows, strips
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def instances(
     masks: Tensor,
     things: Sequence[bool],
     top: int = 100,
-    size: tuple[int, int] | None = None,
+    frame: Frame | None = None,
 ) -> list[Instance]:
     """The likeliest pairs of a query and a class, those of things, the highest score first
     (Mask2Former, arXiv 2112.01527, appendix A). A mask may come several times, with another class
@@ -43,7 +44,7 @@ def instances(
         masks: (Q, h, w) logits; pixels above 1/2 are inside.
         things: by class.
         top: pairs that are looked at.
-        size: (H, W) that masks are enlarged to, strip by strip; None for their own.
+        frame: see `panoptic`.
 
     Raises:
         ValueError: another number of masks or classes, or a top below 1.
@@ -51,7 +52,7 @@ def instances(
     check_queries(probabilities, masks, things)
     if top < 1:
         raise ValueError(f"expected a top of at least 1, got {top}")
-    height, width = masks.shape[-2:] if size is None else size
+    frame = frame or Frame.of_size((masks.shape[1], masks.shape[2]))
     pairs = probabilities[:, :-1].flatten()
     scores, places = pairs.topk(min(top, len(pairs)))
     kept = torch.tensor([bool(things[place % len(things)]) for place in places.tolist()])
@@ -59,9 +60,11 @@ def instances(
     if len(scores) == 0:
         return []
     queries, which = torch.unique(places // len(things), return_inverse=True)
-    inside = torch.zeros(len(queries), height, width, dtype=torch.bool, device=masks.device)
+    inside = torch.zeros(len(queries), *frame.picture, dtype=torch.bool, device=masks.device)
     total = torch.zeros(len(queries), dtype=torch.float64, device=masks.device)
-    for strip, logits in enlarged_strips(masks[queries], (height, width)):
+    masks = masks[queries]
+    for strip in strips(len(masks), frame):
+        logits = framed_rows(masks, frame, strip)
         inside[:, strip] = logits > 0
         total += torch.where(logits > 0, logits.sigmoid(), 0).sum((1, 2), dtype=torch.float64)
     sure = total / inside.sum((1, 2)).clamp(min=1)

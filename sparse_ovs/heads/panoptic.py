@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparse_ovs.heads.strips import enlarged_strips
+from sparse_ovs.heads.frame import Frame
+from sparse_ovs.heads.strips import framed_rows, strips
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def panoptic(
     things: Sequence[bool],
     object_threshold: float = 0.0,
     overlap: float = 0.8,
-    size: tuple[int, int] | None = None,
+    frame: Frame | None = None,
 ) -> tuple[Tensor, list[PanopticSegment]]:
     """Pixels go to the mask of the highest class probability times mask probability, where the
     mask has at least 1/2; masks that keep less than `overlap` of their own pixels are dropped
@@ -46,7 +47,8 @@ def panoptic(
         things: by class; masks of a class that is none become one segment.
         object_threshold: queries of at most this probability are dropped.
         overlap: see above.
-        size: (H, W) that masks are enlarged to, strip by strip; None for their own.
+        frame: the picture that masks are enlarged to, strip by strip, by way of the encoder's
+            input, as Mask2Former does; None for masks of the picture's size.
 
     Returns:
         Ids (H, W) int32, 0 for none, and the segments.
@@ -55,17 +57,18 @@ def panoptic(
         ValueError: another number of masks or classes.
     """
     check_queries(probabilities, masks, things)
-    height, width = masks.shape[-2:] if size is None else size
+    frame = frame or Frame.of_size((masks.shape[1], masks.shape[2]))
     scores, classes = probabilities.max(-1)
     kept = (classes < len(things)) & (scores > object_threshold)
     scores, classes, masks = scores[kept], classes[kept], masks[kept]
-    ids = torch.zeros(height, width, dtype=torch.int32, device=masks.device)
+    ids = torch.zeros(frame.picture, dtype=torch.int32, device=masks.device)
     count = len(masks)
     if count == 0:
         return ids, []
-    owner = torch.empty(height, width, dtype=torch.int64, device=masks.device)
+    owner = torch.empty(frame.picture, dtype=torch.int64, device=masks.device)
     own, inside, won = (ids.new_zeros(count, dtype=torch.int64) for _ in range(3))
-    for strip, logits in enlarged_strips(masks, (height, width)):
+    for strip in strips(count, frame):
+        logits = framed_rows(masks, frame, strip)
         best = (logits.sigmoid() * scores[:, None, None]).argmax(0)
         sure = logits.gather(0, best[None])[0] >= 0  # a probability of at least 1/2
         own += (logits >= 0).sum((1, 2))

@@ -9,7 +9,7 @@ from sparse_ovs.ops.conv_gradients import conv2d_gradients
 from sparse_ovs.ops.cuda import gradients, on_gpu
 from sparse_ovs.ops.cuda.choose import gpu_route
 from sparse_ovs.ops.cuda.routes import BLOCKS
-from sparse_ovs.ops.decide import decide, decide_unsupported
+from sparse_ovs.ops.decide import MaskWindow, decide, decide_masks, decide_unsupported
 from sparse_ovs.ops.deformable_attention import (
     deformable_attention,
     deformable_attention_around,
@@ -28,6 +28,7 @@ from sparse_ovs.ops.streams import stream_bytes
 __all__ = [
     "ATROUS_POOL2X2",
     "BLOCKS",
+    "MaskWindow",
     "atrous_pool2x2",
     "avg_pool2x2",
     "avg_pool_dtypes",
@@ -37,6 +38,7 @@ __all__ = [
     "conv2d_gradients",
     "conv2d_unsupported",
     "decide",
+    "decide_masks",
     "decide_unsupported",
     "deformable_attention",
     "deformable_attention_around",

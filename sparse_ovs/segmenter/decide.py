@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sparse_ovs import ops
-
-# Values that are held at once, of one chunk of classes in one strip of rows: 64 MB of fp32.
-_MOST_VALUES = 1 << 24
+from sparse_ovs.heads.frame import Frame
+from sparse_ovs.heads.strips import MOST_VALUES, enlarged_rows, strips
 
 
 @dataclass(frozen=True)
@@ -29,10 +26,17 @@ class Decision:
     confidence: Tensor | None
     scores: Tensor | None
 
+    def at_most_1(self) -> Decision:
+        """Sums of probabilities of masks that overlap, told as 1 where they are more."""
+        for probabilities in (self.confidence, self.scores):
+            if probabilities is not None:
+                probabilities.clamp_(max=1)
+        return self
+
 
 def decide(
     grid: Tensor,
-    size: tuple[int, int],
+    frame: Frame,
     class_chunk: int,
     logits: bool,
     confidence: bool = True,
@@ -43,43 +47,40 @@ def decide(
     maximum over chunks of classes and strips of rows.
 
     Args:
-        grid: (K, h, w) float32.
-        size: (H, W).
+        grid: (K, h, w) float32, whose cells cover the encoder's input evenly.
+        frame: where the picture lies in it.
         class_chunk: classes at a time, where no kernel does it.
         logits: whether a softmax makes probabilities of the scores; otherwise they are some, and
             what is above 1, sums of masks that overlap, counts as 1 but in the choice of the class.
     """
     if class_chunk < 1:
         raise ValueError(f"expected a class_chunk of at least 1, got {class_chunk}")
+    covered = frame.covered((grid.shape[1], grid.shape[2]))
     if not ops.decide_unsupported(grid):
-        made = Decision(*ops.decide(grid, size, logits, confidence, scores))
+        made = Decision(*ops.decide(grid, frame.picture, logits, confidence, scores, covered))
     else:
-        made = _by_chunks(grid, size, class_chunk, logits, confidence, scores)
-    if not logits:
-        for probabilities in (made.confidence, made.scores):
-            if probabilities is not None:
-                probabilities.clamp_(max=1)
-    return made
+        made = _by_chunks(grid, frame, class_chunk, logits, confidence, scores)
+    return made if logits else made.at_most_1()
 
 
 def _by_chunks(
     grid: Tensor,
-    size: tuple[int, int],
+    frame: Frame,
     class_chunk: int,
     logits: bool,
     confidence: bool,
     scores: bool,
 ) -> Decision:
-    classes, (height, width) = len(grid), size
-    labels = torch.empty(size, dtype=torch.int64, device=grid.device)
-    sure = torch.empty(size, device=grid.device) if confidence else None
-    everything = torch.empty(classes, *size, device=grid.device) if scores else None
+    covered = frame.covered((grid.shape[1], grid.shape[2]))
+    labels = torch.empty(frame.picture, dtype=torch.int64, device=grid.device)
+    sure = torch.empty(frame.picture, device=grid.device) if confidence else None
+    everything = torch.empty(len(grid), *frame.picture, device=grid.device) if scores else None
     wants_total = logits and (confidence or scores)
-    rows = max(1, _MOST_VALUES // (min(class_chunk, classes) * width))
-    for top in range(0, height, rows):
-        strip = slice(top, min(top + rows, height))
+    for strip in strips(min(class_chunk, len(grid)), Frame.of_size(frame.picture), MOST_VALUES):
         best, label, total = None, None, None
-        for first, values in _enlarged(grid, size, strip, class_chunk):
+        for first in range(0, len(grid), class_chunk):
+            part = grid[first : first + class_chunk]
+            values = enlarged_rows(part, frame.picture, strip, covered=covered)
             high, index = values.max(0)
             if best is None or label is None:
                 best, label = high, index
@@ -87,8 +88,8 @@ def _by_chunks(
                 label = torch.where(high > best, index + first, label)
                 best = torch.maximum(best, high)
             if wants_total:
-                part = values.logsumexp(0)
-                total = part if total is None else torch.logaddexp(total, part)
+                more = values.logsumexp(0)
+                total = more if total is None else torch.logaddexp(total, more)
             if everything is not None:
                 everything[first : first + len(values), strip] = values
         assert best is not None
@@ -99,24 +100,3 @@ def _by_chunks(
         if everything is not None and total is not None:
             everything[:, strip].sub_(total).exp_()
     return Decision(labels, sure, everything)
-
-
-def _enlarged(
-    grid: Tensor, size: tuple[int, int], strip: slice, class_chunk: int
-) -> Iterator[tuple[int, Tensor]]:
-    """(first class, (k, strip, W)) of each chunk."""
-    height, width = size
-    at = (torch.arange(strip.start, strip.stop, device=grid.device) + 0.5) * (
-        grid.shape[1] / height
-    ) - 0.5
-    at = at.clamp(0, grid.shape[1] - 1)
-    above = at.floor().long()
-    below = (above + 1).clamp(max=grid.shape[1] - 1)
-    weight = (at - above).to(grid.dtype)[:, None]  # (strip, 1)
-    for first in range(0, len(grid), class_chunk):
-        part = grid[first : first + class_chunk]
-        # Rows of the grid stay; only columns are enlarged here.
-        wide = F.interpolate(
-            part[None], (grid.shape[1], width), mode="bilinear", align_corners=False
-        )[0]
-        yield first, torch.lerp(wide[:, above], wide[:, below], weight)

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from sparse_ovs import _native
 from sparse_ovs.compilation import compile
@@ -30,6 +29,7 @@ from sparse_ovs.profiling.encoder import max_relative_error
 from sparse_ovs.profiling.pair import make_pair
 from sparse_ovs.profiling.timing import Ratio, Timings
 from sparse_ovs.segmenter.options import Options
+from sparse_ovs.segmenter.scoring import Said, image_scores, window_scores
 from sparse_ovs.segmenter.segmenter import RandomWeightsWarning, Segmenter
 from sparse_ovs.text import TextEmbeddings, Vocabulary, embed_vocabulary, find_templates
 from sparse_ovs.text.vocabulary import Words
@@ -63,14 +63,15 @@ class HeadProfile:
     """One measured segmenter on one random picture in memory; fp32, batch 1.
 
     Attributes:
-        size: (H, W) of the picture, which the encoder sees as it is.
+        size: (H, W) of the picture, which the encoder sees padded to whole strides.
         text: embedding the vocabulary without a cache, once a vocabulary.
         dense: stages of the fastest dense segmenter, named by `baseline`; "total" is of the image.
         sparse: stages of the sparse segmenter.
         encoders: medians of all dense encoders, None where one could not be built.
         totals: medians of all dense segmenters, likewise.
         speedup: median over the rounds of (dense total / sparse total); low, high: its quartiles.
-        max_rel_err: of the head's scores, sparse against dense with the same zeros.
+        max_rel_err: of what the head says (scores, or classes and masks of queries), sparse against
+            dense with the same zeros.
     """
 
     head: str
@@ -123,7 +124,7 @@ def profile_head(
     Args:
         head: a name in `sparse_ovs.heads.HEADS`.
         model, density, pattern, pretrained, profile: see `sparse_ovs.profiling.make_pair`.
-        size: (H, W) in pixels, rounded to whole strides.
+        size: (H, W) in pixels of the picture.
         threads: of torch and of ours; None takes torch's setting.
         vocabulary, templates: see `embed_vocabulary`.
         baselines: dense encoders, some of BASELINES.
@@ -175,14 +176,14 @@ def profile_head(
             raise RuntimeError(f"no dense encoder could be built: {name}: {reason}")
         with torch.no_grad():
             ours, theirs = (
-                _scores(segmenter.head, embeddings),
-                _scores(_without_kernels(segmenter.head), embeddings),
+                _scores(segmenter.head, embeddings, options),
+                _scores(_without_kernels(segmenter.head), embeddings, options),
             )
             sides = {"sparse": Side(lambda: plan(x), ours)}
             for name, run in built.runs.items():
                 on_step(f"build dense head {name}")
                 sides[name] = Side(run, build_after(name, theirs, run()))
-            error = max_relative_error([ours(plan(x))], [theirs(pair.dense(x))])
+            error = max_relative_error(ours(plan(x)), theirs(pair.dense(x)))
             samples = _rounds(segmenter, picture, sides, rounds, clock, on_step)
         used_threads = torch.get_num_threads()
     totals = Timings({name: stages["total"] for name, stages in samples.items()})
@@ -198,7 +199,7 @@ def profile_head(
         pattern=pair.pattern,
         density=pair.density,
         profile=pair.profile,
-        size=(x.shape[2], x.shape[3]),
+        size=size,
         classes=len(words),
         prompts=len({w for c in words.classes for w in c}) * len(find_templates(templates)),
         threads=used_threads,
@@ -228,16 +229,16 @@ class Side:
 
     Attributes:
         encode: the pixels' maps.
-        score: maps -> scores (K, h, w).
+        score: maps -> what is decided on, see `window_scores`.
     """
 
     encode: Callable[[], Any]
-    score: Callable[[Any], Tensor]
+    score: Callable[[Any], Said]
 
 
-def _scores(head: Head, text: TextEmbeddings) -> Callable[[Any], Tensor]:
-    def score(maps: Any) -> Tensor:
-        return head.predict(head(maps, text))[0]
+def _scores(head: Head, text: TextEmbeddings, options: Options) -> Callable[[Any], Said]:
+    def score(maps: Any) -> Said:
+        return window_scores(head, head(maps, text), options)
 
     return score
 
@@ -264,7 +265,8 @@ def _rounds(
     samples: dict[str, dict[str, list[float]]] = {
         name: {stage: [] for stage in (*STAGES, "total")} for name in sides
     }
-    names = list(sides)
+    names, options, frame = list(sides), segmenter.options, segmenter.frame(picture)
+    whole = (slice(0, frame.padded[0]), slice(0, frame.padded[1]))
     for index in range(rounds):
         first = index % len(names)
         for name in names[first:] + names[:first]:
@@ -274,10 +276,10 @@ def _rounds(
             marks.append(clock())
             maps = sides[name].encode()
             marks.append(clock())
-            grid = sides[name].score(maps)
+            said = sides[name].score(maps)
             marks.append(clock())
-            decision = segmenter.decide(grid, (picture.height, picture.width), scores=False)
-            segmenter.result(decision, picture)
+            scores = image_scores(segmenter.head, [(whole, said)], frame.padded, options)
+            segmenter.result(scores.decide(frame), picture)
             marks.append(clock())
             for stage, start, end in zip(STAGES, marks, marks[1:], strict=False):
                 samples[name][stage].append((end - start) * 1e3)

@@ -8,6 +8,8 @@ from typing import Any
 
 from sparse_ovs.text import Vocabulary, find_templates
 
+MASK_ORDERS = ("original", "image", "cheap")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -21,10 +23,16 @@ class Options:
             the classes; pixels where they win are background. Where it is the name of a class of
             the vocabulary, that class is taken. Background is -1 in `sem_seg` and no segment.
         size: pixels of the shorter side that the encoder sees; None leaves images as they are.
-            Either way sides become multiples of the encoder's stride.
+            Either way images are padded with zeros, right and below, to the encoder's stride.
         longest: pixels of the longer side at most, which comes before `size`; used with it alone.
         window: side of the windows that larger images are cut into; None for no windows.
         overlap: fraction of a window that it shares with its neighbour.
+        mask_order: how masks of a head with queries become scores of pixels. "original": logits are
+            enlarged to the encoder's input, and the sums over queries of probabilities there to the
+            image (MaskFormer; Han et al.; FC-CLIP where it segments semantically alone). "image":
+            logits are enlarged to the image too, and summed there (FC-CLIP where it makes panoptic
+            or instance results as well), but where there are several windows. "cheap": sums are
+            taken at the masks' own size, a quarter of the input's.
 
     Raises:
         ValueError: a setting out of its range.
@@ -37,6 +45,7 @@ class Options:
     longest: int = 2048
     window: int | None = 1024
     overlap: float = 0.25
+    mask_order: str = "original"
 
     def __post_init__(self) -> None:
         find_templates(self.templates)
@@ -51,6 +60,10 @@ class Options:
             )
         elif self.background is not None and not 0 <= self.background <= 1:
             raise ValueError(f"expected a background from 0 to 1, got {self.background}")
+        if self.mask_order not in MASK_ORDERS:
+            raise ValueError(
+                f"expected a mask_order of {', '.join(MASK_ORDERS)}, got {self.mask_order!r}"
+            )
         for name in ("size", "longest", "window"):
             value = getattr(self, name)
             if value is not None and value < 1:

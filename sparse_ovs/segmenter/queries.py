@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from sparse_ovs.heads import Head
+from sparse_ovs.heads.frame import Frame
 from sparse_ovs.heads.instances import instances
 from sparse_ovs.heads.panoptic import panoptic
 from sparse_ovs.segmenter.segments import (
@@ -92,12 +93,11 @@ def panoptic_result(
     object_threshold: float,
     overlap: float,
     vocabulary: Vocabulary,
+    frame: Frame,
     picture: Image.Image,
 ) -> PanopticResult:
     """See `sparse_ovs.heads.panoptic`; the segments at the picture's size."""
-    ids, found = panoptic(
-        probabilities, masks, things, object_threshold, overlap, (picture.height, picture.width)
-    )
+    ids, found = panoptic(probabilities, masks, things, object_threshold, overlap, frame)
     areas = ids.flatten().bincount(minlength=len(found) + 1).tolist()
     segments = [
         FoundSegment(s.id, vocabulary.names[s.index], s.index, s.thing, s.score, areas[s.id])
@@ -113,11 +113,12 @@ def instance_result(
     things: Sequence[bool],
     top: int,
     vocabulary: Vocabulary,
+    frame: Frame,
     picture: Image.Image,
 ) -> InstanceResult:
     """See `sparse_ovs.heads.instances`; masks at the picture's size, none that is empty or
     impossible."""
-    found = instances(probabilities, masks, things, top, (picture.height, picture.width))
+    found = instances(probabilities, masks, things, top, frame)
     areas = [int(torch.count_nonzero(one.mask)) for one in found]
     made = tuple(
         FoundInstance(vocabulary.names[one.index], one.index, one.score, area, one.mask.cpu())

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.functional import normalize, pil_to_tensor
 
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.compilation import compile
 from sparse_ovs.heads import Head
-from sparse_ovs.segmenter.decide import Decision, decide
+from sparse_ovs.heads.frame import Frame
+from sparse_ovs.segmenter.decide import Decision
 from sparse_ovs.segmenter.images import is_batch, to_picture
+from sparse_ovs.segmenter.inputs import frame_of, to_pixels
 from sparse_ovs.segmenter.options import Options
 from sparse_ovs.segmenter.queries import (
     instance_result,
@@ -26,7 +27,8 @@ from sparse_ovs.segmenter.queries import (
     without_background,
 )
 from sparse_ovs.segmenter.result import NOTHING, Result, find_segments
-from sparse_ovs.segmenter.windows import merge_windows, windows
+from sparse_ovs.segmenter.scoring import Scores, image_scores, window_scores
+from sparse_ovs.segmenter.windows import windows
 from sparse_ovs.text import TextEmbeddings, Vocabulary, embed_vocabulary
 from sparse_ovs.text.vocabulary import Words
 
@@ -172,7 +174,10 @@ class Segmenter(nn.Module):
 
         def one(picture: Image.Image, classes: Vocabulary, are_things: list[bool]) -> Any:
             queries = self._queries(picture)
-            return panoptic_result(*queries, are_things, threshold, overlap, classes, picture)
+            frame = self.frame(picture)
+            return panoptic_result(
+                *queries, are_things, threshold, overlap, classes, frame, picture
+            )
 
         return self._of_each(one, image, vocabulary, things)
 
@@ -201,7 +206,8 @@ class Segmenter(nn.Module):
         mask_predictor(self.head, "instance")
 
         def one(picture: Image.Image, classes: Vocabulary, are_things: list[bool]) -> Any:
-            return instance_result(*self._queries(picture), are_things, top, classes, picture)
+            queries, frame = self._queries(picture), self.frame(picture)
+            return instance_result(*queries, are_things, top, classes, frame, picture)
 
         return self._of_each(one, image, vocabulary, things)
 
@@ -218,22 +224,21 @@ class Segmenter(nn.Module):
         """
         picture = to_picture(image)
         wants_sure = isinstance(self.options.background, (int, float))
-        grid = self.grid(self.to_input(picture))
-        decision = self.decide(grid, _size(picture), class_chunk, wants_sure)
+        made = self.scores(self.to_input(picture))
+        decision = made.decide(self.frame(picture), class_chunk, wants_sure)
         return self._mark_background(decision).cpu()
 
+    def frame(self, picture: Image.Image) -> Frame:
+        """Where a picture lies in the encoder's input, by the options."""
+        return frame_of(picture, self.options, self._stride())
+
     def to_input(self, picture: Image.Image) -> Tensor:
-        """RGB -> (1, 3, H, W) of the head's dtype, resized by the options to multiples of the
-        stride and normalised as CLIP was trained."""
-        pixels = picture.resize(self._input_size(*picture.size), Image.Resampling.BICUBIC)
+        """RGB -> (1, 3, H, W) of the head's dtype, normalised as CLIP was trained, resized and
+        padded as `frame` says."""
         about: Any = self.backbone.clip.visual
-        x = normalize(
-            pil_to_tensor(pixels).float().div_(255),
-            about.preprocess_cfg["mean"],
-            about.preprocess_cfg["std"],
-            inplace=True,
-        )
-        return x[None].to(next(self.head.parameters()))
+        config = about.preprocess_cfg
+        x = to_pixels(picture, self.frame(picture), config["mean"], config["std"])
+        return x.to(next(self.head.parameters()))
 
     def encode(self, x: Tensor) -> Sequence[Tensor]:
         """Pixels of `to_input`, or a window of them -> the backbone's maps."""
@@ -243,9 +248,9 @@ class Segmenter(nn.Module):
             self._plan.append(compile(self.backbone, x.contiguous()))
         return self._plan[0](x.contiguous())
 
-    def grid(self, x: Tensor) -> Tensor:
-        """Pixels of `to_input` -> the head's scores (K, h, w), at the head's resolution, merged
-        over the windows; one class more than the vocabulary where the background's names compete.
+    def scores(self, x: Tensor) -> Scores:
+        """Pixels of `to_input` -> what the head says of them, window by window; one class more than
+        the vocabulary where the background's names compete.
 
         Raises:
             ValueError: no vocabulary was set.
@@ -253,26 +258,11 @@ class Segmenter(nn.Module):
         _, text = self._classes()
         height, width = x.shape[-2:]
         places = windows(height, width, self._window(), self._stride(), self.options.overlap)
-        return merge_windows(
-            (
-                (place, self.head.predict(self.head(self.encode(x[..., *place]), text))[0])
-                for place in places
-            ),
-            height,
-            width,
-        )
-
-    def decide(
-        self,
-        grid: Tensor,
-        size: tuple[int, int],
-        class_chunk: int = 64,
-        confidence: bool = True,
-        scores: bool = False,
-    ) -> Decision:
-        """Scores of `grid` -> classes at the image's (H, W); see `sparse_ovs.segmenter.decide`."""
-        logits = not self.head.probabilities
-        return decide(grid, size, class_chunk, logits, confidence, scores)
+        said = []
+        for place in places:
+            output = self.head(self.encode(x[..., *place]), text)
+            said.append((place, window_scores(self.head, output, self.options)))
+        return image_scores(self.head, said, (height, width), self.options)
 
     def result(self, decision: Decision, picture: Image.Image) -> Result:
         """What `predict` returns, of a decision with its confidence."""
@@ -326,11 +316,10 @@ class Segmenter(nn.Module):
         return files.push(self, repository, private, token)
 
     def _predict(self, picture: Image.Image, scores: bool | None) -> Result:
-        grid = self.grid(self.to_input(picture))
-        height, width = _size(picture)
+        made = self.scores(self.to_input(picture))
         if scores is None:
-            scores = len(grid) * height * width * 4 <= _SCORES_BY_DEFAULT
-        return self.result(self.decide(grid, (height, width), scores=scores), picture)
+            scores = made.classes * picture.height * picture.width * 4 <= _SCORES_BY_DEFAULT
+        return self.result(made.decide(self.frame(picture), scores=scores), picture)
 
     def _classes(self) -> tuple[Vocabulary, TextEmbeddings]:
         if self.vocabulary is None or self._text is None:
@@ -393,14 +382,6 @@ class Segmenter(nn.Module):
         stride = self._stride()
         return max(1, self.options.window // stride) * stride
 
-    def _input_size(self, width: int, height: int) -> tuple[int, int]:
-        scale, stride = 1.0, self._stride()
-        if self.options.size is not None:
-            shorter, longer = sorted((width, height))
-            scale = min(self.options.size / shorter, self.options.longest / longer)
-        w, h = (max(1, round(side * scale / stride)) * stride for side in (width, height))
-        return w, h
-
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
         self.forget_plan()
         result = super()._apply(fn, recurse)
@@ -408,8 +389,3 @@ class Segmenter(nn.Module):
             rows = fn(self._text.rows)
             self._text = TextEmbeddings(rows, self._text.vocabulary)
         return result
-
-
-def _size(picture: Image.Image) -> tuple[int, int]:
-    """(H, W)."""
-    return picture.height, picture.width

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sparse_ovs.heads.frame import Frame
 from sparse_ovs.heads.instances import instances
 from sparse_ovs.heads.panoptic import PanopticSegment, panoptic
-from sparse_ovs.heads.strips import enlarged_strips
+from sparse_ovs.heads.strips import framed_rows, strips
 
 
 def by_pixel(
@@ -110,33 +111,52 @@ def test_only_things_among_the_likeliest_pairs_are_instances() -> None:
     assert instances(probabilities, masks, [False, False]) == []
 
 
-@settings(max_examples=40)
-@given(
-    height=st.integers(1, 30),
-    width=st.integers(1, 30),
-    most=st.sampled_from([1, 90, 1 << 20]),
+FRAMES = st.builds(
+    lambda picture, content, more: Frame(
+        picture, content, (content[0] + more[0], content[1] + more[1])
+    ),
+    st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    st.tuples(st.integers(0, 9), st.integers(0, 9)),
 )
-def test_strips_are_the_maps_enlarged_at_once(height: int, width: int, most: int) -> None:
+
+
+def in_two_steps(maps: Tensor, frame: Frame) -> Tensor:
+    """Masks as the originals enlarge them: to the input, cut to its content, to the picture."""
+    at_input = F.interpolate(maps[None], frame.padded, mode="bilinear", align_corners=False)
+    content = at_input[..., : frame.content[0], : frame.content[1]]
+    return F.interpolate(content, frame.picture, mode="bilinear", align_corners=False)[0]
+
+
+@settings(max_examples=60)
+@given(FRAMES, st.sampled_from([1, 90, 1 << 20]))
+def test_strips_are_the_maps_enlarged_at_once(frame: Frame, most: int) -> None:
     maps = torch.randn(3, 4, 7)
-    parts = list(enlarged_strips(maps, (height, width), most))
-    whole = F.interpolate(maps[None], (height, width), mode="bilinear")[0]
-    torch.testing.assert_close(torch.cat([part for _, part in parts], 1), whole)
-    assert [row for strip, _ in parts for row in range(strip.start, strip.stop)] == list(
-        range(height)
+    rows = list(strips(3, frame, most))
+    parts = torch.cat([framed_rows(maps, frame, strip) for strip in rows], 1)
+    torch.testing.assert_close(parts, in_two_steps(maps, frame))
+    assert [row for strip in rows for row in range(strip.start, strip.stop)] == list(
+        range(frame.picture[0])
     )
 
 
-def test_a_size_is_that_of_masks_enlarged_before() -> None:
+def test_a_strip_holds_no_more_values_than_it_may() -> None:
+    frame = Frame((10, 40), (100, 20), (128, 32))  # 10 rows of the input for one of the picture
+    assert {strip.stop - strip.start for strip in strips(3, frame, 3 * 320 * 2)} == {2}
+
+
+def test_a_frame_s_masks_are_those_enlarged_before() -> None:
     probabilities, masks = squares()
     masks = masks + torch.randn(masks.shape)
-    large = F.interpolate(masks[None], (30, 21), mode="bilinear")[0]
-    ids, segments = panoptic(probabilities, masks, [True, False], size=(30, 21))
+    frame = Frame((30, 21), (26, 20), (32, 24))
+    large = in_two_steps(masks, frame)
+    ids, segments = panoptic(probabilities, masks, [True, False], frame=frame)
     expected, same = panoptic(probabilities, large, [True, False])
     assert torch.equal(ids, expected)
     assert segments == same
     assert all(isinstance(segment, PanopticSegment) for segment in segments)
     for one, other in zip(
-        instances(probabilities, masks, [True, True], size=(30, 21)),
+        instances(probabilities, masks, [True, True], frame=frame),
         instances(probabilities, large, [True, True]),
         strict=True,
     ):

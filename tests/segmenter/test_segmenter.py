@@ -15,6 +15,7 @@ from small_clips import RN, VIT, small_backbone
 
 import sparse_ovs
 from sparse_ovs.segmenter import RandomWeightsWarning, Segmenter
+from sparse_ovs.segmenter.scoring import CellScores
 
 WORDS = "cat, kitten; dog; sky"
 PHOTO = np.random.default_rng(0).integers(0, 255, (100, 150, 3), np.uint8)
@@ -131,34 +132,58 @@ def test_scores_are_kept_or_left_out_as_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "size"),
+    ("options", "content", "padded"),
     [
-        ({"size": 64}, (96, 64)),
-        ({"size": None}, (160, 96)),
-        ({"size": 200}, (288, 192)),
-        ({"size": 200, "longest": 96}, (96, 64)),
-        ({"size": 8}, (32, 32)),
+        ({"size": 64}, (64, 96), (64, 96)),
+        ({"size": None}, (100, 150), (128, 160)),
+        ({"size": 200}, (200, 300), (224, 320)),
+        ({"size": 200, "longest": 97}, (65, 97), (96, 128)),
+        ({"size": 8}, (8, 12), (32, 32)),
     ],
 )
-def test_images_are_resized_to_whole_strides(
-    options: dict[str, Any], size: tuple[int, int]
+def test_images_are_padded_with_zeros_to_whole_strides(
+    options: dict[str, Any], content: tuple[int, int], padded: tuple[int, int]
 ) -> None:
-    x = make(**options).to_input(Image.fromarray(PHOTO))
-    assert (x.shape[3], x.shape[2]) == size
+    segmenter, (height, width) = make(**options), content
+    x = segmenter.to_input(Image.fromarray(PHOTO))
+    assert x.shape == (1, 3, *padded)
+    resized = Image.fromarray(PHOTO).resize((width, height), Image.Resampling.BICUBIC)
+    normalise = segmenter.backbone.preprocess.transforms[-1]
+    expected = normalise(torch.from_numpy(np.array(resized)).permute(2, 0, 1) / 255)
+    torch.testing.assert_close(x[0, :, :height, :width], expected)
+    assert not x[..., height:, :].any()
+    assert not x[..., width:].any()
+
+
+def test_a_picture_of_300_by_230_keeps_its_scale() -> None:
+    picture = Image.fromarray(np.zeros((230, 300, 3), np.uint8))
+    frame = make(size=None).frame(picture)
+    assert (frame.picture, frame.content, frame.padded) == ((230, 300), (230, 300), (256, 320))
+
+
+@torch.no_grad()
+def test_padding_is_no_part_of_a_prediction() -> None:
+    segmenter = make(size=None)
+    x = segmenter.to_input(Image.fromarray(PHOTO))  # 128 x 160, of which 100 x 150 are the photo
+    logits = segmenter.head(segmenter.backbone(x), segmenter._text)
+    at_input = F.interpolate(logits, (128, 160), mode="bilinear", align_corners=False)
+    expected = at_input[0, :, :100, :150].softmax(0)
+    torch.testing.assert_close(segmenter.predict(PHOTO).scores, expected, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
 def test_large_images_are_seen_through_windows() -> None:
     segmenter = make(size=None, window=70, overlap=0.5)
-    x = segmenter.to_input(Image.fromarray(PHOTO))  # 96 x 160, windows of 64
+    x = segmenter.to_input(Image.fromarray(PHOTO))  # 128 x 160, windows of 64
     seen = []
     encode = segmenter.encode
     segmenter.encode = lambda x: seen.append(tuple(x.shape[2:])) or encode(x)  # type: ignore[method-assign]
-    grid = segmenter.grid(x)
-    assert seen == [(64, 64)] * 8
-    assert grid.shape == (3, 3, 5)
+    scores = segmenter.scores(x)
+    assert seen == [(64, 64)] * 12
+    assert isinstance(scores, CellScores)
+    assert scores.grid.shape == (3, 4, 5)
     corner = segmenter.head(encode(x[..., :64, :64]), segmenter._text)[0]
-    torch.testing.assert_close(grid[:, 0, 0], corner[:, 0, 0])
+    torch.testing.assert_close(scores.grid[:, 0, 0], corner[:, 0, 0])
 
 
 @pytest.mark.parametrize("name", [RN, VIT])

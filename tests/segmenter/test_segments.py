@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from PIL import Image
 from small_clips import DEEP_RN, RN, small_backbone
 from torch import Tensor
 
@@ -36,6 +38,69 @@ CATS_AND_SKY = [[0.9, 0.1, 0.0], [0.6, 0.1, 0.3], [0.1, 0.8, 0.1], [0.1, 0.7, 0.
 
 def quarters(ids: Tensor) -> list[int]:
     return [int(ids[y, x]) for y, x in ((5, 5), (5, 90), (60, 5), (60, 90))]
+
+
+def queries() -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(1)
+    return torch.randn(5, 3, generator=draw).softmax(-1) / 5, 6 * torch.randn(
+        5, 8, 12, generator=draw
+    )
+
+
+def by_hand(order: str) -> Tensor:
+    """Scores of a picture of 120 x 180 pixels that fills 60 x 90 of the input's 64 x 96."""
+    probabilities, logits = (each.double() for each in queries())
+
+    def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
+        return F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
+
+    def content(maps: Tensor) -> Tensor:
+        return enlarge(maps, (64, 96))[:, :60, :90]
+
+    def add_up(masks: Tensor) -> Tensor:
+        return torch.einsum("qk,qhw->khw", probabilities[:, :2], masks.sigmoid())
+
+    if order == "image":
+        return add_up(enlarge(content(logits), (120, 180))).float()
+    if order == "cheap":  # at once, as of a picture that fills the input
+        return enlarge(add_up(logits), (128, 192))[:, :120, :180].float()
+    return enlarge(add_up(content(logits)), (120, 180)).float()
+
+
+@pytest.mark.parametrize("order", ["original", "image", "cheap"])
+def test_masks_become_scores_in_the_order_that_was_asked_for(order: str) -> None:
+    backbone = small_backbone(RN)
+    backbone.clip.random_parts = ()
+    segmenter = Segmenter(
+        backbone, ToldMasks(backbone, *queries()), Options(size=60, mask_order=order)
+    )
+    scores = segmenter.predict(Image.fromarray(PHOTO).resize((180, 120)), WORDS).scores
+    torch.testing.assert_close(scores, by_hand(order), rtol=0, atol=1e-5)
+
+
+def test_the_orders_differ() -> None:
+    for one, other in (("original", "cheap"), ("original", "image"), ("image", "cheap")):
+        assert float((by_hand(one) - by_hand(other)).abs().max()) > 0.005
+
+
+def test_the_originals_order_is_the_default() -> None:
+    assert Options().mask_order == "original"
+    with pytest.raises(ValueError, match="expected a mask_order of original, image, cheap, got 'p"):
+        Options(mask_order="picture")
+
+
+def test_windows_are_summed_each_by_itself_and_averaged() -> None:
+    backbone = small_backbone(RN)
+    backbone.clip.random_parts = ()
+    masks = 6 * torch.randn(2, 8, 8)
+    head = ToldMasks(backbone, torch.tensor([[0.4, 0.3, 0.3], [0.1, 0.5, 0.4]]), masks)
+    options = Options(size=None, window=64, overlap=0.5)
+    made = Segmenter(backbone, head, options).predict(PHOTO, WORDS).scores  # windows at 0 and 32
+    inside = F.interpolate(masks[None], (64, 64), mode="bilinear", align_corners=False)[0].sigmoid()
+    scores = torch.einsum("qk,qhw->khw", head.told.probabilities[0, :, :2], inside)
+    torch.testing.assert_close(made[..., :32], scores[..., :32])
+    torch.testing.assert_close(made[..., 64:], scores[..., 32:])
+    torch.testing.assert_close(made[..., 32:64], (scores[..., 32:] + scores[..., :32]) / 2)
 
 
 def test_a_panoptic_result_tells_things_apart_and_joins_stuff() -> None:

@@ -194,6 +194,17 @@ struct DecideTask {
     std::int64_t score_stride;   // floats between classes
 };
 
+// Pixels of queries' masks between two rows of logits: their probabilities, or the logits themselves.
+struct MaskRowTask {
+    const float *upper, *lower;  // query 0's; `stride` floats between queries; whole vectors
+    std::int64_t stride;
+    float weight;  // of lower
+    std::int64_t queries, pixels;
+    bool sigmoid;
+    float* out;  // (queries, out_stride)
+    std::int64_t out_stride;
+};
+
 // One map of a pyramid whose cells lie row by row, map after map.
 struct DeformableLevel {
     std::int32_t h, w;
@@ -260,6 +271,7 @@ struct KernelTable {
     void (*enlarge_row)(const float* row, const std::int32_t* first, const std::int32_t* second, const float* weight,
                         std::int64_t pixels, float* out);
     void (*decide_row)(const DecideTask&);
+    void (*mask_row)(const MaskRowTask&);
     void (*depthwise)(const DepthwiseTask&);
     void (*deformable)(const DeformableTask&);
     void (*patch)(const PatchTask&);

@@ -8,6 +8,7 @@
 #include "depthwise.h"
 #include "group_norm.h"
 #include "layer_norm.h"
+#include "mask_row.h"
 #include "panel.h"
 #include "pool.h"
 #include "rows.h"
@@ -62,6 +63,7 @@ constexpr KernelTable make_table() {
     t.norm_row = norm_row;
     t.enlarge_row = enlarge_row;
     t.decide_row = decide_row;
+    t.mask_row = mask_row;
     t.depthwise = depthwise;
     t.deformable = deformable;
     t.patch = patch;
