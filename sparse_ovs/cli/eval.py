@@ -50,6 +50,10 @@ def evaluate_command(
     mask: Annotated[Path | None, typer.Option(help="file of masks, instead of a density")] = None,
     size: Annotated[int | None, typer.Option(help="shorter side that the encoder sees")] = None,
     longest: Annotated[int | None, typer.Option(help="longer side at most")] = None,
+    mask_order: Annotated[
+        str | None,
+        typer.Option(help="how masks become scores: original, image or cheap (docs/segment.md)"),
+    ] = None,
     templates: Annotated[str | None, typer.Option(help="of prompts: bare, vild, imagenet")] = None,
     fast: Annotated[bool, typer.Option(help="compile the encoder")] = False,
     variant: Annotated[
@@ -97,6 +101,7 @@ def evaluate_command(
         "head_sizes": head_sizes,
         "size": size,
         "longest": longest,
+        "mask_order": mask_order,
         "templates": templates,
     }
     torch.manual_seed(0)  # random weights, where there are any, are the same in every process

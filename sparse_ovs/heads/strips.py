@@ -50,6 +50,8 @@ def input_rows(frame: Frame, wanted: slice) -> slice:
 def from_input(content: Tensor, frame: Frame, given: slice, wanted: slice) -> Tensor:
     """Rows `wanted` of the picture, from the input's rows `given`, (P, rows, w), cut to its
     content."""
+    if frame.picture == frame.content:
+        return content[:, wanted.start - given.start : wanted.stop - given.start]
     return enlarged_rows(content, frame.picture, wanted, height=frame.content[0], top=given.start)
 
 
