@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from sparse_ovs.formats import bare_key
+
 # Frameworks put their own path before the encoder's names: "module.backbone.clip_model.visual.".
 _PATH = r"(?:.*\.)?"
 _RESNET = re.compile(_PATH + r"(layer[1-4]\.\d+\.(?:conv[123]|downsample\.0))")
@@ -33,8 +35,10 @@ def canonical_name(name: str) -> str:
     (`stages.0.blocks.0.mlp.fc1`).
 
     Knows open_clip, timm's `resnet50_clip` (whole or `features_only`), fc-clip, OpenTrans, and any
-    path before their names. A name of nothing known comes back as it is.
+    path before their names. A name of nothing known comes back as it is, but for the prefixes of
+    DataParallel and torch.compile.
     """
+    name = bare_key(name)
     for pattern in (_RESNET, _VIT, _STEM, _STEM_TIMM):
         if found := pattern.fullmatch(name):
             return found[1]

@@ -13,7 +13,7 @@ from sparse_ovs.backbones.bottlenecks import order_channels
 from sparse_ovs.backbones.density_profile import load_density_profile
 from sparse_ovs.backbones.hosts import Encoder, find_encoder
 from sparse_ovs.backbones.layer_names import canonical_name
-from sparse_ovs.backbones.masks import fit_masks, load_masks, load_orders
+from sparse_ovs.backbones.masks import fit_masks, read_given
 from sparse_ovs.nn import SparsifyReport, sparsify
 from sparse_ovs.nn.eligible import Exclude
 from sparse_ovs.nn.named_weights import weight_owners
@@ -87,10 +87,12 @@ def swap_backbone(
         "example_input": example_input,
     }
     if masks is not None:
-        fitted = fit_masks(found.module, load_masks(masks))
+        given = read_given(masks)
+        fitted = fit_masks(found.module, given.masks)
         _check_called(found, fitted)
-        order_channels(found.module, load_orders(masks))
+        order_channels(found.module, given.orders)
         layers = sparsify(found.module, pattern, None, masks=fitted, **options)
+        layers.notes += given.notes
     elif density is None:
         layers = sparsify(found.module, pattern, None, **options)
     else:

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.backbones.weights import fill_model
+from sparse_ovs.formats import bare_keys, load_torch_file
 from sparse_ovs.heads.fcclip import FCCLIP
 
 _CLIP = "backbone.clip_model."
@@ -81,8 +81,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"expected a checkpoint of FC-CLIP, got none at {path}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zipfile, pickle and torch each raise their own
+        content = load_torch_file(path)
+    except ValueError as error:
         raise ValueError(
             f"expected a checkpoint of FC-CLIP, got a damaged or foreign file: {path}"
         ) from error
@@ -91,7 +91,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         isinstance(value, Tensor) for value in content.values()
     ):
         raise ValueError(f"expected a state_dict in {path}, got {type(content).__name__}")
-    return dict(content)
+    return bare_keys(content)
 
 
 def _rename(key: str, path: str | os.PathLike[str]) -> str:

@@ -27,6 +27,8 @@ STEM = ["conv1", "conv2", "conv3"]
         ("encoder.model.stages_3.2.conv2_kxk.conv", "layer4.2.conv2"),
         ("stages.1.0.shortcut.conv.conv", "layer2.0.downsample.0"),
         ("visual.conv2", "conv2"),
+        ("module.conv2", "conv2"),
+        ("module._orig_mod.blocks.0.conv_pw", "blocks.0.conv_pw"),
         ("stem.conv2.conv", "conv2"),
         ("stem_conv3.conv", "conv3"),
         ("visual.transformer.resblocks.11.attn.in_proj", "transformer.resblocks.11.attn.in_proj"),
