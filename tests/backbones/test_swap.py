@@ -210,8 +210,9 @@ def test_the_linears_of_an_attention_pool_are_never_replaced(density: float | No
         for parameter in model.backbone.clip_model.visual.parameters():
             if parameter.dim() > 1:
                 parameter.view(-1)[::2] = 0
-    swap_backbone(model, density=density)
+    report = swap_backbone(model, density=density)
     assert all(type(pool.get_submodule(f"{n}_proj")) is nn.Linear for n in "qkvc")
+    assert report.layers["attnpool.q_proj"].reason.startswith("outside of the encoder's blocks")
     assert type(model.sem_seg_head) is nn.Conv2d
 
 
@@ -305,7 +306,7 @@ def test_of_two_encoders_one_has_to_be_named() -> None:
     ("path", "message"),
     [
         ("nowhere", "expected the dotted name of a module, got 'nowhere'"),
-        ("sem_seg_head", "expected a ResNet, a CLIP ViT or a ConvNeXt, got Conv2d"),
+        ("sem_seg_head", "expected a ResNet, a CLIP ViT, a ConvNeXt or a Swin, got Conv2d"),
     ],
 )
 def test_a_named_place_without_an_encoder_is_refused(path: str, message: str) -> None:
