@@ -136,6 +136,16 @@ def test_every_published_name_has_its_place(tmp_path: Path, wrapped: bool) -> No
         assert torch.equal(own[ours], state[theirs])
 
 
+def test_seen_classes_are_read_from_a_published_list(tmp_path: Path) -> None:
+    head, backbone, path = make(tmp_path, published())
+    load_fcclip(head, backbone, path, seen=["person,child, girl", "dog"])
+    assert head.seen == ("person", "child", "girl", "dog")
+    load_fcclip(head, backbone, path)
+    assert head.seen == ()
+    with pytest.raises(ValueError, match="expected a name on both sides of each comma"):
+        load_fcclip(head, backbone, path, seen=["person,,child"])
+
+
 def test_a_checkpoint_with_numpy_s_numbers_and_dataparallel_s_names_is_read(tmp_path: Path) -> None:
     state = published()
     content = {
