@@ -12,13 +12,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sparse_ovs.backbones.layer_names import canonical_name
 
 # Where a kind of bottleneck keeps its convolutions and norms: open_clip's ResNets, as well as
-# torchvision's and timm's, and timm's ByobNet, which resnet50_clip is made of.
+# torchvision's and timm's; timm's ByobNet, which resnet50_clip is made of; and transformers'.
 _LAYOUTS = (
     ("conv1", "bn1", "conv2", "bn2", "conv3"),
     ("conv1_1x1.conv", "conv1_1x1.bn", "conv2_kxk.conv", "conv2_kxk.bn", "conv3_1x1.conv"),
+    (
+        "layer.0.convolution",
+        "layer.0.normalization",
+        "layer.1.convolution",
+        "layer.1.normalization",
+        "layer.2.convolution",
+    ),
 )
 # What else may hold parameters: none of these sees the internal channels.
-_OUTSIDE = ("bn3.", "downsample.", "conv3_1x1.bn.", "shortcut.")
+_OUTSIDE = ("bn3.", "downsample.", "conv3_1x1.bn.", "layer.2.normalization.", "shortcut.")
 
 
 @dataclass(frozen=True)

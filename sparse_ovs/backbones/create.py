@@ -16,7 +16,7 @@ from sparse_ovs.backbones.clip_parts import ClipParts
 from sparse_ovs.backbones.convnext import ConvNeXtTrunk
 from sparse_ovs.backbones.density_profile import load_density_profile
 from sparse_ovs.backbones.dilation import OUTPUT_STRIDES
-from sparse_ovs.backbones.masks import fit_masks, load_masks, load_orders
+from sparse_ovs.backbones.masks import fit_masks, read_given
 from sparse_ovs.backbones.resnet import ResNetTrunk
 from sparse_ovs.backbones.trunk import Backbone
 from sparse_ovs.backbones.vit import ViTTrunk
@@ -142,10 +142,12 @@ def _prune(
         "example_input": example_input,
     }
     if mask is not None:
-        order_channels(backbone, load_orders(mask))
-        return sparsify(
-            backbone, pattern, None, masks=fit_masks(backbone, load_masks(mask)), **options
-        )
+        given = read_given(mask)
+        fitted = fit_masks(backbone, given.masks)
+        order_channels(backbone, given.orders)
+        report = sparsify(backbone, pattern, None, masks=fitted, **options)
+        report.notes += given.notes
+        return report
     if density == "weights":
         return sparsify(backbone, pattern, None, **options)
     assert isinstance(density, (int, float))

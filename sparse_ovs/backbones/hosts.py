@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -18,12 +18,22 @@ _PLACES = (
     ("torchvision or OpenTrans", "backbone"),
     ("open_clip", "visual"),
     ("smp", "encoder"),
+    ("transformers' CLIP", "vision_model"),
+    ("transformers' CLIPSeg", "clip.vision_model"),
+    ("transformers' Mask2Former", "model.pixel_level_module.encoder"),
+    ("transformers' Mask2Former without its head", "pixel_level_module.encoder"),
     ("timm or an encoder", ""),
 )
 # What pruning covers, by canonical name: no stem, no attention pool, no head.
 _RESNET = re.compile(r"layer[1-4]\.\d+\..+")
-_VIT = re.compile(r"transformer\.resblocks\.\d+\..+")
-_CONVNEXT = re.compile(r"stages\.\d\.(?:blocks|downsample)\..+")
+_SCOPE = (
+    _RESNET,
+    re.compile(r"transformer\.resblocks\.\d+\..+"),
+    re.compile(r"encoder\.layers\.\d+\.(?:self_attn|mlp)\..+"),  # transformers' ViTs
+    re.compile(r"encoder\.layers\.\d\.blocks\.\d+\..+"),  # and Swins
+    re.compile(r"stages\.\d\.(?:blocks|downsample)\..+"),
+)
+_FAMILIES = "a ResNet, a CLIP ViT, a ConvNeXt or a Swin"
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ class Encoder:
     Attributes:
         host: the kind of model that keeps it there.
         path: dotted name of the encoder in the model; "" where it is the model.
-        family: "ResNet", "ViT" or "ConvNeXt".
+        family: "ResNet", "ViT", "ConvNeXt" or "Swin".
         module: the encoder.
         scope: names, in the encoder, of the weights that pruning covers.
     """
@@ -46,11 +56,13 @@ class Encoder:
 
 
 def find_encoder(model: nn.Module, path: str | None = None) -> Encoder:
-    """The one image encoder of a model: a ResNet (CLIP's, or another), a CLIP ViT or a ConvNeXt.
+    """The one image encoder of a model: a ResNet (CLIP's, or another), a CLIP ViT, a ConvNeXt or a
+    Swin of transformers.
 
     Args:
-        model: of fc-clip, OpenTrans, open_clip, smp, torchvision or timm, or an encoder; modules
-            that hold nothing but another one (DataParallel, adapters) are looked through.
+        model: of fc-clip, OpenTrans, open_clip, smp, torchvision, timm or transformers, or an
+            encoder; modules that hold nothing but another one (DataParallel, adapters) are looked
+            through.
         path: dotted name of the encoder, where the model is none of these or holds several.
 
     Raises:
@@ -74,9 +86,9 @@ def find_encoder(model: nn.Module, path: str | None = None) -> Encoder:
         )
     places = ", ".join(f"{place or 'the model itself'} ({host})" for host, place in _PLACES)
     raise ValueError(
-        "expected a model with an image encoder (a ResNet, a CLIP ViT or a ConvNeXt) at one of "
-        f"{places}, got {type(model).__name__} with {_children(root)}: name the encoder with "
-        "encoder=..., or use sparse_ovs.sparsify"
+        f"expected a model with an image encoder ({_FAMILIES}) at one of {places}, got "
+        f"{type(model).__name__} with {_children(root)}: name the encoder with encoder=..., or "
+        "use sparse_ovs.sparsify"
     )
 
 
@@ -91,8 +103,8 @@ def _at_path(model: nn.Module, path: str) -> Encoder:
     encoder = _encoder("the place that was named", path, model, path)
     if encoder is None:
         raise ValueError(
-            "expected a ResNet, a CLIP ViT or a ConvNeXt, got "
-            f"{type(model.get_submodule(path)).__name__} at {path!r}: use sparse_ovs.sparsify"
+            f"expected {_FAMILIES}, got {type(model.get_submodule(path)).__name__} at {path!r}: "
+            "use sparse_ovs.sparsify"
         )
     return encoder
 
@@ -127,6 +139,8 @@ def _family(module: nn.Module) -> str:
         return "ResNet"
     if "conv1" in children and hasattr(children.get("transformer"), "resblocks"):
         return "ViT"
+    if family := _family_of_transformers(children):
+        return family
     trunk = children["trunk"] if {"trunk", "head"} <= children.keys() else module
     parts = {name.partition("_")[0] for name, _ in trunk.named_children()}
     if {"stem", "stages"} <= parts:
@@ -135,12 +149,27 @@ def _family(module: nn.Module) -> str:
     return ""
 
 
+def _family_of_transformers(children: Mapping[str, nn.Module]) -> str:
+    """A Swin's backbone has the model as `swin` beside the norms of its maps, or is the model."""
+    if "swin" in children:
+        children = dict(children["swin"].named_children())
+    embeddings, encoder = children.get("embeddings"), children.get("encoder")
+    if "embedder" in children and hasattr(encoder, "stages"):
+        return "ResNet"
+    if hasattr(encoder, "layers"):
+        if hasattr(embeddings, "patch_embedding"):  # a text tower embeds tokens
+            return "ViT"
+        if hasattr(embeddings, "patch_embeddings"):
+            return "Swin"
+    return ""
+
+
 def _scope(module: nn.Module) -> Iterator[str]:
     for name, (owner, _) in weight_owners(module).items():
         if isinstance(owner, nn.Conv2d) and owner.groups > 1:
             continue
         canonical = canonical_name(name)
-        if any(kind.fullmatch(canonical) for kind in (_RESNET, _VIT, _CONVNEXT)):
+        if any(kind.fullmatch(canonical) for kind in _SCOPE):
             yield name
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from sparse_ovs.formats import bare_key
+
 # Frameworks put their own path before the encoder's names: "module.backbone.clip_model.visual.".
 _PATH = r"(?:.*\.)?"
 _RESNET = re.compile(_PATH + r"(layer[1-4]\.\d+\.(?:conv[123]|downsample\.0))")
@@ -17,6 +19,14 @@ _VIT = re.compile(
     _PATH + r"(transformer\.resblocks\.\d+\.(?:attn\.(?:in|out)_proj|mlp\.c_(?:fc|proj)))"
 )
 _CONVNEXT = re.compile(_PATH + r"stages[._](\d\.(?:blocks|downsample)\..+)")
+
+# Hugging Face's transformers: ResNets, CLIP's vision tower and Swins. Text towers and decoders have
+# layers of the same names, so those of a ViT count below "vision_model" alone.
+_RESNET_HF = re.compile(
+    _PATH + r"encoder\.stages\.(\d)\.layers\.(\d+)\.(?:layer\.([012])|shortcut)\.convolution"
+)
+_VIT_HF = re.compile(_PATH + r"vision_model\.(encoder\.layers\.\d+\.(?:self_attn|mlp)\..+)")
+_SWIN_HF = re.compile(_PATH + r"(encoder\.layers\.\d\.blocks\.\d+\..+)")
 
 _TIMM_CONVS = {
     "conv1_1x1": "conv1",
@@ -32,14 +42,21 @@ def canonical_name(name: str) -> str:
     (`layer1.0.conv1`, `transformer.resblocks.0.attn.in_proj`), timm's for ConvNeXts
     (`stages.0.blocks.0.mlp.fc1`).
 
-    Knows open_clip, timm's `resnet50_clip` (whole or `features_only`), fc-clip, OpenTrans, and any
-    path before their names. A name of nothing known comes back as it is.
+    Knows open_clip, timm's `resnet50_clip` (whole or `features_only`), fc-clip, OpenTrans, the
+    ResNets of transformers, and any path before their names. Transformers' CLIP and Swin split
+    what open_clip has in one matrix, and keep their own names within the encoder
+    (`encoder.layers.0.self_attn.q_proj`, `encoder.layers.0.blocks.0.mlp.fc1`). A name of nothing
+    known comes back as it is, but for the prefixes of DataParallel and torch.compile.
     """
-    for pattern in (_RESNET, _VIT, _STEM, _STEM_TIMM):
+    name = bare_key(name)
+    for pattern in (_RESNET, _VIT, _STEM, _STEM_TIMM, _VIT_HF, _SWIN_HF):
         if found := pattern.fullmatch(name):
             return found[1]
     if (found := _RESNET_TIMM.fullmatch(name)) and found[3] in _TIMM_CONVS:
         return f"layer{int(found[1]) + 1}.{found[2]}.{_TIMM_CONVS[found[3]]}"
+    if found := _RESNET_HF.fullmatch(name):
+        conv = "downsample.0" if found[3] is None else f"conv{int(found[3]) + 1}"
+        return f"layer{int(found[1]) + 1}.{found[2]}.{conv}"
     if found := _CONVNEXT.fullmatch(name):
         return f"stages.{found[1]}"
     return name

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,20 +18,56 @@ from sparse_ovs.nn.named_weights import weight_owners
 _SUFFIXES = (".weight_mask", "_weight_mask", ".mask", ".weight")
 
 
+@dataclass(frozen=True)
+class GivenMasks:
+    """Masks as a user gives them, ready for `fit_masks`.
+
+    Attributes:
+        masks: bool, by canonical layer name.
+        orders: int64, by convolution: the orders of channels that the masks are for (see
+            bottlenecks.order_channels); empty where the original one.
+        notes: what a report should say of them.
+    """
+
+    masks: dict[str, Tensor]
+    orders: dict[str, Tensor] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def read_given(source: str | os.PathLike[str] | Mapping[str, Tensor]) -> GivenMasks:
+    """Everything that a mapping or a file of masks says; see load_masks. A mapping is taken whole,
+    and has no orders."""
+    if isinstance(source, Mapping):
+        return GivenMasks(_from_mapping(source))
+    content = read_masks(source)
+    notes = () if not content.left_out else (left_out_note(content.left_out),)
+    return GivenMasks(canonical_masks(content.masks), read_orders(content.header), notes)
+
+
+def left_out_note(layers: Sequence[str]) -> str:
+    """What to tell of a file's layers that are not applied."""
+    return (
+        f"{', '.join(layers)}: the file has masks for the stem, which OpenTrans's own loader "
+        "leaves out; left out here too"
+    )
+
+
 def load_masks(source: str | os.PathLike[str] | Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Masks (bool) by canonical layer name (`layer1.0.conv1`): from a mapping or a file.
 
     Files are those of `sparse_ovs.pruning.masks.save`, safetensors, and torch files such as
-    OpenTrans's: {"backbone": {"layer1.0.conv1.weight_mask": ...}}. Names may be those of any
-    framework that `canonical_name` knows.
+    OpenTrans's: {"backbone": {"layer1.0.conv1.weight_mask": ...}}, without the stem that such a
+    file may name. Names may be those of any framework that `canonical_name` knows.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: a damaged file, one without masks, values other than 0 and 1, or two masks for
             one layer.
     """
-    if not isinstance(source, Mapping):
-        return canonical_masks(read_masks(source)[0])
+    return read_given(source).masks
+
+
+def _from_mapping(source: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if not source:
         raise ValueError("expected masks by layer name, got none")
     masks = {}
@@ -38,17 +75,6 @@ def load_masks(source: str | os.PathLike[str] | Mapping[str, Tensor]) -> dict[st
         suffix = next((suffix for suffix in _SUFFIXES if key.endswith(suffix)), "")
         masks[key.removesuffix(suffix)] = as_mask(key, tensor)
     return canonical_masks(masks)
-
-
-def load_orders(source: str | os.PathLike[str] | Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Orders of channels that a mask file's masks are for (see bottlenecks.order_channels); a
-    mapping of masks and files of others have none.
-
-    Raises:
-        FileNotFoundError, FileFormatError: see read_masks.
-    """
-    header = None if isinstance(source, Mapping) else read_masks(source)[1]
-    return read_orders(header)
 
 
 def read_orders(header: Mapping[str, Any] | None) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from sparse_ovs.backbones.bottlenecks import order_channels
 from sparse_ovs.backbones.density_profile import load_density_profile
 from sparse_ovs.backbones.hosts import Encoder, find_encoder
 from sparse_ovs.backbones.layer_names import canonical_name
-from sparse_ovs.backbones.masks import fit_masks, load_masks, load_orders
+from sparse_ovs.backbones.masks import fit_masks, read_given
 from sparse_ovs.nn import SparsifyReport, sparsify
 from sparse_ovs.nn.eligible import Exclude
 from sparse_ovs.nn.named_weights import weight_owners
@@ -26,7 +26,7 @@ class SwapReport:
     Attributes:
         host: the kind of model that keeps its encoder there.
         encoder: dotted name of the encoder in the model; "" where it is the model.
-        family: "ResNet", "ViT" or "ConvNeXt".
+        family: "ResNet", "ViT", "ConvNeXt" or "Swin".
         layers: what sparsify says of each layer, by its name in the encoder.
     """
 
@@ -55,10 +55,11 @@ def swap_backbone(
 ) -> SwapReport:
     """Finds the image encoder inside a model and makes its layers sparse, in place.
 
-    Knows the models of fc-clip, OpenTrans, open_clip, smp, torchvision and timm by the names of
-    their modules. Decoders, text towers, stems, attention pools and heads stay as they are: hosts
-    read the weights of an attention pool's `q_proj`, `k_proj`, `v_proj` and `c_proj` directly.
-    Names, parameters and state_dict keys do not change.
+    Knows the models of fc-clip, OpenTrans, open_clip, smp, torchvision and timm, and CLIP, CLIPSeg
+    and Mask2Former of transformers, by the names of their modules. Decoders, text towers, stems
+    (patch embeddings, a Swin's patch merging), attention pools, projections and heads stay as they
+    are: hosts read the weights of an attention pool's `q_proj`, `k_proj`, `v_proj` and `c_proj`
+    directly. Names, parameters and state_dict keys do not change.
 
     Args:
         model: that holds the encoder.
@@ -80,17 +81,20 @@ def swap_backbone(
     """
     found = find_encoder(model, encoder)
     rules = [exclude] if isinstance(exclude, (str, type)) else list(exclude)
+    outside = _read_directly(found)
     options: dict[str, Any] = {
-        "exclude": [*rules, *_read_directly(found)],
+        "exclude": [*rules, *outside],
         "engine": engine,
         "fold_bn": fold_bn,
         "example_input": example_input,
     }
     if masks is not None:
-        fitted = fit_masks(found.module, load_masks(masks))
+        given = read_given(masks)
+        fitted = fit_masks(found.module, given.masks)
         _check_called(found, fitted)
-        order_channels(found.module, load_orders(masks))
+        order_channels(found.module, given.orders)
         layers = sparsify(found.module, pattern, None, masks=fitted, **options)
+        layers.notes += given.notes
     elif density is None:
         layers = sparsify(found.module, pattern, None, **options)
     else:
@@ -98,6 +102,9 @@ def swap_backbone(
         densities = load_density_profile(profile, density, list(by_name))
         wanted = {by_name[name]: value for name, value in densities.items()}
         layers = sparsify(found.module, pattern, wanted, **options)
+    for layer in layers.layers:
+        if layer.name in outside:
+            layer.reason = "outside of the encoder's blocks, where hosts may read its weight"
     return SwapReport(found.host, found.path, found.family, layers)
 
 

@@ -10,7 +10,7 @@ from timm.models import byobnet, register_model
 from torch import Tensor, nn
 
 from sparse_ovs.backbones.bottlenecks import order_channels
-from sparse_ovs.backbones.masks import fit_masks, load_masks, load_orders
+from sparse_ovs.backbones.masks import fit_masks, read_given
 from sparse_ovs.nn import sparsify
 from sparse_ovs.nn.named_weights import weight_owners
 
@@ -34,8 +34,9 @@ def sparse_resnet50_clip(
     """
     model = byobnet.resnet50_clip(pretrained=pretrained, **kwargs)
     if mask is not None:
-        masks = fit_masks(model, load_masks(mask))
-        order_channels(model, load_orders(mask))
+        given = read_given(mask)
+        masks = fit_masks(model, given.masks)
+        order_channels(model, given.orders)
         sparsify(model, pattern, None, engine=engine, fold_bn=fold_bn, masks=masks)
     elif density is not None:
         scope = [name for name in weight_owners(model) if name.startswith("stages")]

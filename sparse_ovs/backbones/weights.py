@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import open_clip
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_ovs.backbones import tiny_clip
+from sparse_ovs.formats import bare_keys, load_torch_file
 
 # Seconds to wait for a connection before weights count as not to be had.
 CONNECT_TIMEOUT = 5.0
@@ -132,21 +134,22 @@ def check_connection() -> None:
 
 def read_state_dict(path: Path) -> tuple[dict[str, Tensor], bool]:
     """Tensors of a safetensors file, a torch file or a JIT archive, and whether it is OpenAI's
-    archive.
+    archive. Names lose the prefixes of DataParallel and torch.compile.
 
     Raises:
         ValueError: none of these, or damaged.
     """
     try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path), False
         if _is_jit_archive(path):
             state = torch.jit.load(str(path), map_location="cpu").state_dict()
             # Sizes that the archive keeps as buffers.
             for extra in ("input_resolution", "context_length", "vocab_size"):
                 state.pop(extra, None)
             return dict(state), True
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            content: Any = safetensors.torch.load_file(path)
+        else:
+            content = load_torch_file(path)
     except Exception as error:  # safetensors, zipfile, pickle and torch each raise their own
         raise ValueError(
             f"expected a file of weights, got a damaged or foreign one: {path}"
@@ -154,7 +157,7 @@ def read_state_dict(path: Path) -> tuple[dict[str, Tensor], bool]:
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(f"expected a state_dict in {path}, got {type(content).__name__}")
-    return {key.removeprefix("module."): value for key, value in content.items()}, False
+    return bare_keys(content), False
 
 
 def _is_jit_archive(path: Path) -> bool:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Subset
 
 import sparse_ovs
 from sparse_ovs.backbones import Backbone, create_backbone
+from sparse_ovs.backbones.masks import left_out_note
 from sparse_ovs.cli.console import err, out, progress, wide
 from sparse_ovs.cli.options import CostSize, CostThreads, parse_size
 from sparse_ovs.data import ImageFolder
@@ -130,6 +131,8 @@ def _encoder(which: str, model: str, pretrained: str | None) -> _Encoder:
         sparse_ovs.load(which, backbone)
     except FileFormatError:
         found = mask_files.load(which)
+        if found.left_out:
+            err.print(left_out_note(found.left_out))
         mask_files.apply(backbone, found.masks, found.orders)
         return _Encoder(label, backbone, found.info.pattern if found.info else "unstructured")
     patterns = [m.pattern for m in backbone.modules() if isinstance(m, SparseConv2d | SparseLinear)]

@@ -12,24 +12,30 @@ from sparse_ovs.formats.files import (
     write_file,
 )
 from sparse_ovs.formats.fit import MaskFit, fit_mask
-from sparse_ovs.formats.mask_files import as_mask, read_masks, write_masks
+from sparse_ovs.formats.mask_files import MaskContent, as_mask, read_masks, write_masks
 from sparse_ovs.formats.packed import PackedWeight, pack
+from sparse_ovs.formats.torch_files import WRAPPERS, bare_key, bare_keys, load_torch_file
 from sparse_ovs.formats.two_four import TwoFourFit, TwoFourWeight, to_two_four, two_four_fit
 
 __all__ = [
     "FORMAT_VERSION",
+    "WRAPPERS",
     "BsrTranspose",
     "BsrWeight",
     "CsrWeight",
     "FileFormatError",
     "ForeignFileError",
+    "MaskContent",
     "MaskFit",
     "PackedWeight",
     "TwoFourFit",
     "TwoFourWeight",
     "as_mask",
+    "bare_key",
+    "bare_keys",
     "find_channel_order",
     "fit_mask",
+    "load_torch_file",
     "pack",
     "pack_bsr",
     "read_file",

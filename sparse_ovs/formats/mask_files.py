@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,30 @@ import torch
 from torch import Tensor
 
 from sparse_ovs.formats.files import FileFormatError, ForeignFileError, read_file, write_file
+from sparse_ovs.formats.torch_files import bare_keys, load_torch_file
 
 KIND = "masks"
 _SUFFIXES = (".weight_mask", "_weight_mask", ".mask")
+# OpenTrans's files have the blocks' masks under such names, and the stem's beside them.
+_BLOCK = re.compile(r"layer[1-4]\.\d+\..+\.weight_mask")
+_STEM = re.compile(r"conv[123]\.weight_mask")
+
+
+@dataclass(frozen=True)
+class MaskContent:
+    """What a file of masks holds.
+
+    Attributes:
+        masks: bool, by the file's own layer names, without the prefixes of DataParallel and
+            torch.compile.
+        header: None for files of others.
+        left_out: the stem's layers of a file of OpenTrans, which are not among the masks:
+            OpenTrans's own loader leaves the stem dense.
+    """
+
+    masks: dict[str, Tensor]
+    header: dict[str, Any] | None
+    left_out: tuple[str, ...] = ()
 
 
 def write_masks(
@@ -39,14 +62,14 @@ def write_masks(
     write_file(path, tensors, {"kind": KIND, **header, "density": density, "layers": layers})
 
 
-def read_masks(
-    path: str | os.PathLike[str],
-) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """Masks (bool) by the file's own layer names, and the header; None for files of others.
+def read_masks(path: str | os.PathLike[str]) -> MaskContent:
+    """Reads a file of masks, ours or that of others.
 
     Files of others are safetensors, or torch files with a dict of tensors, also one level down
     under "backbone", "state_dict" or "model". Keys that end in `weight_mask` (or `.mask`) count,
-    with values 0 and 1 of any dtype. Torch files are read without running code of theirs.
+    with values 0 and 1 of any dtype. Torch files are read without running code of theirs. Of files
+    in OpenTrans's form (`layer1.0.conv1.weight_mask` beside `conv1.weight_mask`) the stem is left
+    out; a file of ours is taken whole.
 
     Raises:
         FileNotFoundError: no such file.
@@ -65,8 +88,13 @@ def read_masks(
         raise FileFormatError(
             f"expected a file of masks, got a {header.get('kind', 'saved model')}: {path}"
         )
+    left_out: tuple[str, ...] = ()
+    if header is None and any(_BLOCK.fullmatch(key) for key in tensors):
+        left_out = tuple(key for key in tensors if _STEM.fullmatch(key))
     masks = {}
     for key, tensor in tensors.items():
+        if key in left_out:
+            continue
         suffix = next((suffix for suffix in _SUFFIXES if key.endswith(suffix)), None)
         if suffix is not None:
             try:
@@ -77,7 +105,7 @@ def read_masks(
         raise FileFormatError(f"expected masks named '<layer>.weight_mask', got none in {path}")
     if header is not None:
         _check_counts(path, masks, header)
-    return masks, header
+    return MaskContent(masks, header, tuple(key.removesuffix(_SUFFIXES[0]) for key in left_out))
 
 
 def as_mask(name: str, tensor: Tensor) -> Tensor:
@@ -97,9 +125,10 @@ def as_mask(name: str, tensor: Tensor) -> Tensor:
 def _read_foreign(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # safetensors, pickle, zipfile and torch each raise their own
+            content: Any = safetensors.torch.load_file(path)
+        else:
+            content = load_torch_file(path)
+    except (ValueError, OSError, safetensors.SafetensorError) as error:
         raise FileFormatError(
             f"expected a file of masks, got a damaged or foreign one: {path}"
         ) from error
@@ -108,11 +137,15 @@ def _read_foreign(path: Path) -> dict[str, Tensor]:
             content = content[key]
     if not isinstance(content, dict):
         raise FileFormatError(f"expected a dict of masks in {path}, got {type(content).__name__}")
-    return {
+    tensors = {
         key: value
         for key, value in content.items()
         if isinstance(key, str) and isinstance(value, Tensor)
     }
+    try:
+        return bare_keys(tensors)
+    except ValueError as error:
+        raise FileFormatError(f"{error} in {path}") from error
 
 
 def _check_counts(path: Path, masks: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

@@ -103,13 +103,11 @@ class FCCLIP(MaskHead):
 
     def clip_weights(self, vocabulary: Vocabulary) -> Tensor:
         """(K,) float64 on the CPU: the share of CLIP's own classifier; a class that has a synonym
-        among `seen` is a seen one."""
-        seen = {word.casefold() for word in self.seen}
+        among `seen`, spelled alike to the letter's case, is a seen one."""
+        seen = set(self.seen)
         return torch.tensor(
             [
-                self.sizes.unseen_weight
-                if seen.isdisjoint(word.casefold() for word in synonyms)
-                else self.sizes.seen_weight
+                self.sizes.unseen_weight if seen.isdisjoint(synonyms) else self.sizes.seen_weight
                 for synonyms in vocabulary.classes
             ],
             dtype=torch.float64,

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.backbones.weights import fill_model
+from sparse_ovs.formats import bare_keys, load_torch_file
 from sparse_ovs.heads.fcclip import FCCLIP
+from sparse_ovs.text import Vocabulary
 
 _CLIP = "backbone.clip_model."
 # The criterion's class weights follow the training set and are no part of the model.
@@ -41,13 +42,16 @@ def load_fcclip(
         backbone: a dense one, as `create_backbone` makes it: FC-CLIP's files hold CLIP as it was
             published, or leave it out.
         path: a state_dict, or one under "model".
-        seen: names of the classes that the head was trained on, with synonyms: CLIP's own
-            classifier counts less for them.
+        seen: the classes that the head was trained on, as `Vocabulary.parse` reads a list of them
+            (commas between synonyms): CLIP's own classifier counts less for them.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no such checkpoint, or one that does not fit the head or the backbone.
+        ValueError: no such checkpoint, or one that does not fit the head or the backbone; or seen
+            classes without a name.
     """
+    classes = list(seen)
+    known = Vocabulary.parse(classes).classes if classes else ()
     state = _read(Path(path))
     clip = {key.removeprefix(_CLIP): state.pop(key) for key in list(state) if key.startswith(_CLIP)}
     renamed = {_rename(key, path): key for key in state if not key.startswith(_LEFT_OUT)}
@@ -74,15 +78,15 @@ def load_fcclip(
         backbone.clip.random_parts = ()
     head.load_state_dict({name: state[key] for name, key in renamed.items()})
     head.untrained = False
-    head.seen = tuple(seen)
+    head.seen = tuple(word for synonyms in known for word in synonyms)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"expected a checkpoint of FC-CLIP, got none at {path}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zipfile, pickle and torch each raise their own
+        content = load_torch_file(path)
+    except ValueError as error:
         raise ValueError(
             f"expected a checkpoint of FC-CLIP, got a damaged or foreign file: {path}"
         ) from error
@@ -91,7 +95,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         isinstance(value, Tensor) for value in content.values()
     ):
         raise ValueError(f"expected a state_dict in {path}, got {type(content).__name__}")
-    return dict(content)
+    return bare_keys(content)
 
 
 def _rename(key: str, path: str | os.PathLike[str]) -> str:

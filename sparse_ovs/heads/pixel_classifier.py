@@ -43,7 +43,6 @@ class PixelClassifier(nn.Module):
         # Cells in a row; their last channel is the bias's.
         cells = F.pad(x.flatten(2), (0, 0, 0, 1), value=1.0)
         void = F.normalize(self.classify.void, dim=1) @ joint
-        moved = TextEmbeddings(text.rows.to(joint.dtype) @ joint, text.vocabulary)
-        scores = torch.cat([moved.similarity(cells), void @ cells], 1)
+        scores = torch.cat([text.projected(joint).similarity(cells), void @ cells], 1)
         length = (triangle @ cells).norm(dim=1, keepdim=True).clamp(min=_LEAST_LENGTH)
         return (scores * (self.classify.scale() / length)).unflatten(2, x.shape[2:])

@@ -38,13 +38,19 @@ class LayerReport:
 
 @dataclass
 class SparsifyReport:
-    """All eligible layers of a model, in module order; `str` gives a table."""
+    """All eligible layers of a model, in module order; `str` gives a table.
+
+    Attributes:
+        layers: one entry for each.
+        notes: what else the caller should know, a line each.
+    """
 
     layers: list[LayerReport] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
-        return {"layers": [asdict(layer) for layer in self.layers]}
+        return {"layers": [asdict(layer) for layer in self.layers], "notes": self.notes}
 
     def get(self, name: str) -> LayerReport | None:
         """The entry of a layer; None where it was not eligible."""
@@ -67,4 +73,4 @@ class SparsifyReport:
                 f"{layer.name:<{width}}  {shape:>16}  density {layer.density:6.4f}  "
                 f"{layer.backend}{why}"
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])

@@ -6,18 +6,18 @@ from collections.abc import Container
 
 from torch import nn
 
-_WRAPPERS = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile
+from sparse_ovs.formats import WRAPPERS
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside its wrappers; itself where there are none."""
-    while [f"{name}." for name, _ in model.named_children()] in ([w] for w in _WRAPPERS):
+    while [f"{name}." for name, _ in model.named_children()] in ([w] for w in WRAPPERS):
         model = next(model.children())
     return model
 
 
 def bare_name(name: str, known: Container[str]) -> str:
     """The name without the wrappers' prefixes, unless it is known with them."""
-    while name not in known and name.startswith(_WRAPPERS):
+    while name not in known and name.startswith(WRAPPERS):
         name = name.partition(".")[2]
     return name

@@ -64,11 +64,14 @@ class MaskFile:
         info: None for a file of others, which does not say.
         orders: int64, by convolution: the order that channels inside bottlenecks must have for
             these masks (see permute_for_blocks); empty where the original one.
+        left_out: the stem's layers that a file of OpenTrans names beside these, as OpenTrans's own
+            loader leaves them out.
     """
 
     masks: dict[str, Tensor]
     info: MaskInfo | None
     orders: dict[str, Tensor] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     @property
     def densities(self) -> dict[str, float]:
@@ -112,16 +115,17 @@ def load(path: str | os.PathLike[str]) -> MaskFile:
         FileFormatError: a damaged or newer file, or one without masks.
         ValueError: two masks for one layer.
     """
-    masks, header = read_masks(path)
+    content = read_masks(path)
+    masks, header = canonical_masks(content.masks), content.header
     if header is None:
-        return MaskFile(canonical_masks(masks), None)
+        return MaskFile(masks, None, left_out=content.left_out)
     try:
         info = MaskInfo(**{own.name: header[own.name] for own in fields(MaskInfo)})
     except (KeyError, ValueError) as error:
         raise FileFormatError(
             f"expected a header that says where masks come from, got another in {path}: {error}"
         ) from error
-    return MaskFile(canonical_masks(masks), info, read_orders(header))
+    return MaskFile(masks, info, read_orders(header))
 
 
 @torch.no_grad()
@@ -163,10 +167,15 @@ def export(masks: Mapping[str, Tensor], names: str) -> dict[str, Tensor]:
     """The masks by another framework's layer names.
 
     Args:
-        names: "backbone", "open_clip", "timm", "timm_features" or "fc-clip" (see
-            `sparse_ovs.backbones.layer_names.framework_name`).
+        names: "open_clip", "timm", "timm_features" or "fc-clip" (see
+            `sparse_ovs.backbones.layer_names.framework_name`), or "backbone": by the keys that
+            OpenTrans reads, `layer1.0.conv1.weight_mask`, once they lie under "backbone" in a file:
+            torch.save({"backbone": export(masks, "backbone")}, path).
 
     Raises:
         ValueError: another framework, or a layer that it has no name for.
     """
-    return rename_masks(masks, names)
+    renamed = rename_masks(masks, names)
+    if names == "backbone":
+        return {f"{name}.weight_mask": mask for name, mask in renamed.items()}
+    return renamed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +40,8 @@ class TextEmbeddings:
         return TextEmbeddings(self.rows.to(device, dtype), self.vocabulary)
 
     def similarity(self, x: Tensor) -> Tensor:
-        """Dot products of vectors with the classes, the largest among a class's synonyms.
+        """Dot products of vectors with the classes, the largest among a class's synonyms. What
+        several classes share scores alike in all of them, to the bit.
 
         Args:
             x: (N, D, ...), unit vectors along dim 1 for cosines.
@@ -49,7 +51,9 @@ class TextEmbeddings:
         """
         if x.shape[1] != self.rows.shape[1]:
             raise ValueError(f"expected vectors of {self.rows.shape[1]} values, got {x.shape[1]}")
-        by_row = torch.einsum("nd...,sd->ns...", x, self.rows)
+        by_row = torch.einsum("nd...,sd->ns...", x, self._once(self.rows))
+        if self._repeats is not None:
+            by_row = by_row.index_select(1, self._repeats[1])
         sizes = [len(synonyms) for synonyms in self.vocabulary.classes]
         if max(sizes) == 1:
             return by_row
@@ -61,6 +65,41 @@ class TextEmbeddings:
             more = torch.maximum(best[:, owners], by_row[:, [starts[k] + turn for k in owners]])
             best = best.index_copy(1, index, more)
         return best
+
+    def projected(self, matrix: Tensor) -> TextEmbeddings:
+        """The rows times a matrix (D, d), in its dtype; what was alike stays alike, to the bit."""
+        rows = self._once(self.rows.to(matrix.dtype)) @ matrix
+        if self._repeats is not None:
+            rows = rows[self._repeats[1]]
+        return TextEmbeddings(rows, self.vocabulary)
+
+    def _once(self, rows: Tensor) -> Tensor:
+        """The rows without those that repeat an earlier one."""
+        return rows if self._repeats is None else rows[self._repeats[0]]
+
+    @cached_property
+    def _repeats(self) -> tuple[Tensor, Tensor] | None:
+        """(distinct rows, place among them of each of the S rows), both int64, where a row repeats
+        an earlier one's name and values; None where none does.
+
+        Matrix products round the same row differently in different columns, and of equal scores
+        another than the first would win.
+        """
+        words = [word for synonyms in self.vocabulary.classes for word in synonyms]
+        if len(set(words)) == len(words):
+            return None
+        firsts: dict[str, int] = {}
+        kept: list[int] = []
+        places: list[int] = []
+        for index, word in enumerate(words):
+            first = firsts.setdefault(word, index)
+            if first < index and torch.equal(self.rows[first], self.rows[index]):
+                places.append(places[first])
+            else:
+                places.append(len(kept))
+                kept.append(index)
+        device = self.rows.device
+        return torch.tensor(kept, device=device), torch.tensor(places, device=device)
 
 
 def embed_vocabulary(

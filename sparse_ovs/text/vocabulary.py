@@ -12,8 +12,8 @@ Words = str | Sequence[str] | Sequence[Sequence[str]]
 class Vocabulary:
     """Classes in order, each a tuple of synonyms.
 
-    The constructor takes any classes of non-empty strings, so that the classes of a published set
-    are taken as they are; `parse` reads what people type and refuses classes that could never win.
+    Any classes of non-empty strings. A name may stand in several classes: it scores alike in all of
+    them, and of equal scores the first class wins.
 
     Attributes:
         classes: synonyms by class.
@@ -64,18 +64,22 @@ class Vocabulary:
 
         Args:
             words: "cat, kitten; dog" (semicolons between classes, commas between synonyms); a list
-                with a string of synonyms for each class, ["cat, kitten", "dog"]; a list of lists of
-                synonyms, taken literally, commas too; or a Vocabulary, returned as it is.
+                with a string of synonyms for each class, ["cat, kitten", "dog"], as published sets
+                have them; a list of lists of synonyms, taken literally, commas too; or a
+                Vocabulary, returned as it is. Names may repeat in lists, within a class and between
+                classes: the first class wins. One string is what people type, and repeating there
+                is a mistake.
 
         Raises:
-            ValueError: no class, an empty class or name, a name twice in a class, or a class all of
-                whose names another class has too: no pixel could ever be told to be of it.
+            ValueError: no class, or an empty class or name; in one string also a name twice in a
+                class, or a class all of whose names another class has too.
             TypeError: neither strings nor lists of strings.
         """
         if isinstance(words, Vocabulary):
             return words
         made = cls(_read(words))
-        _check_distinct(made)
+        if isinstance(words, str):
+            _check_distinct(made)
         return made
 
 

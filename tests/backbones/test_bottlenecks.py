@@ -10,6 +10,7 @@ import torch
 from timm.models import byobnet
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
+from transformers import ResNetConfig, ResNetModel
 
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.backbones.bottlenecks import (
@@ -93,6 +94,20 @@ def test_timms_bottlenecks_are_found_and_permuted(name: str) -> None:
         expected = model(x)
         _shuffle(model)
         _assert_same(model(x), expected)
+
+
+def test_transformers_bottlenecks_are_found_and_permuted() -> None:
+    config = ResNetConfig(embedding_size=16, hidden_sizes=[32, 64], depths=[1, 2])
+    model = _used(ResNetModel(config))
+    x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    assert len(find_internal_channels(model)) == 6
+    with torch.no_grad():
+        expected = model(x).last_hidden_state
+        before = copy.deepcopy(model.state_dict())
+        _shuffle(model)
+        _assert_same([model(x).last_hidden_state], [expected])
+    key = "encoder.stages.1.layers.1.layer.1.convolution.weight"
+    assert not torch.equal(model.state_dict()[key], before[key])
 
 
 def test_biases_move_with_their_channels(rn50: Backbone) -> None:

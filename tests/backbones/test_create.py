@@ -186,6 +186,20 @@ def test_a_profile_can_be_a_file(tmp_path: Path) -> None:
         load_density_profile(path, 0.1, ["a", "b"])
 
 
+def test_the_stem_of_a_file_of_opentrans_is_left_out_and_the_report_says_so(tmp_path: Path) -> None:
+    dense = create_backbone("scenes-RN50")
+    names = ("conv2", "layer1.0.conv1")
+    weights = {name: dense.get_submodule(name).weight for name in names}
+    masks = {f"{name}.weight_mask": torch.rand(w.shape) < 0.5 for name, w in weights.items()}
+    torch.save({"backbone": masks}, tmp_path / "masks.pth")
+    backbone = create_backbone("scenes-RN50", mask=tmp_path / "masks.pth")
+    assert bool((backbone.conv2.weight != 0).all())
+    assert torch.equal(backbone.layer1[0].conv1.weight != 0, masks["layer1.0.conv1.weight_mask"])
+    (note,) = backbone.report.notes
+    assert str(backbone.report).endswith(f"\n{note}")
+    assert note.startswith("conv2: the file has masks for the stem")
+
+
 def test_a_backbone_takes_a_mask_for_some_of_its_layers() -> None:
     mask = random_mask((64, 64, 1, 1), 0.3)
     backbone = create_backbone("RN50", mask={"layer1.0.conv1": mask}, engine="native")

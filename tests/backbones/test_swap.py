@@ -23,9 +23,11 @@ from torchvision.models.segmentation.fcn import FCNHead
 
 import host_trees
 from models import maps_of, masked_dense
+from sparse_ovs.backbones import load_masks
 from sparse_ovs.backbones.hosts import find_encoder
 from sparse_ovs.backbones.layer_names import canonical_name
 from sparse_ovs.backbones.swap import swap_backbone
+from sparse_ovs.formats import write_masks
 from sparse_ovs.nn import SparseConv2d, SparseLinear, SparseMultiheadAttention
 from sparse_ovs.profiling import max_relative_error
 
@@ -208,8 +210,9 @@ def test_the_linears_of_an_attention_pool_are_never_replaced(density: float | No
         for parameter in model.backbone.clip_model.visual.parameters():
             if parameter.dim() > 1:
                 parameter.view(-1)[::2] = 0
-    swap_backbone(model, density=density)
+    report = swap_backbone(model, density=density)
     assert all(type(pool.get_submodule(f"{n}_proj")) is nn.Linear for n in "qkvc")
+    assert report.layers["attnpool.q_proj"].reason.startswith("outside of the encoder's blocks")
     assert type(model.sem_seg_head) is nn.Conv2d
 
 
@@ -229,6 +232,41 @@ def test_masks_by_another_framework_s_names_are_applied() -> None:
     swap_backbone(model, masks={"stages.0.0.conv3_1x1.conv": mask.transpose(0, 1)})
     conv = model.backbone.clip_model.visual.layer1[0].conv3
     assert torch.equal(conv.mask, mask.transpose(0, 1))
+
+
+def _stem_and_block(model: nn.Module) -> dict[str, Tensor]:
+    """Masks that leave half, by keys as OpenTrans's files have them."""
+    names = ("conv1", "conv2", "conv3", "layer1.0.conv2")
+    weights = {name: model.get_submodule(name).weight for name in names}
+    return {f"{name}.weight_mask": torch.rand(w.shape) < 0.5 for name, w in weights.items()}
+
+
+def test_the_stem_in_a_file_of_opentrans_is_left_out_as_its_own_loader_does(tmp_path: Path) -> None:
+    model, path = host_trees.open_trans(), tmp_path / "masks.pth"
+    given = _stem_and_block(model.backbone)
+    torch.save({"backbone": given}, path)
+    twin = copy.deepcopy(model)
+    with torch.no_grad():  # what OpenTrans's loader does
+        twin.backbone.layer1[0].conv2.weight.mul_(given["layer1.0.conv2.weight_mask"])
+    report = swap_backbone(model, masks=path, engine="native")
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert max_relative_error(maps_of(model(x)), maps_of(twin(x))) <= 1e-4
+    assert str(report).splitlines()[-1] == (
+        "conv1, conv2, conv3: the file has masks for the stem, which OpenTrans's own loader leaves "
+        "out; left out here too"
+    )
+
+
+def test_the_stem_in_a_file_or_mapping_of_ours_is_applied(tmp_path: Path) -> None:
+    path = tmp_path / "masks.safetensors"
+    for in_file in (True, False):
+        model = host_trees.open_trans()
+        given = _stem_and_block(model.backbone)
+        write_masks(path, load_masks(given), {})
+        report = swap_backbone(model, masks=path if in_file else given)
+        assert torch.equal(model.backbone.conv1.weight != 0, given["conv1.weight_mask"])
+        assert report.layers.notes == []
 
 
 def test_a_mask_for_weights_that_hosts_read_is_refused() -> None:
@@ -268,7 +306,7 @@ def test_of_two_encoders_one_has_to_be_named() -> None:
     ("path", "message"),
     [
         ("nowhere", "expected the dotted name of a module, got 'nowhere'"),
-        ("sem_seg_head", "expected a ResNet, a CLIP ViT or a ConvNeXt, got Conv2d"),
+        ("sem_seg_head", "expected a ResNet, a CLIP ViT, a ConvNeXt or a Swin, got Conv2d"),
     ],
 )
 def test_a_named_place_without_an_encoder_is_refused(path: str, message: str) -> None:

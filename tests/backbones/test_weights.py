@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
 import open_clip
 import pytest
 import safetensors.torch
@@ -54,6 +55,23 @@ def test_open_clip_state_dicts_load_in_all_the_forms_people_have(
 def test_a_safetensors_file_of_open_clip_loads(whole_model: nn.Module, tmp_path: Path) -> None:
     path = tmp_path / "open_clip_model.safetensors"
     safetensors.torch.save_file(whole_model.state_dict(), path)
+    assert _same_trunk(create_backbone("RN50", path), whole_model)
+
+
+def test_a_safetensors_file_under_dataparallel_s_names_loads(
+    whole_model: nn.Module, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    state = {f"module.{key}": value for key, value in whole_model.state_dict().items()}
+    safetensors.torch.save_file(state, path)
+    assert _same_trunk(create_backbone("RN50", path), whole_model)
+
+
+def test_numbers_of_numpy_beside_a_state_dict_do_no_harm(
+    whole_model: nn.Module, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"state_dict": whole_model.state_dict(), "best": np.float64(0.5)}, path)
     assert _same_trunk(create_backbone("RN50", path), whole_model)
 
 

@@ -204,6 +204,20 @@ def test_compare_takes_a_saved_encoder(images: Path, tmp_path: Path) -> None:
     assert found["A"]["params"] == found["B"]["params"] < TOTAL
 
 
+def test_compare_tells_which_stem_of_a_file_of_opentrans_is_left_out(
+    images: Path, tmp_path: Path
+) -> None:
+    weights = sparse_ovs.create_backbone("scenes-RN50").state_dict()
+    names = ("conv1", "layer1.0.conv1")
+    masks = {f"{n}.weight_mask": torch.rand(weights[f"{n}.weight"].shape) < 0.5 for n in names}
+    torch.save({"backbone": masks}, tmp_path / "masks.pth")
+    options = ("--images", images, "--size", 32, "--rounds", 1, "--limit", 1)
+    told = finish(
+        "compare", "dense", tmp_path / "masks.pth", "--model", "scenes-RN50", *options
+    ).stderr
+    assert "conv1: the file has masks for the stem" in " ".join(told.split())
+
+
 def test_compare_refuses_a_file_of_something_else(images: Path, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("no masks")

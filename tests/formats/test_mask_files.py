@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -27,7 +28,8 @@ def test_masks_and_header_come_back_with_counts(tmp_path: Path) -> None:
     path = tmp_path / "masks.safetensors"
     both = torch.stack([MASK, ~MASK])  # two masks in one memory
     write_masks(path, {"a.b": both[0], "c": both[1].T}, {"seed": 3})
-    masks, header = read_masks(path)
+    content = read_masks(path)
+    masks, header = content.masks, content.header
     assert list(masks) == ["a.b", "c"]
     assert torch.equal(masks["a.b"], MASK)
     assert torch.equal(masks["c"], ~MASK.T)
@@ -56,7 +58,8 @@ def test_torch_files_hold_masks_beside_weights(
     path = tmp_path / "masks.pth"
     content = {KEY: MASK.to(dtype), "layer1.0.conv1.weight_orig": torch.randn(2, 3), "epoch": 7}
     torch.save(content if level is None else {level: content, "epoch": 7}, path)
-    masks, header = read_masks(path)
+    content = read_masks(path)
+    masks, header = content.masks, content.header
     assert header is None
     assert list(masks) == ["layer1.0.conv1"]
     assert masks["layer1.0.conv1"].dtype == torch.bool
@@ -71,9 +74,55 @@ def test_safetensors_of_others_and_other_spellings_are_read(tmp_path: Path) -> N
         "c": MASK.float(),
     }
     safetensors.torch.save_file(tensors, path)
-    masks, header = read_masks(path)
+    content = read_masks(path)
+    masks, header = content.masks, content.header
     assert header is None
     assert sorted(masks) == ["a", "b.attn.in_proj"]
+
+
+OPEN_TRANS = {
+    "conv1.weight_mask": MASK.float(),
+    "conv3.weight_mask": ~MASK,
+    "layer1.0.conv1.weight_mask": MASK.float(),
+    "layer4.0.downsample.0.weight_mask": ~MASK,
+    "layer1.0.conv1.weight_orig": torch.zeros(2, 3),
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_the_stem_of_a_file_in_opentrans_s_form_is_left_out(tmp_path: Path, prefix: str) -> None:
+    path = tmp_path / "masks.pth"
+    torch.save({"backbone": {f"{prefix}{key}": mask for key, mask in OPEN_TRANS.items()}}, path)
+    content = read_masks(path)
+    assert list(content.masks) == ["layer1.0.conv1", "layer4.0.downsample.0"]
+    assert content.left_out == ("conv1", "conv3")
+
+
+def test_the_stem_of_any_other_file_is_taken(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours.safetensors", tmp_path / "theirs.pth"
+    write_masks(ours, {"conv1": MASK, "layer1.0.conv1": MASK}, {})
+    content = read_masks(ours)
+    assert (list(content.masks), content.left_out) == (["conv1", "layer1.0.conv1"], ())
+    for names in (("visual.conv1", "visual.layer1.0.conv1"), ("conv1", "conv2")):
+        torch.save({f"{name}.weight_mask": MASK for name in names}, theirs)
+        content = read_masks(theirs)
+        assert (tuple(content.masks), content.left_out) == (names, ())
+
+
+def test_names_in_files_of_others_lose_dataparallel_s_prefix(tmp_path: Path) -> None:
+    torch.save({"module.blocks.0.fc.weight_mask": MASK}, tmp_path / "masks.pth")
+    safetensors.torch.save_file({"module.a.mask": MASK}, tmp_path / "masks.safetensors")
+    assert list(read_masks(tmp_path / "masks.pth").masks) == ["blocks.0.fc"]
+    assert list(read_masks(tmp_path / "masks.safetensors").masks) == ["a"]
+    torch.save({KEY: MASK, f"module.{KEY}": MASK}, tmp_path / "masks.pth")
+    with pytest.raises(FileFormatError, match=f"expected one tensor named {KEY}, got another"):
+        read_masks(tmp_path / "masks.pth")
+
+
+def test_numbers_of_numpy_beside_the_masks_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "masks.pth"
+    torch.save({"model": {KEY: MASK}, "best": np.float64(0.5)}, path)
+    assert torch.equal(read_masks(path).masks["layer1.0.conv1"], MASK)
 
 
 def test_code_inside_a_torch_file_is_not_run(tmp_path: Path) -> None:
@@ -176,5 +225,5 @@ def test_a_write_that_fails_leaves_the_old_masks(
     with pytest.raises(OSError, match="disk full"):
         write_masks(path, {"a": ~MASK}, {})
     monkeypatch.undo()
-    assert torch.equal(read_masks(path)[0]["a"], MASK)
+    assert torch.equal(read_masks(path).masks["a"], MASK)
     assert read_file(path)[1]["layers"]["a"]["kept"] == 3

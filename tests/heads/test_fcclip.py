@@ -6,6 +6,7 @@ import torch
 
 from small_mask_heads import WORDS, draws, small_head, small_maps
 from sparse_ovs.heads import FCCLIP
+from sparse_ovs.text import Vocabulary
 
 
 def head_of(name: str = "fcclip") -> FCCLIP:
@@ -17,8 +18,16 @@ def head_of(name: str = "fcclip") -> FCCLIP:
 def test_a_class_is_seen_if_any_of_its_names_was() -> None:
     head = head_of()
     assert head.clip_weights(WORDS).tolist() == [0.8, 0.8, 0.8, 0.8]
-    head.seen = ("Clouds", "dog", "tree")
+    head.seen = ("clouds", "dog", "tree")
     assert head.clip_weights(WORDS).tolist() == [0.8, 0.4, 0.4, 0.8]
+
+
+def test_names_of_another_case_are_other_classes() -> None:
+    """FC-CLIP compares strings: what it was shown as "tie" says nothing of "Tie"."""
+    head = head_of()
+    head.seen = ("tie", "Dog")
+    words = Vocabulary.parse(["Tie", "tie", "dog, Dog"])
+    assert head.clip_weights(words).tolist() == [0.8, 0.4, 0.4]
 
 
 def test_training_leaves_clips_layers_alone() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_clips import RN, small_backbone
@@ -133,6 +134,27 @@ def test_every_published_name_has_its_place(tmp_path: Path, wrapped: bool) -> No
         "void_embedding.weight": "classifier.void",
     }.items():
         assert torch.equal(own[ours], state[theirs])
+
+
+def test_seen_classes_are_read_from_a_published_list(tmp_path: Path) -> None:
+    head, backbone, path = make(tmp_path, published())
+    load_fcclip(head, backbone, path, seen=["person,child, girl", "dog"])
+    assert head.seen == ("person", "child", "girl", "dog")
+    load_fcclip(head, backbone, path)
+    assert head.seen == ()
+    with pytest.raises(ValueError, match="expected a name on both sides of each comma"):
+        load_fcclip(head, backbone, path, seen=["person,,child"])
+
+
+def test_a_checkpoint_with_numpy_s_numbers_and_dataparallel_s_names_is_read(tmp_path: Path) -> None:
+    state = published()
+    content = {
+        "model": {f"module.{key}": value for key, value in state.items()},
+        "best": np.float64(36.8),
+    }
+    head, backbone, path = make(tmp_path, content)
+    load_fcclip(head, backbone, path)
+    assert torch.equal(head.classifier.void, state["void_embedding.weight"])
 
 
 def test_clips_weights_come_along_where_the_file_has_them(tmp_path: Path) -> None:

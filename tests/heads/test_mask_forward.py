@@ -48,7 +48,7 @@ def test_every_point_is_that_of_a_plain_computation(name: str) -> None:
 def test_outside_of_training_fcclip_joins_clips_attention_pool_under_each_mask() -> None:
     head, backbone, text = small_head("fcclip")
     assert isinstance(head, FCCLIP)
-    head.seen = ("Kitten", "grass")
+    head.seen = ("kitten", "grass")
     # One channel is the same everywhere, and lowers all masks: some have no cell then.
     head.pixel_decoder.mask_features.weight[0] = 0
     head.pixel_decoder.mask_features.bias[0] = 1

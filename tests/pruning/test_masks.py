@@ -103,6 +103,22 @@ def test_a_file_of_opentrans_has_masks_and_no_info(tmp_path: Path) -> None:
     assert list(masks.apply(_model("visual."), loaded.masks)) == [f"visual.{n}" for n in NAMES]
 
 
+def test_a_file_of_opentrans_tells_which_stem_it_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "masks.pth"
+    stem = {"conv2.weight_mask": torch.ones(4, 4, 3, 3)}
+    torch.save({"backbone": masks.export(_masks(), "backbone") | stem}, path)
+    loaded = masks.load(path)
+    assert list(loaded.masks) == NAMES
+    assert loaded.left_out == ("conv2",)
+
+
+def test_what_is_exported_by_the_names_of_backbones_has_the_keys_that_opentrans_reads() -> None:
+    """Its loader takes `<conv>.weight_mask` under "backbone", for the blocks' convolutions."""
+    exported = masks.export(masks.export(_masks(), "timm"), "backbone")
+    assert list(exported) == [f"{name}.weight_mask" for name in NAMES]
+    assert all(torch.equal(exported[f"{n}.weight_mask"], mask) for n, mask in _masks().items())
+
+
 def test_a_header_that_does_not_say_where_masks_come_from_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "masks.safetensors"
     write_masks(path, _masks(), {"model": "RN50"})

@@ -43,6 +43,13 @@ def test_a_result_has_a_class_and_probabilities_for_every_pixel(name: str) -> No
     assert result.image.size == (150, 100)
 
 
+def test_of_classes_with_one_name_the_first_wins_every_pixel() -> None:
+    words = ["cat", "kitten", "dog", "sky"]
+    segmenter = make()
+    once = segmenter.set_vocabulary(words).predict(PHOTO).sem_seg
+    assert torch.equal(segmenter.set_vocabulary(words * 2).predict(PHOTO).sem_seg, once)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("name", [RN, VIT])
 def test_a_prediction_is_the_heads_on_the_resized_image(name: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+import torch.nn.functional as F
 from small_clips import small_backbone
 from torch import Tensor
 
@@ -137,3 +138,30 @@ def test_rows_and_vectors_of_other_sizes_are_refused() -> None:
 def test_a_batch_below_one_is_refused(clip: ClipParts) -> None:
     with pytest.raises(ValueError, match="expected a batch of at least 1, got 0"):
         embed_vocabulary(clip, WORDS, batch=0)
+
+
+@pytest.mark.parametrize("classes", [3, 5, 17, 40])
+@pytest.mark.parametrize("pixels", [1, 7, 1000])
+def test_a_name_scores_alike_in_every_class_and_the_first_wins(classes: int, pixels: int) -> None:
+    random = torch.Generator().manual_seed(classes + pixels)
+    rows = F.normalize(torch.randn(classes, 1024, generator=random), dim=1)
+    names = [f"class {number}" for number in range(classes)]
+    # Before, between and behind others, and beside a synonym of its own.
+    words = Vocabulary.parse(["cat", *names, "cat, kitten", "cat"])
+    spread = torch.cat((rows[:1], rows, rows[:2], rows[:1]))
+    x = F.normalize(torch.randn(2, 1024, pixels, generator=random), dim=1)
+    text = TextEmbeddings(spread, words)
+    turned = torch.linalg.qr(torch.randn(1024, 1024, generator=random)).Q
+    for found in (text.similarity(x), text.projected(turned).similarity(turned.T @ x)):
+        assert torch.equal(found[:, -1], found[:, 0])
+        assert torch.equal(found[:, -2], torch.maximum(found[:, 0], found[:, 2]))
+        assert not bool((found.argmax(1) == classes + 2).any())
+        torch.testing.assert_close(
+            found[:, 1:-2], torch.einsum("ndp,kd->nkp", x, rows), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_name_whose_rows_differ_keeps_them() -> None:
+    rows = torch.eye(3)
+    found = TextEmbeddings(rows, Vocabulary.parse(["crane", "bird", "crane"])).similarity(rows)
+    assert torch.equal(found, rows)

@@ -71,6 +71,18 @@ def test_classes_may_share_a_synonym_where_each_has_one_of_its_own() -> None:
     assert len(Vocabulary.parse(words)) == 2
 
 
+def test_lists_as_published_sets_have_them_are_taken_whole() -> None:
+    """Names between commas with or without a blank, twice in a class, or in another class too."""
+    published = ["stove,kitchen range, kitchen range", "door,double door", "double door", "Door"]
+    assert Vocabulary.parse(published).classes == (
+        ("stove", "kitchen range", "kitchen range"),
+        ("door", "double door"),
+        ("double door",),
+        ("Door",),
+    )
+    assert Vocabulary.parse([["cat"], ["cat"]]).names == ("cat", "cat")
+
+
 def test_published_classes_are_taken_as_they_are() -> None:
     assert Vocabulary((("crane",), ("crane",))).names == ("crane", "crane")
 

@@ -11,8 +11,8 @@ from sparse_ovs.data.ids import IdMap
 from sparse_ovs.data.images import read_colours
 from sparse_ovs.data.labelled_files import Item, LabelledFiles
 from sparse_ovs.data.name_files import read_id_table, read_object_info
-from sparse_ovs.data.pickles import load_plain_pickle
 from sparse_ovs.data.readers.trees import LONG, Tree, bases, open_first, pair_by_name
+from sparse_ovs.formats.pickles import load_plain_pickle
 
 _WIDE_IGNORE = 65535
 _FULL = "ADE20K_2021_17_01"

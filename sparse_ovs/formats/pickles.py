@@ -44,7 +44,7 @@ class _Dtype:
         return np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]
 
 
-class _Array(np.ndarray):
+class PlainArray(np.ndarray):
     """An array whose contents come by `__setstate__`."""
 
     def __setstate__(self, state: tuple) -> None:  # type: ignore[override]
@@ -53,7 +53,7 @@ class _Array(np.ndarray):
 
 
 def _array(_type: object, _shape: object, _code: object) -> np.ndarray:
-    return np.ndarray.__new__(_Array, (0,))
+    return np.ndarray.__new__(PlainArray, (0,))
 
 
 def _array_of_buffer(buffer: Any, dtype: _Dtype, shape: Any, order: str) -> np.ndarray:
@@ -71,8 +71,10 @@ def _bytes(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+# Since numpy 2, and before.
 _ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
-_ALLOWED: dict[tuple[str, str], Any] = {
+# All that a pickle may ask for, by module and name, and what it gets.
+PLAIN_GLOBALS: dict[tuple[str, str], Any] = {
     **{
         (module, name): value
         for module in ("builtins", "__builtin__")
@@ -98,6 +100,6 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return _ALLOWED[module, name]
+            return PLAIN_GLOBALS[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"{module}.{name} is not plain data") from None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparse_ovs.data.pickles import load_plain_pickle
+from sparse_ovs.formats.pickles import load_plain_pickle
 
 PLAIN = {
     "numbers": [1, 2.5, -(2**70), 3 + 4j, True, None],
