@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sparse_ovs.ops.layout import memory_format
+
 
 def jumps_over_padding(conv: nn.Conv2d) -> bool:
     """Whether the kernel is one wide, with a stride of 2 or more, in a direction of a padded map.
@@ -29,16 +31,17 @@ def torch_conv2d(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None
         bias: (O,) or None.
 
     Returns:
-        (N, O, H', W') or (O, H', W').
+        (N, O, H', W') or (O, H', W'), in x's layout.
     """
     jumps = _jumps(conv)
     backward = torch.is_grad_enabled() and jumps != (1, 1)
     if not x.is_cpu or not (backward or jumps_over_padding(conv)):
         return nn.Conv2d._conv_forward(conv, x, weight, bias)
+    form = memory_format(x)
     mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
     if any(conv._reversed_padding_repeated_twice):
         x = F.pad(x, conv._reversed_padding_repeated_twice, mode)
-    x = x[..., :: jumps[0], :: jumps[1]]
+    x = x[..., :: jumps[0], :: jumps[1]].contiguous(memory_format=form)
     stride = (conv.stride[0] // jumps[0], conv.stride[1] // jumps[1])
     return F.conv2d(x, weight, bias, stride, 0, conv.dilation, conv.groups)
 

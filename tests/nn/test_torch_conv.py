@@ -100,6 +100,15 @@ def test_a_padding_of_another_kind_is_kept() -> None:
     torch.testing.assert_close(model.float()(x).double(), expected.detach(), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("padding", [0, 1])
+def test_maps_keep_their_layout(padding: int) -> None:
+    conv = jumping_convs.layer((8, 16, 1, (1, 1), (2, 2), (padding, padding)), "dense")
+    x = torch.randn(2, 8, 9, 7)
+    assert conv(x).is_contiguous()
+    y = conv(x.contiguous(memory_format=torch.channels_last))
+    assert y.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_a_single_image_stays_single() -> None:
     conv = jumping_convs.layer(jumping_convs.SHAPES[0], "dense")
     x = torch.randn(1, 3, 2)
