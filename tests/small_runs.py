@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,11 @@ def kill_at_ten_moments(run: Callable[..., None], folder: Path, steps: int) -> N
 def pipe() -> tuple[Connection, Connection]:
     """(reader, writer); the writer may be an argument of `process`."""
     return _CONTEXT.Pipe(duplex=False)
+
+
+def event() -> Event:
+    """What processes can wait for; may be an argument of `process`."""
+    return _CONTEXT.Event()
 
 
 class _Items(Dataset[Tensor]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from sparse_ovs.evaluation.protocol import Protocol as EvaluationProtocol
 from sparse_ovs.evaluation.protocol import describe_segmenter, random_parts
 from sparse_ovs.evaluation.scores import VARIANTS, Scores, scores
 from sparse_ovs.evaluation.unfinished import Unfinished
+from sparse_ovs.loop.one_run import hold_file
 from sparse_ovs.loop.processes import Alone, Processes
 from sparse_ovs.text import Vocabulary
 
@@ -74,7 +76,8 @@ def evaluate(
         on_image: called after each image with the number that this process has done, and has to do.
 
     Raises:
-        ValueError: an argument out of its range, an empty dataset, or answers that do not fit.
+        ValueError: an argument out of its range, an empty dataset, answers that do not fit, or
+            another run that keeps its counts in `unfinished` (PlaceInUse).
         FileFormatError: `unfinished` belongs to another evaluation.
     """
     if variant not in VARIANTS:
@@ -100,23 +103,25 @@ def evaluate(
         random_weights=random_parts(segmenter),
         processes=processes.count,
     )
+    mine = range(processes.index, images, processes.count)
     kept = None
     before, own = 0, Confusion.empty(len(dataset.classes))
-    if unfinished is not None:
-        asked = {"names": list(dataset.vocabulary), **protocol.to_dict()}
-        kept = Unfinished(Path(unfinished), asked, segmenter, processes)
-        before, own = kept.read(len(dataset.classes))
-    segmenter.set_vocabulary(vocabulary_of(dataset))
-    mine = range(processes.index, images, processes.count)
-    for done, index in enumerate(mine[before:], before + 1):
-        _count(segmenter, dataset, index, own)
+    with ExitStack() as stack:
+        if unfinished is not None:
+            asked = {"names": list(dataset.vocabulary), **protocol.to_dict()}
+            kept = Unfinished(Path(unfinished), asked, segmenter, processes)
+            stack.enter_context(hold_file(kept.path))
+            before, own = kept.read(len(dataset.classes))
+        segmenter.set_vocabulary(vocabulary_of(dataset))
+        for done, index in enumerate(mine[before:], before + 1):
+            _count(segmenter, dataset, index, own)
+            if kept is not None:
+                kept.write(done, own)
+            if on_image is not None:
+                on_image(done, len(mine))
+        confusion = Confusion(processes.gather(own.counts).sum(0))
         if kept is not None:
-            kept.write(done, own)
-        if on_image is not None:
-            on_image(done, len(mine))
-    confusion = Confusion(processes.gather(own.counts).sum(0))
-    if kept is not None:
-        kept.remove()
+            kept.remove()
     return Evaluation(scores(confusion, dataset.classes, variant, seen), protocol, confusion)
 
 

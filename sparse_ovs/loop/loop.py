@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from sparse_ovs.loop.checkpoints import Checkpoints
 from sparse_ovs.loop.configuration import as_json, describe_optimizer, describe_schedule
 from sparse_ovs.loop.ema import Ema
 from sparse_ovs.loop.logs import CsvLog
+from sparse_ovs.loop.one_run import PlaceInUse, hold_folder
 from sparse_ovs.loop.processes import Alone, Processes
 from sparse_ovs.loop.progress import Meter, Report
 from sparse_ovs.loop.schedules import Constant, Schedule
@@ -109,7 +111,8 @@ class Loop:
             are logged.
         batches: see DatasetBatches and GeneratedBatches.
         settings: how the run goes.
-        folder: for `log.csv`, `checkpoints/` and `tensorboard/`; None writes nothing.
+        folder: for `log.csv`, `checkpoints/` and `tensorboard/`, held by one run at a time; None
+            writes nothing.
         config: what else decides the numbers, JSON-able; a checkpoint of another one is refused.
         state: what else to save, by name, e.g. masks.
         ema: follows the model at every step.
@@ -181,8 +184,33 @@ class Loop:
             FileFormatError: all checkpoints are damaged.
             ImportError: TensorBoard is asked for and not installed.
             KeyError: the losses have no "loss".
-            ValueError: the checkpoint is of another configuration, or log rows differ in columns.
+            ValueError: another run works in the folder (PlaceInUse), the checkpoint is of another
+                configuration, or log rows differ in columns.
         """
+        with self._folder_held():
+            self._run_held(resume)
+
+    @contextmanager
+    def _folder_held(self) -> Iterator[None]:
+        """By the first process, for all of them; where it is refused, all are."""
+        if self._folder is None:
+            yield
+            return
+        with ExitStack() as stack:
+            refusal: PlaceInUse | None = None
+            if self._processes.index == 0:
+                try:
+                    stack.enter_context(hold_folder(self._folder))
+                except PlaceInUse as error:
+                    refusal = error
+            refused = torch.tensor([refusal is not None], dtype=torch.float64)
+            if float(self._processes.mean(refused)) > 0:
+                raise refusal or PlaceInUse(
+                    f"expected a folder that no other run works in, got {self._folder}"
+                )
+            yield
+
+    def _run_held(self, resume: bool) -> None:
         settings = self._settings
         checkpoints, found = None, None
         if self._folder is not None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sparse_ovs import ops
 from sparse_ovs.nn.fold import Fold
 from sparse_ovs.nn.structure import SparseWeight, adopt, strip_sparse_state
+from sparse_ovs.nn.torch_conv import torch_conv2d
 
 
 class SparseConv2d(SparseWeight, nn.Conv2d):  # type: ignore[misc]
@@ -81,6 +82,9 @@ class SparseConv2d(SparseWeight, nn.Conv2d):  # type: ignore[misc]
                 self.dilation[1] * (self.kernel_size[1] - 1) // 2,
             )
         return self.padding  # type: ignore[return-value]
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return torch_conv2d(self, x, weight, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() not in (3, 4):

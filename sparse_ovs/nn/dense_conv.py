@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sparse_ovs import _native
 from sparse_ovs.nn.conv import SparseConv2d
 from sparse_ovs.nn.token_linear import inference_on_cpu
+from sparse_ovs.nn.torch_conv import torch_conv2d
 
 _FEW = 512  # pixels below which there is nothing to gain
 
@@ -28,6 +29,9 @@ class DenseConv2d(nn.Conv2d):
         super().__init__(*args, **kwargs)
         self.native = True
         self.__dict__["_twin"] = None  # not a child: it shares the parameters
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return torch_conv2d(self, x, weight, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.native or not _suits(x, self.weight):

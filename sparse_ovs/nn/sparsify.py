@@ -21,6 +21,7 @@ from sparse_ovs.nn.prune_import import resolve_pruned
 from sparse_ovs.nn.report import LayerReport, SparsifyReport
 from sparse_ovs.nn.settle import settle
 from sparse_ovs.nn.structure import SparseWeight, check_engine
+from sparse_ovs.nn.torch_conv import jumps_over_padding
 from sparse_ovs.patterns import check_density, parse_pattern
 
 # Above these densities the dense kernels of torch are expected to win, where nothing was measured:
@@ -53,7 +54,8 @@ def sparsify(
             parametrizations).
         exclude: names, globs ("visual.attnpool.*") or module types to leave alone.
         engine: "native" runs the native kernel wherever one exists, "dense" nowhere, "auto" where
-            it is expected to be faster, or with `example_input` where it was measured to be.
+            it is expected to be faster, or with `example_input` where it was measured to be, and
+            for the convolutions that torch may crash on (see `jumps_over_padding`).
         fold_bn: "eval" (or True) folds a BatchNorm and ReLU that follow a swapped convolution while
             in eval mode, also behind convolutions that nothing prunes, and runs 2x2 average
             poolings, and BatchNorms in training, native.
@@ -197,6 +199,8 @@ def _leave_dense_where_slower(candidate: Candidate, run: LayerRun | None) -> Non
     parts = _parts(candidate.module)
     if not parts or any(part.reason for part in parts):
         return
+    if isinstance(candidate.module, SparseConv2d) and jumps_over_padding(candidate.module):
+        return  # whatever the time: torch may not survive it
     if run is not None:
         reason = slower_than_dense(candidate.module, run)
         if reason:

@@ -117,6 +117,7 @@ def prune_and_train(
     Raises:
         FileExistsError: the folder holds checkpoints and resume is False.
         FileFormatError: all checkpoints are damaged.
+        PlaceInUse: another run works in the folder.
         ValueError: an argument out of its range, or a checkpoint of another configuration.
     """
     weights = named_weights(model, layers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import multiprocessing
 import os
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 from rich import progress
 from rich.console import Console
 
+from sparse_ovs.loop.one_run import hold_folder
 from sparse_ovs.reproduce.cells import Cell, Store, unfinished
 from sparse_ovs.reproduce.experiment import Experiment
 
@@ -36,8 +36,7 @@ def run_cells(
     """
     if jobs < 0:
         raise ValueError(f"expected jobs of at least 0, got {jobs}")
-    folder.mkdir(parents=True, exist_ok=True)
-    with _held(folder):
+    with hold_folder(folder):
         store = Store(folder, experiment)
         todo = unfinished(cells, store)
         with _bar(console, len({cell.name for cell in cells}), todo) as bar:
@@ -101,18 +100,6 @@ def _watch_parent(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"expected a folder that no other run works in, got {folder}"
-            ) from None
-        yield
 
 
 class _Bar:

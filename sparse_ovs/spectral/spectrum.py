@@ -7,21 +7,23 @@ from torch import Tensor
 
 # Eigenvalues up to here are zeros of the spectrum, left by rounding or by a lower rank.
 SMALLEST = 1e-5
-# Of each matrix, before its singular values are squared: it halves the eigenvalues.
-_SCALE = 0.5
+# Of a convolution's eigenvalues: each of its matrices is taken times sqrt(0.5).
+_CONV_SCALE = 0.5
 
 
 def spectrum(
     weight: Tensor, *, windows: bool = False, device: torch.device | str | None = None
 ) -> Tensor:
-    """Squared singular values of the weight's matrices, times 0.5, pooled; those up to 1e-5 left
-    out (OpenTrans, arXiv 2404.07448, the normalisation that WeightWatcher gives to convolutions).
+    """Squared singular values of the weight's matrices, pooled; those up to 1e-5 left out
+    (OpenTrans, arXiv 2404.07448).
 
-    A weight (O, I, kh, kw) is kh * kw matrices (O, I); a matrix (O, I) is itself. Computed from
-    Gram matrices in fp64, so that the smallest eigenvalues are right too.
+    A convolution (O, I, kh, kw) is kh * kw matrices (O, I), each times sqrt(0.5), the normalisation
+    that WeightWatcher gives to convolutions and OpenTrans took over; a linear layer (O, I) is one
+    matrix as it is. Computed from Gram matrices in fp64, so that the smallest eigenvalues are right
+    too.
 
     Args:
-        weight: (O, I) or (O, I, kh, kw), of any float dtype.
+        weight: (O, I) of a linear layer or (O, I, kh, kw) of a convolution, of any float dtype.
         windows: take square windows of each matrix instead of the whole, side min(O, I), evenly
             placed along the longer side so that they cover it: a spectrum that does not depend on
             the aspect ratio (FARMS, arXiv 2506.06280).
@@ -46,7 +48,9 @@ def spectrum(
     if matrices.shape[1] < matrices.shape[2]:
         matrices = matrices.mT
     gram = matrices.mT @ matrices  # (K, n, n), n = min(O, I)
-    eigenvalues = torch.linalg.eigvalsh(gram).flatten().cpu() * _SCALE
+    eigenvalues = torch.linalg.eigvalsh(gram).flatten().cpu()
+    if weight.dim() == 4:
+        eigenvalues = eigenvalues * _CONV_SCALE
     return eigenvalues[eigenvalues > SMALLEST].sort().values
 
 

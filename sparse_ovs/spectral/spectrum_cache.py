@@ -14,7 +14,7 @@ from sparse_ovs.formats import FileFormatError, read_file, write_file
 from sparse_ovs.spectral.spectrum import spectrum
 
 _KIND = "spectrum"
-_METHOD = 1  # raised when `spectrum` gives other numbers
+_METHOD = 2  # raised when `spectrum` gives other numbers
 
 
 def cached_spectrum(

@@ -70,6 +70,7 @@ def train_clip(
 
     Raises:
         FileExistsError: the folder holds checkpoints and resume is False.
+        PlaceInUse: another run works in the folder.
         ValueError: a setting out of its range, an unknown model, a caption with words that its
             tokenizer does not know, or a checkpoint of other settings.
     """

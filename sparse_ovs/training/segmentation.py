@@ -64,6 +64,7 @@ def train_segmenter(
         ValueError, TypeError, FileNotFoundError: settings that do not fit each other, the head or
             the files they name.
         FileExistsError: the folder holds a run, and resume is False.
+        PlaceInUse: another run works in the folder.
         PretrainedUnavailable: weights that cannot be downloaded.
     """
     folder, processes = Path(folder), processes or Alone()

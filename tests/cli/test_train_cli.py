@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from small_training import small_settings
 from sparse_ovs.cli.app import app
+from sparse_ovs.loop import hold_folder
 from sparse_ovs.training import build_task, describe_task, find_recipe, read_toml, recipe_names
 
 
@@ -49,6 +53,18 @@ def test_clip_is_trained_by_the_same_command(tmp_path: Path) -> None:
     result = run("scenes-clip", "--out", tmp_path, *changes)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "clip.safetensors").is_file()
+
+
+def test_a_second_run_in_a_folder_is_refused_in_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sparse_ovs.cli", "train", "scenes-clip", "--out", tmp_path]
+    command += ["--resume", "--set=pairs=8", "--set=batch=4", "--set=steps=1", "--set=warmup=0"]
+    with hold_folder(tmp_path):
+        refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    (line,) = [line for line in refused.stderr.splitlines() if line.strip()]
+    assert line.startswith(f"error: expected a folder that no other run works in, got {tmp_path}, ")
+    assert f"in use by process {os.getpid()} on " in line
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_needs_a_folder() -> None:

@@ -13,6 +13,7 @@ from small_labels import Answering, Labels, noise
 from sparse_ovs import create_segmenter
 from sparse_ovs.evaluation import evaluate, unfinished
 from sparse_ovs.formats import FileFormatError
+from sparse_ovs.loop import PlaceInUse, hold_file
 from sparse_ovs.segmenter import RandomWeightsWarning
 
 CLASSES = ("a", "b", "c")
@@ -74,6 +75,30 @@ def test_each_process_keeps_its_own_counts(tmp_path: Path) -> None:
     asked: list[int] = []
     _run(path, asked, processes=_Part())
     assert asked == [5]
+
+
+def test_another_run_that_keeps_its_counts_there_is_not_disturbed(tmp_path: Path) -> None:
+    path = tmp_path / "counts"
+    _kill(path, 4)
+    with hold_file(tmp_path / "counts.0of1"):
+        before = (tmp_path / "counts.0of1").read_bytes()
+        asked: list[int] = []
+        with pytest.raises(PlaceInUse, match=r"expected a file that .*counts\.0of1, in use by"):
+            _run(path, asked)
+        assert not asked
+        assert (tmp_path / "counts.0of1").read_bytes() == before
+    _run(path, asked)
+    assert asked == [4, 5]
+
+
+def test_counts_are_held_as_long_as_images_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "counts"
+
+    def also(done: int, _: int) -> None:
+        with pytest.raises(PlaceInUse):
+            _run(path, [])
+
+    assert _run(path, [], on_image=also).protocol.images == 6
 
 
 def test_between_writes_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

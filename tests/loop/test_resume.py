@@ -49,6 +49,22 @@ def test_a_damaged_newest_checkpoint_costs_steps_but_no_bits(
     _assert_same(tmp_path, uninterrupted)
 
 
+def test_a_second_run_beside_the_first_is_refused_and_costs_it_no_bits(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    reader, writer = small_runs.pipe()
+    first = small_runs.process(small_runs.train, tmp_path, writer)
+    while reader.recv() < STEPS - 4:  # where it waits
+        pass
+    second = small_runs.process(small_runs.train, tmp_path)
+    second.join()
+    assert second.exitcode == 1
+    first.kill()
+    first.join()
+    _finish(tmp_path)
+    _assert_same(tmp_path, uninterrupted)
+
+
 def _finish(folder: Path) -> None:
     child = small_runs.process(small_runs.train, folder)
     child.join()

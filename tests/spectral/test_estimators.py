@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
+from sparse_ovs.spectral import analyse
 from sparse_ovs.spectral.estimators import ESTIMATORS, find_estimator, ks, mid, peak, peak_released
 from sparse_ovs.spectral.spectrum import spectrum
 
@@ -93,6 +94,27 @@ def test_peak_as_released_may_begin_the_tail_below_the_peak() -> None:
     lowest = 0.95 * brute_peak(values.tolist())
     assert peak(values).xmin >= lowest
     assert peak_released(values).xmin < lowest
+
+
+@pytest.mark.parametrize("seed", [3, 14, 20])
+def test_peak_as_released_of_a_linear_layer_is_of_its_unscaled_matrix(seed: int) -> None:
+    """What is left out below 1e-5 moves the bins, and with them the peak: with halved eigenvalues,
+    as a convolution has, another alpha comes out."""
+    layer = nn.Linear(40, 40)
+    weight = torch.randn(40, 40, generator=torch.Generator().manual_seed(seed)) / 100
+    layer.weight.data = weight
+    squares = np.sort(np.linalg.svd(weight.double().numpy(), compute_uv=False) ** 2)
+
+    def straightforward(eigenvalues: np.ndarray) -> tuple[float, float]:
+        values = [float(value) for value in eigenvalues if value > 1e-5]
+        top = brute_peak(values)
+        return brute_best(values, math.log10(0.95 * top), 1.5 * top)
+
+    alpha, distance = straightforward(squares)
+    (row,) = analyse(nn.Sequential(layer), "peak_released").rows
+    assert row.alpha == pytest.approx(alpha, rel=1e-6)
+    assert row.fit_distance == pytest.approx(distance, rel=1e-6)
+    assert straightforward(squares / 2)[0] != pytest.approx(alpha, rel=0.1)
 
 
 @pytest.mark.parametrize("name", ["mid", "peak", "peak_released", "ks"])

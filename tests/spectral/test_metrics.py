@@ -17,9 +17,16 @@ def test_the_stable_rank_of_a_matrix_is_its_norms_ratio() -> None:
     assert stable_rank(spectrum(weight)) == pytest.approx(expected)
 
 
-def test_the_log_spectral_norm_is_that_of_the_scaled_matrix_squared() -> None:
+def test_the_log_spectral_norm_is_that_of_the_matrix_squared() -> None:
     weight = torch.randn(20, 12, dtype=torch.float64)
-    expected = math.log10(np.linalg.norm(math.sqrt(0.5) * weight, 2) ** 2)
+    expected = math.log10(np.linalg.norm(weight, 2) ** 2)
+    assert log_spectral_norm(spectrum(weight)) == pytest.approx(expected)
+
+
+def test_the_log_spectral_norm_of_a_convolution_is_of_its_scaled_matrices() -> None:
+    weight = torch.randn(20, 12, 2, 1, dtype=torch.float64)
+    scaled = math.sqrt(0.5) * weight.numpy()
+    expected = max(math.log10(np.linalg.norm(scaled[:, :, tap, 0], 2) ** 2) for tap in (0, 1))
     assert log_spectral_norm(spectrum(weight)) == pytest.approx(expected)
 
 

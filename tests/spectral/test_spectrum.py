@@ -11,11 +11,12 @@ from sparse_ovs.spectral.spectrum import spectrum
 
 
 def oracle(weight: Tensor) -> np.ndarray:
-    """One matrix at a time: singular values of sqrt(0.5) W, squared."""
+    """One matrix at a time: singular values of W, or of a convolution's sqrt(0.5) W, squared."""
+    factor = np.sqrt(0.5) if weight.dim() == 4 else 1.0
     whole = weight.double().numpy().reshape(*weight.shape[:2], -1)
     pooled: list[float] = []
     for tap in range(whole.shape[2]):
-        scaled = np.sqrt(0.5) * whole[:, :, tap]
+        scaled = factor * whole[:, :, tap]
         pooled += list(np.linalg.svd(scaled, compute_uv=False) ** 2)
     return np.array(sorted(value for value in pooled if value > 1e-5))
 
@@ -33,15 +34,26 @@ def test_eigenvalues_are_the_squared_singular_values_of_all_taps(
     np.testing.assert_allclose(found, oracle(weight), rtol=1e-7, atol=1e-12)
 
 
-def test_a_matrix_is_a_convolution_of_one_tap() -> None:
+def test_a_linear_layer_is_not_scaled() -> None:
+    weight = torch.randn(24, 10, dtype=torch.float64)
+    expected = np.sort(np.linalg.svd(weight.numpy(), compute_uv=False) ** 2)
+    np.testing.assert_allclose(spectrum(weight).numpy(), expected, rtol=1e-9)
+
+
+def test_a_convolution_of_one_tap_has_half_the_eigenvalues_of_its_matrix() -> None:
     weight = torch.randn(24, 10)
-    assert torch.equal(spectrum(weight), spectrum(weight[:, :, None, None]))
+    assert torch.equal(spectrum(weight[:, :, None, None]), spectrum(weight) / 2)
 
 
-def test_eigenvalues_up_to_1e_5_are_left_out() -> None:
+@pytest.mark.parametrize(("dropped", "taps", "scale"), [(0.9e-5, (), 1.0), (1.9e-5, (1, 1), 0.5)])
+def test_eigenvalues_up_to_1e_5_are_left_out(
+    dropped: float, taps: tuple[int, ...], scale: float
+) -> None:
+    """After a convolution's are halved."""
     kept = torch.tensor([3e-5, 1.0])
-    diagonal = torch.cat([torch.tensor([0.0, 1.9e-5]), kept]).sqrt().diag()
-    torch.testing.assert_close(spectrum(diagonal), kept.double() / 2)
+    diagonal = torch.cat([torch.tensor([0.0, dropped]), kept]).sqrt().diag()
+    found = spectrum(diagonal.reshape(4, 4, *taps))
+    torch.testing.assert_close(found, kept.double() * scale)
 
 
 def test_half_precision_weights_are_analysed_in_fp64() -> None:
@@ -54,7 +66,7 @@ def test_small_eigenvalues_are_right_beside_large_ones() -> None:
     q, _ = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64))
     values = torch.tensor([2e-4, 1e-3, 1e-2, 1.0, 1e2, 1e4], dtype=torch.float64)
     found = spectrum(q * values.sqrt())
-    torch.testing.assert_close(found, values / 2, rtol=1e-7, atol=0)
+    torch.testing.assert_close(found, values, rtol=1e-7, atol=0)
 
 
 @pytest.mark.parametrize("shape", [(12, 4), (4, 12)])

@@ -85,6 +85,16 @@ def test_other_values_shapes_and_windows_are_other_spectra() -> None:
     assert torch.equal(spectrum_cache.cached_spectrum(weight), spectrum(weight))
 
 
+def test_spectra_of_an_older_method_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 1 halved a linear layer's eigenvalues as it halves a convolution's."""
+    weight = torch.randn(6, 5)
+    with monkeypatch.context() as older:
+        older.setattr(spectrum_cache, "_METHOD", 1)
+        older.setattr(spectrum_cache, "spectrum", lambda weight, **_: spectrum(weight) / 2)
+        spectrum_cache.cached_spectrum(weight)
+    assert torch.equal(spectrum_cache.cached_spectrum(weight), spectrum(weight))
+
+
 def test_a_damaged_file_is_written_again(cache: Path) -> None:
     weight = torch.randn(6, 5)
     spectrum_cache.cached_spectrum(weight)
