@@ -123,8 +123,8 @@ def scores(
 
 
 def seen_classes(classes: Iterable[str], trained: Iterable[str]) -> list[int]:
-    """Indices of the classes that have a synonym among the names that were trained on, as fc-clip
-    tells them; case aside.
+    """Indices of the classes that have a synonym among the names that were trained on, spelled
+    alike to the letter's case, as fc-clip tells them.
 
     Args:
         classes, trained: names, synonyms separated by commas.
@@ -134,7 +134,7 @@ def seen_classes(classes: Iterable[str], trained: Iterable[str]) -> list[int]:
 
 
 def _words(name: str) -> set[str]:
-    return {word.strip().casefold() for word in name.split(",")} - {""}
+    return {word.strip() for word in name.split(",")} - {""}
 
 
 def _split(
