@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 import torch.utils._pytree as pytree
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 import sparse_ovs
 
@@ -257,6 +258,28 @@ def test_convolutions_keep_their_norms_where_writes_are_seen_by_views() -> None:
         return seen_by_a_view(net, net.batch_norm(net.conv(x)))
 
     assert "BatchNorm" not in in_torch(assert_like_eager(forward))
+
+
+# Weights that are computed --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda conv: prune.l1_unstructured(conv, "weight", 0.5),
+        torch.nn.utils.weight_norm,
+        torch.nn.utils.parametrizations.weight_norm,
+        torch.nn.utils.spectral_norm,
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_computed_weights_are_computed_once(compute: Callable[[nn.Module], object]) -> None:
+    model = nn.Sequential(nn.Conv2d(16, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 1))
+    compute(model[0])
+    model.eval()(X)  # now it holds a weight that is no leaf
+    compiled = sparse_ovs.compile(model, X)
+    torch.testing.assert_close(compiled(X), model(X).detach(), atol=1e-5, rtol=1e-5)
+    assert not in_torch(compiled)
 
 
 # Why in torch ---------------------------------------------------------------------------------
