@@ -20,6 +20,10 @@ def compile(
 ) -> CompiledEncoder:
     """Exports an encoder's graph, folds and fuses it, packs its weights once.
 
+    Takes every model that torch.export takes: operations without a native step, and steps that the
+    library refuses at some size, run in torch. `str` of the result shows all steps, and why torch
+    runs those that it runs.
+
     Args:
         model: of one tensor, dense or sparsified; weights with zeros run sparse. Not changed.
         example_input: (N, C, H, W) float32 on the CPU.
@@ -38,10 +42,11 @@ def compile(
 
     Raises:
         RuntimeError: the native library cannot be used here.
-        ValueError: an example or a thread count that is no such thing, or SPARSE_OVS_AUTOTUNE is
-            neither 0 nor 1.
+        ValueError: an example or a thread count that is no such thing, a model of another number
+            of inputs, or SPARSE_OVS_AUTOTUNE is neither 0 nor 1.
+        Exception: what torch.export itself raises for a model.
     """
-    plain = densify(copy.deepcopy(model)).eval()
+    plain = densify(_copied(model)).eval()
     return CompiledEncoder(plain, example_input, threads, autotune, release_dense)
 
 
@@ -61,3 +66,15 @@ def load_plan(path: str | os.PathLike[str], threads: int | None = None) -> Loade
         ValueError: a thread count that is no such thing.
     """
     return LoadedEncoder(path, threads)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A deep copy, also where modules hold weights that were computed from others, as those of
+    torch.nn.utils.prune do: deepcopy alone refuses such tensors."""
+    computed = {
+        id(value): value.detach().clone()
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(model, computed)

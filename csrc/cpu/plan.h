@@ -77,6 +77,7 @@ private:
     bool is_outside(int id) const;
     void check_order() const;
     bool is_one_winograd() const;
+    bool adds_in_one_layout() const;
     void copy_outside_maps();
     void choose_tiles();
     void build_steps(int threads);

@@ -10,7 +10,7 @@ from sparse_ovs._native.deformable_attention import (
 from sparse_ovs._native.encoder_file import EncoderFile
 from sparse_ovs._native.group_norm import group_norm
 from sparse_ovs._native.layer_plans import AvgPoolPlan, ConvPlan
-from sparse_ovs._native.loading import NativeLibraryError, unavailable_reason
+from sparse_ovs._native.loading import NativeLibraryError, NativeRefusal, unavailable_reason
 from sparse_ovs._native.plan import NCHW, NHWC, Plan
 from sparse_ovs._native.process import idle_buffer_bytes, take_floats, use_openmp
 from sparse_ovs._native.step_info import StepInfo
@@ -27,6 +27,7 @@ __all__ = [
     "Decisions",
     "EncoderFile",
     "NativeLibraryError",
+    "NativeRefusal",
     "NativeWeights",
     "Plan",
     "StepInfo",

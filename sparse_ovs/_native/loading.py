@@ -21,6 +21,10 @@ class NativeLibraryError(RuntimeError):
     """The compiled library is missing, of another version, or refuses to work on this CPU."""
 
 
+class NativeRefusal(ValueError):
+    """The library takes no such argument: a shape, a step, weights."""
+
+
 def _library_name() -> str:
     return "libsparse_ovs.dylib" if sys.platform == "darwin" else "libsparse_ovs.so"
 
@@ -81,12 +85,12 @@ def unavailable_reason() -> str:
 
 
 def check(status: int) -> None:
-    """Raises what a call of the library reports: ValueError, MemoryError or RuntimeError."""
+    """Raises what a call of the library reports: NativeRefusal, MemoryError or RuntimeError."""
     if status == 0:
         return
     message = library().sovs_last_error().decode()
     if status == _STATUS_INVALID_ARGUMENT:
-        raise ValueError(message)
+        raise NativeRefusal(message)
     if status == _STATUS_OUT_OF_MEMORY:
         raise MemoryError(message)
     raise RuntimeError(message)

@@ -18,7 +18,8 @@ NCHW, NHWC = 0, 1
 class Plan:
     """Steps over declared maps, run as one call; built step by step, then finalized.
 
-    Maps go by the numbers that `tensor` gives. Raises ValueError where the library refuses a step.
+    Maps go by the numbers that `tensor` gives. Raises NativeRefusal where the library takes no such
+    step.
     """
 
     def __init__(self) -> None:

@@ -84,7 +84,7 @@ class CompiledEncoder(nn.Module):
             self.plan_for(example_input)
         if release_dense:
             for node in self._graph.nodes:
-                if isinstance(node, Conv):
+                if isinstance(node, Conv) and self._weights.holds(node):
                     node.weight = node.weight.to("meta")  # its shape is all that plans need
         _alive.add(self)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from sparse_ovs._native import StepInfo
 
-_HEAD = ("step", "op", "output", "density", "layout", "tile", "backend", "strips", "ms")
-_RIGHT = (3, 8)  # columns of numbers
+_HEAD = ("step", "op", "output", "density", "layout", "tile", "backend", "strips", "ms", "reason")
+_RIGHT = ("density", "ms")  # columns of numbers
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class StepRow:
         layout: of its output.
         tile: output pixels of a tile (rows x columns), channels and kind of its panel.
         group: steps with the same number run together, strip of rows by strip; None runs alone.
+        reason: why torch runs it; "" for a native step.
     """
 
     name: str
@@ -38,6 +39,7 @@ class StepRow:
     layout: str = ""
     tile: str = ""
     group: int | None = None
+    reason: str = ""
 
 
 def native_rows(
@@ -80,18 +82,21 @@ def native_rows(
 
 
 def as_table(rows: Sequence[StepRow]) -> str:
-    """The rows under a head, in aligned columns; times and their sum where they were measured."""
+    """The rows under a head, in aligned columns; times and their sum where they were measured, and
+    reasons where there are any."""
     cells = [_HEAD, *map(_cells, rows)]
     if any(row.seconds is not None for row in rows):
         total = sum(row.seconds or 0.0 for row in rows)
-        cells.append(("total", *[""] * 7, _ms(total)))
+        cells.append(("total", *[""] * 7, _ms(total), ""))
     else:
+        cells = [(*line[:-2], line[-1]) for line in cells]
+    if not any(row.reason for row in rows):
         cells = [line[:-1] for line in cells]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if place in _RIGHT else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.rjust(width) if head in _RIGHT else cell.ljust(width)
+            for head, cell, width in zip(cells[0], line, widths, strict=True)
         ).rstrip()
         for line in cells
     )
@@ -108,6 +113,7 @@ def _cells(row: StepRow) -> tuple[str, ...]:
         row.backend,
         "" if row.group is None else str(row.group),
         "" if row.seconds is None else _ms(row.seconds),
+        row.reason,
     )
 
 

@@ -84,12 +84,13 @@ class Dims:
         return replace(self, factors=tuple(self.factors[i] for i in order))
 
     def narrow(self, dim: int, start: int, length: int) -> Dims | None:
-        """Places [start, start + length) of a dimension; None where that has several factors."""
+        """Places [start, start + length) of a dimension; None where that has several factors, or
+        nothing is left."""
         dim %= len(self.factors)
         factors = self.factors[dim]
         if start == 0 and length == prod(f.size for f in factors):
             return self
-        if len(factors) != 1:
+        if len(factors) != 1 or length < 1:
             return None
         factor = factors[0]
         first = dict(self.first)

@@ -1,6 +1,7 @@
 """The engine's graph: a list of typed operations over named values, in an order that runs.
 
-Values are maps (N, C, H, W) unless a TorchNode or a View makes or reads them otherwise.
+Values are float32 maps (N, C, H, W), unless one of the nodes of torch_nodes makes or reads them
+otherwise.
 """
 
 from __future__ import annotations
@@ -8,11 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
-
-from sparse_ovs.engine.dims import Factor
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -45,7 +44,9 @@ class Node:
 
 
 @dataclass
-class _Unary(Node):
+class Unary(Node):
+    """One that reads one value."""
+
     source: str
 
     def sources(self) -> list[str]:
@@ -57,7 +58,7 @@ class _Unary(Node):
 
 
 @dataclass
-class Conv(_Unary):
+class Conv(Unary):
     """activation(conv2d(source, weight) + bias [+ residual]); a linear layer is a 1x1 one.
 
     Attributes:
@@ -106,7 +107,7 @@ class Conv(_Unary):
 
 
 @dataclass
-class BatchNorm(_Unary):
+class BatchNorm(Unary):
     """A BatchNorm in eval mode; gone once folded."""
 
     gamma: Tensor
@@ -120,21 +121,21 @@ ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "quick_gelu")
 
 
 @dataclass
-class Activation(_Unary):
+class Activation(Unary):
     """A function of each number: one of ACTIVATIONS."""
 
     kind: str
 
 
 @dataclass
-class Scale(_Unary):
+class Scale(Unary):
     """Channel i times factor[i]."""
 
     factor: Tensor
 
 
 @dataclass
-class LayerNorm(_Unary):
+class LayerNorm(Unary):
     """Each pixel normalised over its channels; gamma and beta are (C,) or None."""
 
     gamma: Tensor | None
@@ -143,7 +144,7 @@ class LayerNorm(_Unary):
 
 
 @dataclass
-class Pool(_Unary):
+class Pool(Unary):
     """The mean over 2x2 pixels, stride 2."""
 
     def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
@@ -153,14 +154,14 @@ class Pool(_Unary):
 
 
 @dataclass
-class AtrousPool(_Unary):
+class AtrousPool(Unary):
     """The mean over 2x2 pixels that are `dilation` apart, stride 1 (see `ops.atrous_pool2x2`)."""
 
     dilation: int
 
 
 @dataclass
-class Mean(_Unary):
+class Mean(Unary):
     """The mean over all pixels."""
 
     def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
@@ -169,7 +170,7 @@ class Mean(_Unary):
 
 
 @dataclass
-class Tokens(_Unary):
+class Tokens(Unary):
     """The source's pixels in a row behind class tokens, plus constants.
 
     Attributes:
@@ -187,7 +188,7 @@ class Tokens(_Unary):
 
 
 @dataclass
-class Shift(_Unary):
+class Shift(Unary):
     """Plus constants (H * W, C), the same for every image."""
 
     constants: Tensor
@@ -195,7 +196,7 @@ class Shift(_Unary):
 
 
 @dataclass
-class Crop(_Unary):
+class Crop(Unary):
     """Pixels [first, first + count) of each image, as one row."""
 
     first: int
@@ -251,92 +252,6 @@ class Add(Node):
     def rename(self, old: str, new: str) -> None:
         self.left = new if self.left == old else self.left
         self.right = new if self.right == old else self.right
-
-
-@dataclass
-class TorchNode(Node):
-    """Whatever the engine has no step for: target(*args, **kwargs) with values put in by name.
-
-    Attributes:
-        args, kwargs: nested lists and dicts in which a `Ref` stands for a value.
-        shape: of its result at the size that was exported; () where that is no tensor.
-    """
-
-    target: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    shape: tuple[int, ...]
-    holds_size = True
-
-    def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
-        """As exported."""
-        return self.shape
-
-    def sources(self) -> list[str]:
-        found: list[str] = []
-        substitute((self.args, self.kwargs), lambda ref: found.append(ref.name))
-        return found
-
-    def rename(self, old: str, new: str) -> None:
-        def swap(ref: Ref) -> Ref:
-            return Ref(new) if ref.name == old else ref
-
-        self.args = substitute(self.args, swap)
-        self.kwargs = substitute(self.kwargs, swap)
-
-
-@dataclass
-class View(_Unary):
-    """Numbers of a map as a torch tensor of another shape, without a copy where strides allow.
-
-    Attributes:
-        factors: of the map's axes, in the order of the tensor's dimensions.
-        first: of each axis that does not start at 0, where it does.
-        shape: of the tensor.
-    """
-
-    factors: tuple[Factor, ...]
-    first: tuple[tuple[str, int], ...]
-    shape: tuple[int, ...]
-    holds_size = True
-
-    def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
-        """As exported."""
-        return self.shape
-
-    def channels_last(self) -> bool:
-        """Channels are the fastest axis of the tensor."""
-        return bool(self.factors) and self.factors[-1].axis == "c"
-
-
-@dataclass
-class AsMap(_Unary):
-    """A torch tensor (..., C) as the map (1, C, 1, pixels)."""
-
-    shape: tuple[int, ...]
-    holds_size = True
-
-    def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
-        """As exported."""
-        return self.shape
-
-
-@dataclass(frozen=True)
-class Ref:
-    """Stands for a value inside the arguments of a TorchNode."""
-
-    name: str
-
-
-def substitute(nested: Any, replace: Any) -> Any:
-    """The same nesting of tuples, lists and dicts with replace(ref) for every Ref."""
-    if isinstance(nested, Ref):
-        return replace(nested)
-    if isinstance(nested, (tuple, list)):
-        return type(nested)(substitute(item, replace) for item in nested)
-    if isinstance(nested, dict):
-        return {key: substitute(item, replace) for key, item in nested.items()}
-    return nested
 
 
 @dataclass

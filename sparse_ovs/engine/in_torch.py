@@ -1,7 +1,8 @@
-"""Runs in torch the nodes that the native library has no step for."""
+"""Runs nodes in torch: those that the native library has no step for, and those that it refused."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,21 +13,28 @@ from sparse_ovs.engine.dims import AXES
 from sparse_ovs.engine.graph import (
     Activation,
     Add,
-    AsMap,
+    AtrousPool,
     Attention,
     BatchNorm,
+    Conv,
+    Crop,
+    LayerNorm,
     Mean,
     Node,
+    Pool,
     Scale,
     Shift,
-    TorchNode,
-    View,
-    substitute,
+    Tokens,
 )
+from sparse_ovs.engine.torch_nodes import AsMap, Constant, TorchNode, View, substitute
+from sparse_ovs.engine.weights import NativeConvWeights
+from sparse_ovs.ops import atrous_pool2x2
 
 
-def run_in_torch(node: Node, values: dict[str, Any]) -> Any:
-    """The node's value, given those of the nodes before it."""
+def run_in_torch(node: Node, values: Mapping[str, Any], weights: NativeConvWeights) -> Any:
+    """The node's value, given those of the nodes before it and the weights of convolutions."""
+    if isinstance(node, Constant):
+        return node.value
     if isinstance(node, TorchNode):
         args = substitute(node.args, lambda ref: values[ref.name])
         kwargs = substitute(node.kwargs, lambda ref: values[ref.name])
@@ -36,20 +44,69 @@ def run_in_torch(node: Node, values: dict[str, Any]) -> Any:
         return _view(node, x)
     if isinstance(node, AsMap):
         return x.reshape(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)
+    if isinstance(node, Conv):
+        return _conv(node, x, values, weights)
     if isinstance(node, BatchNorm):
         return F.batch_norm(x, node.mean, node.var, node.gamma, node.beta, False, 0.0, node.eps)
+    if isinstance(node, LayerNorm):
+        y = F.layer_norm(x.movedim(1, 3), x.shape[1:2], node.gamma, node.beta, node.eps)
+        return y.movedim(3, 1)
     if isinstance(node, Activation):
         return _activation(node.kind, x)
     if isinstance(node, Scale):
         return x * node.factor[:, None, None]
     if isinstance(node, Shift):
         return x + node.constants.T.reshape(x.shape[1:])
+    if isinstance(node, Tokens):
+        return _tokens(node, x)
+    if isinstance(node, Crop):
+        return x.flatten(2)[:, :, None, node.first : node.first + node.count]
+    if isinstance(node, Pool):
+        return F.avg_pool2d(x, 2)
+    if isinstance(node, AtrousPool):
+        return atrous_pool2x2(x, node.dilation)
     if isinstance(node, Mean):
         return x.mean((2, 3), keepdim=True)
     if isinstance(node, Attention):
         return _attention(node, values)
     assert isinstance(node, Add)
     return values[node.left] + values[node.right]
+
+
+def reason_for_torch(node: Node) -> str:
+    """Why a node that has no native step has none."""
+    if isinstance(node, TorchNode):
+        return node.reason
+    if isinstance(node, Constant):
+        return "a constant"
+    if isinstance(node, (View, AsMap)):
+        return "between maps and torch's tensors"
+    if isinstance(node, Attention):
+        return "keys and values of two layers"
+    if isinstance(node, Shift):
+        return "no tokens to join it to"
+    if isinstance(node, (BatchNorm, Activation, Scale, Add)):
+        return "no convolution to join it to"
+    return "no native step"
+
+
+def _conv(node: Conv, x: Tensor, values: Mapping[str, Any], weights: NativeConvWeights) -> Tensor:
+    # Padded first: torch's own kernels may end the process where a 1-wide one sees padding only.
+    top, left = node.padding
+    padded = F.pad(x, (left, left, top, top)) if top or left else x
+    how = (node.stride, 0, node.dilation, node.groups)
+    y = F.conv2d(padded, weights.dense(node), node.bias, *how)
+    if node.residual is not None:
+        y = y + values[node.residual]
+    return _activation(node.activation, y)
+
+
+def _tokens(node: Tokens, x: Tensor) -> Tensor:
+    pixels = x.flatten(2)
+    before = pixels.new_zeros((*pixels.shape[:2], len(node.constants) - pixels.shape[2]))
+    if node.mean:
+        before += pixels.mean(2, keepdim=True)
+    return (torch.cat([before, pixels], 2) + node.constants.T)[:, :, None]
 
 
 def _view(view: View, x: Tensor) -> Tensor:
@@ -66,6 +123,8 @@ def _view(view: View, x: Tensor) -> Tensor:
 
 
 def _activation(kind: str, x: Tensor) -> Tensor:
+    if kind == "none":
+        return x
     if kind == "relu":
         return F.relu(x)
     if kind == "quick_gelu":
@@ -73,7 +132,7 @@ def _activation(kind: str, x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh" if kind == "gelu_tanh" else "none")
 
 
-def _attention(node: Attention, values: dict[str, Any]) -> Tensor:
+def _attention(node: Attention, values: Mapping[str, Any]) -> Tensor:
     heads = []
     for name, first in zip(node.sources(), node.first, strict=True):
         x = values[name].flatten(2)[:, first : first + node.heads * node.depth]

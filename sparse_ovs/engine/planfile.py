@@ -22,8 +22,8 @@ from sparse_ovs.engine.graph import (
     Node,
     Pool,
     Tokens,
-    TorchNode,
 )
+from sparse_ovs.engine.torch_nodes import TorchNode
 from sparse_ovs.engine.weights import NativeConvWeights, pack_weight
 from sparse_ovs.formats import write_file
 from sparse_ovs.version import __version__

@@ -29,6 +29,10 @@ class NativeConvWeights:
             self._made[conv.name] = made
         return self._made[conv.name]
 
+    def holds(self, conv: Conv) -> bool:
+        """The library has taken the weights."""
+        return conv.name in self._made
+
     def make_dense(self, conv: Conv) -> None:
         """Zeros are multiplied from now on, by the library's dense kernels."""
         self._made[conv.name] = pack_dense(conv)

@@ -28,6 +28,19 @@ TEST(shapes_of_clip_match_double_precision) {
         }
 }
 
+TEST(a_residual_of_another_layout_is_added) {
+    for (const sovs_layout layout : {SOVS_NCHW, SOVS_NHWC})
+        for (const std::int64_t n : {1, 3}) {
+            Problem p;
+            p.n = n;
+            p.h = 5;
+            p.in_channels = 6;
+            p.layout = layout;
+            p.residual = p.residual_in_other_layout = true;
+            expect_right(p, name_of(p).c_str());
+        }
+}
+
 TEST(bits_do_not_depend_on_tiles_parts_panels_or_threads) {
     Problem p;
     p.in_channels = 40;

@@ -19,6 +19,7 @@ struct Problem {
     bool bias = true, residual = false, wide_index = false;
     std::int64_t activation = SOVS_NONE;
     sovs_layout layout = SOVS_NCHW;
+    bool residual_in_other_layout = false;
     sovs_tuning tuning{};
     int threads = 1;
     unsigned seed = 1;
@@ -31,9 +32,18 @@ struct Problem {
     std::int64_t in_at(std::int64_t i, std::int64_t c, std::int64_t y, std::int64_t x) const {
         return layout == SOVS_NCHW ? ((i * in_channels + c) * h + y) * w + x : ((i * h + y) * w + x) * in_channels + c;
     }
+    sovs_layout residual_layout() const {
+        return (layout == SOVS_NCHW) == residual_in_other_layout ? SOVS_NHWC : SOVS_NCHW;
+    }
     std::int64_t out_at(std::int64_t i, std::int64_t o, std::int64_t y, std::int64_t x) const {
-        return layout == SOVS_NCHW ? ((i * out_channels + o) * out_h() + y) * out_w() + x
-                                   : ((i * out_h() + y) * out_w() + x) * out_channels + o;
+        return at_in(layout, i, o, y, x);
+    }
+    std::int64_t residual_at(std::int64_t i, std::int64_t o, std::int64_t y, std::int64_t x) const {
+        return at_in(residual_layout(), i, o, y, x);
+    }
+    std::int64_t at_in(sovs_layout order, std::int64_t i, std::int64_t o, std::int64_t y, std::int64_t x) const {
+        return order == SOVS_NCHW ? ((i * out_channels + o) * out_h() + y) * out_w() + x
+                                  : ((i * out_h() + y) * out_w() + x) * out_channels + o;
     }
 };
 
@@ -42,7 +52,7 @@ inline std::string name_of(const Problem& p) {
     return "n " + s(p.n) + "in " + s(p.in_channels) + s(p.h) + s(p.w) + "out " + s(p.out_channels) + "kernel " +
            s(p.kernel_h) + s(p.kernel_w) + "groups " + s(p.groups) + "stride " + s(p.stride_h) + s(p.stride_w) + "pad " +
            s(p.pad_h) + s(p.pad_w) + "dilation " + s(p.dilation_h) + s(p.dilation_w) + "block " + s(p.block_rows) +
-           "layout " + s(p.layout) + "residual " + s(p.residual) + "activation " + s(p.activation) + "tuning " +
+           "layout " + s(p.layout) + "residual " + s(p.residual) + s(p.residual_in_other_layout) + "activation " + s(p.activation) + "tuning " +
            s(p.tuning.tile_rows) + s(p.tuning.tile_cols) + s(p.tuning.k_tile) + s(p.tuning.row_parts) +
            s(p.tuning.panel) + "seed " + s(p.seed);
 }
@@ -79,6 +89,7 @@ inline Problem random_problem(unsigned seed) {
     p.density = 0.05 * static_cast<double>(g() % 20);
     p.threads = static_cast<int>(pick({1, 2, 3}));
     if (g() % 2) p.tuning = {pick({0, 1, 2, 3}), pick({0, 1, 5, 16, 100}), pick({0, 1, 4, 16}), pick({0, 1, 2, 5}), pick({0, 1, 2, 3})};
+    p.residual_in_other_layout = g() % 2;
     return p;
 }
 
@@ -135,7 +146,7 @@ inline sovs_plan* plan_of(const Problem& p, const sovs_weights* weights) {
     CHECK(sovs_plan_add_tensor(plan, p.n, p.in_channels, p.h, p.w, p.layout, &ids[0]) == SOVS_OK);
     CHECK(sovs_plan_add_tensor(plan, p.n, p.out_channels, p.out_h(), p.out_w(), p.layout, &ids[2]) == SOVS_OK);
     if (p.residual)
-        CHECK(sovs_plan_add_tensor(plan, p.n, p.out_channels, p.out_h(), p.out_w(), p.layout, &ids[1]) == SOVS_OK);
+        CHECK(sovs_plan_add_tensor(plan, p.n, p.out_channels, p.out_h(), p.out_w(), p.residual_layout(), &ids[1]) == SOVS_OK);
     const sovs_conv2d_params params{p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, p.activation};
     CHECK_SAYING(sovs_plan_add_conv2d(plan, weights, &params, &p.tuning, ids[0], ids[1], ids[2]) == SOVS_OK,
                  sovs_last_error());
@@ -185,8 +196,9 @@ inline double worst_error(const Problem& p, const Data& data, const std::vector<
                         }
                     const std::int64_t at = p.out_at(i, o, oy, ox);
                     if (p.residual) {
-                        sum += data.residual[at];
-                        size += std::fabs(data.residual[at]);
+                        const float added = data.residual[p.residual_at(i, o, oy, ox)];
+                        sum += added;
+                        size += std::fabs(added);
                     }
                     if (p.activation == SOVS_RELU && sum < 0) sum = 0;
                     worst = std::fmax(worst, std::fabs(sum - y[at]) / (1e-6 * (size + 1.0)));

@@ -124,6 +124,19 @@ def test_columns_are_aligned() -> None:
     assert lines[0].index("backend") == lines[1].index("dense") == lines[2].index("torch")
 
 
+def test_reasons_stand_last_and_only_where_there_are_any() -> None:
+    rows = [
+        StepRow("a", "conv 1x1", (1, 2, 3, 4), "dense", 0.001),
+        StepRow("b", "aten.sin", (1, 2), "torch", 1.25, reason="no native step"),
+    ]
+    lines = as_table(rows).splitlines()
+    assert lines[0].endswith("      ms  reason")
+    assert lines[1].endswith("     1.000")
+    assert lines[2].endswith("  1250.000  no native step")
+    assert lines[3].endswith("  1251.000")
+    assert as_table(rows[:1]).splitlines()[0].endswith("ms")
+
+
 def test_memory_is_told_by_what_it_is_for() -> None:
     model = Small().eval()
     compiled = sparse_ovs.compile(model, X)

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparse_ovs.engine.dims import Dims
-from sparse_ovs.engine.graph import View
 from sparse_ovs.engine.in_torch import run_in_torch
+from sparse_ovs.engine.torch_nodes import View
+from sparse_ovs.engine.weights import NativeConvWeights
 
 
 @st.composite
@@ -55,7 +56,7 @@ def test_dims_tell_where_every_number_of_a_view_lies(
     assert dims.shape() == tuple(view.shape)
     factors = tuple(f for dim in dims.factors for f in dim)
     node = View("view", "x", factors, dims.first, tuple(view.shape))
-    assert torch.equal(run_in_torch(node, {"x": whole}), view)
+    assert torch.equal(run_in_torch(node, {"x": whole}, NativeConvWeights()), view)
 
 
 def test_a_split_that_mixes_axes_is_refused() -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from sparse_ovs.engine.graph import Activation, Add, BatchNorm, Conv, Graph, Pool, TorchNode
+from sparse_ovs.engine.graph import Activation, Add, BatchNorm, Conv, Graph, Pool
 from sparse_ovs.engine.importer import import_program
 from sparse_ovs.engine.passes import optimise
+from sparse_ovs.engine.torch_nodes import TorchNode
 
 X = torch.randn(2, 4, 9, 8)
 

@@ -16,9 +16,10 @@ import sparse_ovs
 from models import maps_of, masked_dense
 from oracles import assert_as_exact_as_torch, random_mask
 from sparse_ovs.backbones.vit import ViTTrunk
-from sparse_ovs.engine.graph import Attention, Conv, Graph, LayerNorm, TorchNode
+from sparse_ovs.engine.graph import Attention, Conv, Graph, LayerNorm
 from sparse_ovs.engine.importer import import_program
 from sparse_ovs.engine.passes import optimise
+from sparse_ovs.engine.torch_nodes import TorchNode
 
 
 def prune(model: nn.Module, density: float = 0.3, pattern: str = "block4x1") -> nn.Module:

@@ -22,7 +22,7 @@ aten = torch.ops.aten
 @handles(aten.conv2d.default)
 def _conv2d(call: Call) -> Any:
     weight, bias = call["weight"], call["bias"]
-    image = call.values.as_image(call["input"], call.shape_of(0))
+    image = call.values.as_image(call["input"], call.shape_of("input"))
     if image is None or not is_float_weight(weight) or not is_optional_tensor(bias):
         return None
     stride, padding, dilation = (_pair(call[name]) for name in ("stride", "padding", "dilation"))
@@ -36,9 +36,21 @@ def _pair(sizes: list[int]) -> tuple[int, int]:
 
 @handles(aten.batch_norm.default)
 def _batch_norm(call: Call) -> Any:
-    image = call.values.as_image(call["input"], call.shape_of(0))
+    return None if call["training"] else _norm_of_statistics(call)
+
+
+@handles(aten._native_batch_norm_legit_no_training.default)
+def _batch_norm_without_writes(call: Call) -> Any:
+    made = _norm_of_statistics(call)
+    return None if made is None else (made, None, None)  # statistics, which training alone reads
+
+
+def _norm_of_statistics(call: Call) -> Any:
     vectors = [call[name] for name in ("weight", "bias", "running_mean", "running_var")]
-    if image is None or call["training"] or not all(isinstance(v, Tensor) for v in vectors):
+    if not all(isinstance(vector, Tensor) for vector in vectors):
+        return None
+    image = call.values.as_image(call["input"], call.shape_of("input"))
+    if image is None:
         return None
     gamma, beta, mean, var = vectors
     return call.values.add(BatchNorm(call.name, image.name, gamma, beta, mean, var, call["eps"]))
@@ -48,7 +60,7 @@ def _batch_norm(call: Call) -> Any:
 def _avg_pool2d(call: Call) -> Any:
     if _pools(call, 1):
         return call["self"]
-    image = call.values.as_image(call["self"], call.shape_of(0))
+    image = call.values.as_image(call["self"], call.shape_of("self"))
     if image is None or not _pools(call, 2):
         return None
     return call.values.add(Pool(call.name, image.name))
@@ -56,7 +68,7 @@ def _avg_pool2d(call: Call) -> Any:
 
 @handles(ATROUS_POOL2X2)
 def _atrous_pool2x2(call: Call) -> Any:
-    image = call.values.as_image(call["x"], call.shape_of(0))
+    image = call.values.as_image(call["x"], call.shape_of("x"))
     if image is None:
         return None
     return call.values.add(AtrousPool(call.name, image.name, call["dilation"]))

@@ -10,6 +10,7 @@ from torch import Tensor, fx
 from sparse_ovs.engine.graph import Activation, Add, Scale, Shift, Tokens
 from sparse_ovs.engine.importer.handlers import Call, handles, is_value
 from sparse_ovs.engine.importer.values import along_axes
+from sparse_ovs.engine.importer.writes import writes_in_place
 
 aten = torch.ops.aten
 
@@ -44,7 +45,7 @@ def _add(call: Call) -> Any:
     if found is not None:
         return _add_constant(call, *found)
     both = (call["self"], call["other"])
-    if not all(map(is_value, both)) or call.shape_of(0) != call.shape_of(1):
+    if not all(map(is_value, both)) or call.shape_of("self") != call.shape_of("other"):
         return None
     left, right = map(call.values.whole, both)
     if left is None or right is None or (left.sizes, left.dims) != (right.sizes, right.dims):
@@ -76,9 +77,9 @@ def _mul(call: Call) -> Any:
     found = _constant_of(call)
     if found is not None:
         return _scale(call, *found)
-    for x, gate in ((0, 1), (1, 0)):
-        if _is_quick_gate(call.node.args[gate], call.node.args[x]):
-            return _activation(call, call["other" if x else "self"], "quick_gelu")
+    for x, gate in (("self", "other"), ("other", "self")):
+        if _is_quick_gate(call.given[gate], call.given[x]):
+            return _activation(call, call[x], "quick_gelu")
     return None
 
 
@@ -99,4 +100,5 @@ def _is_quick_gate(gate: Any, x: Any) -> bool:
         isinstance(inner, fx.Node)
         and inner.target is aten.mul.Tensor
         and set(inner.args) == {x, 1.702}
+        and not any(map(writes_in_place, x.users))  # it may have changed since
     )

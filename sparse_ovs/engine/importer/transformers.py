@@ -21,7 +21,7 @@ aten = torch.ops.aten
 
 @handles(aten.linear.default)
 def _linear(call: Call) -> Any:
-    return _pointwise(call, call["input"], call["weight"], call["bias"])
+    return _pointwise(call, "input", call["weight"], call["bias"])
 
 
 @handles(aten.matmul.default)
@@ -29,13 +29,13 @@ def _matmul(call: Call) -> Any:
     matrix = call["other"]
     if not isinstance(matrix, Tensor) or matrix.dim() != 2:
         return None
-    return _pointwise(call, call["self"], matrix.T.contiguous(), None)
+    return _pointwise(call, "self", matrix.T.contiguous(), None)
 
 
-def _pointwise(call: Call, x: Any, weight: Any, bias: Any) -> Any:
+def _pointwise(call: Call, x: str, weight: Any, bias: Any) -> Any:
     if not is_float_weight(weight) or not is_optional_tensor(bias):
         return None
-    tokens = call.values.as_tokens(x, call.shape_of(0))
+    tokens = call.values.as_tokens(call[x], call.shape_of(x))
     if tokens is None:
         return None
     kernel = weight[:, :, None, None]
@@ -66,6 +66,8 @@ def _attention(call: Call) -> Any:
     _, heads, _, depth = call.shape
     if not all(part.is_heads(heads, depth) for part in parts) or key.sizes[2:] != value.sizes[2:]:
         return None
+    if any(part.sizes[0] != call.shape[0] for part in parts):
+        return None
     scale = depth**-0.5 if call["scale"] is None else call["scale"]
     first = (query.dims.start("c"), key.dims.start("c"), value.dims.start("c"))
     names = (query.name, key.name, value.name)
@@ -78,7 +80,8 @@ def _mean(call: Call) -> Any:
     whole = call.values.whole(call["self"])
     if whole is None or not call["keepdim"] or call["dtype"] is not None:
         return None
-    over = {dim % len(whole.dims.factors) for dim in call["dim"]}
+    all_dims = range(len(whole.dims.factors))
+    over = {all_dims[dim] for dim in call["dim"] or all_dims}
     averaged = {f.axis for dim in over for f in whole.dims.factors[dim]}
     left = {f.axis for d, dim in enumerate(whole.dims.factors) if d not in over for f in dim}
     if averaged != {"p"} or "p" in left:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sparse_ovs.engine.dims import AXES, Dims
-from sparse_ovs.engine.graph import AsMap, Crop, Graph, Node, Ref, TorchNode, View
+from sparse_ovs.engine.graph import Crop, Graph, Node
+from sparse_ovs.engine.torch_nodes import AsMap, Constant, Ref, TorchNode, View
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Mapped:
     @classmethod
     def whole(cls, name: str, shape: Sequence[int]) -> Mapped | Ref:
         """The map (N, C, H, W) itself; a Ref where the shape is no map's."""
-        if len(shape) != 4:
+        if len(shape) != 4 or min(shape) < 1:
             return Ref(name)
         n, c, h, w = shape
         return cls(name, (n, c, h, w), Dims.of_map(n, c, h, w))
@@ -103,11 +105,16 @@ class Values:
         last = len(like.dims.factors) - 1
         return made.viewed_as(like.dims.with_run(last, "c", made.sizes[1]))
 
-    def add_torch(self, node: TorchNode) -> Ref | Mapped:
+    def add_torch(self, node: TorchNode, is_float32: bool) -> Ref | Mapped:
         """Puts a node that stays in torch into the graph."""
         self.graph.nodes.append(node)
         self._shapes[node.name] = node.shape
-        return Mapped.whole(node.name, node.shape)
+        return Mapped.whole(node.name, node.shape) if is_float32 else Ref(node.name)
+
+    def add_constant(self, node: Constant) -> str:
+        """Puts a constant that is given out into the graph, and gives the name of its value."""
+        self.graph.nodes.append(node)
+        return node.name
 
     def as_tensor(self, value: Any, shape: Sequence[int]) -> Ref:
         """The tensor itself, for torch."""
@@ -159,7 +166,7 @@ class Values:
         whole = self.whole(value)
         if whole is not None and whole.dims.is_run(len(shape) - 1, "c"):
             return whole
-        if len(shape) < 2 or not isinstance(value, (Mapped, Ref)):
+        if len(shape) < 2 or min(shape) < 1 or not isinstance(value, (Mapped, Ref)):
             return None
         source = self.as_tensor(value, shape).name
         channels, pixels = shape[-1], 1
@@ -173,11 +180,11 @@ class Values:
 
 
 def along_axes(mapped: Mapped, constant: Tensor) -> Tensor | None:
-    """A constant that broadcasts to a tensor, as (pixels, channels) of its map; None where it
-    differs between images."""
+    """A constant that broadcasts to a tensor, as (pixels, channels) float32 of its map; None where
+    it differs between images."""
     factors = [f for dim in mapped.dims.factors for f in dim]
     try:
-        spread = constant.expand(mapped.dims.shape())
+        spread = constant.to(torch.float32).expand(mapped.dims.shape())
     except RuntimeError:
         return None
     spread = spread.reshape([f.size for f in factors])

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from sparse_ovs.engine.dims import Dims
-from sparse_ovs.engine.importer.handlers import Call, handles
+from sparse_ovs.engine.importer.handlers import Call, handles, is_value, made_by, makes_float32
 from sparse_ovs.engine.importer.values import Mapped
 
 aten = torch.ops.aten
@@ -32,9 +32,9 @@ def _view(call: Call) -> Any:
 
 @handles(aten.to.dtype, aten.expand.default)
 def _same(call: Call) -> Any:
-    old, new = call.node.args[0].meta["val"], call.node.meta["val"]
-    same = (old.shape, old.dtype) == (new.shape, new.dtype)
-    return call["self"] if same and not call.named.get("copy") else None
+    # Values are float32 here, before and after.
+    same = is_value(call["self"]) and call.shape_of("self") == call.shape
+    return call["self"] if same and makes_float32(call.given["self"]) else None
 
 
 @handles(aten.permute.default)
@@ -82,7 +82,7 @@ def _chunk(call: Call) -> Any:
         return None
     parts: list[Mapped] = []
     start = 0
-    for part in call.node.meta["val"]:
+    for part in made_by(call.node):
         dims = x.dims.narrow(dim, start, part.shape[dim])
         if dims is None:
             return None

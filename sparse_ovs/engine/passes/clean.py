@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sparse_ovs.engine.graph import Graph, Node, TorchNode
+from sparse_ovs.engine.graph import Graph, Node
+from sparse_ovs.engine.torch_nodes import TorchNode
 
 
 def remove_unused(graph: Graph) -> None:
