@@ -9,7 +9,8 @@
 namespace sovs {
 namespace {
 
-// All but the least likely queries, whose largest probabilities add up to kNegligible at most: masks are at most 1.
+// All but the least likely queries, whose largest probabilities add up to kNegligible at most: masks are at most 1. The
+// likeliest is always among them.
 std::vector<std::int64_t> queries_that_count(const MaskWindow& window, std::int64_t classes) {
     std::vector<float> largest(static_cast<std::size_t>(window.queries));
     for (std::int64_t q = 0; q < window.queries; ++q) {
@@ -25,7 +26,7 @@ std::vector<std::int64_t> queries_that_count(const MaskWindow& window, std::int6
     });
     float left_out = 0.0f;
     auto first = order.begin();
-    while (first != order.end() && (left_out += largest[static_cast<std::size_t>(*first)]) <= kNegligible) ++first;
+    while (first + 1 != order.end() && (left_out += largest[static_cast<std::size_t>(*first)]) <= kNegligible) ++first;
     std::vector<std::int64_t> kept(first, order.end());
     std::sort(kept.begin(), kept.end());  // sums run over the queries in their order
     return kept;

@@ -57,6 +57,15 @@ def test_the_record_alone_goes_to_stdout(root: Path) -> None:
     assert record["protocol"]["segmenter"]["density"] == pytest.approx(0.5, abs=0.01)
 
 
+def test_the_order_of_masks_is_one_of_those_there_are(root: Path) -> None:
+    record = json.loads(run(root, "--mask-order", "cheap", "--json", "-").stdout)
+    assert record["protocol"]["segmenter"]["mask_order"] == "cheap"
+    refused = run(root, "--mask-order", "quick")
+    assert str(refused.exception) == (
+        "expected a mask_order of original, image, cheap, got 'quick'"
+    )
+
+
 def test_the_names_that_were_trained_on_split_the_mean(root: Path) -> None:
     (root / "seen.txt").write_text("kind 0\n\nclass 2\n")
     shown = run(root, "--seen", root / "seen.txt", "--limit", 1)
