@@ -37,7 +37,7 @@ def assert_like_eager(model: RandomGraph, x: Tensor, threads: int) -> None:
 _SETTINGS = settings(suppress_health_check=list(HealthCheck), print_blob=True)
 
 
-@settings(_SETTINGS, max_examples=25)
+@settings(_SETTINGS, max_examples=25, derandomize=True)  # the slow test looks for others
 @given(random_graphs(), st.integers(1, 2))
 def test_random_graphs_give_eager_s_values(graph: tuple[RandomGraph, Tensor], threads: int) -> None:
     assert_like_eager(*graph, threads)
