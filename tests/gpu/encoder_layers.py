@@ -1,4 +1,4 @@
-"""The convolutions of CLIP's RN50, and how fast dense ones can be at most: plain numbers, no torch."""
+"""The convolutions of CLIP's RN50, and how fast dense ones can be at most; needs no torch."""
 
 from __future__ import annotations
 

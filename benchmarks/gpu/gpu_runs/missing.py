@@ -13,12 +13,12 @@ from typing import Any
 
 
 class _Empty(ModuleType):
-    """A package that has every public name: a class of its own each."""
+    """A package that has every public name: classes of their own, and constants that are empty."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        made = type(name, (), {})
+        made = () if name.isupper() else type(name, (), {})
         setattr(self, name, made)
         return made
 

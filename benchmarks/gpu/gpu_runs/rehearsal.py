@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 import triton
+
 from gpu.emulation.cpu_as_gpu import cpu_as_gpu
 from gpu.emulation.triton_driver import EmulatedGpu, emulating
-
 from sparse_ovs import _cuda
 from sparse_ovs.ops.cuda.launch import Launch
 

@@ -79,7 +79,9 @@ class Runner:
         left = until - self.clock()
         if left < step.least_s:
             entry["status"] = "skipped"
-            entry["reason"] = f"its first item needs about {step.least_s:.0f} s, {left:.0f} s are left"
+            entry["reason"] = (
+                f"its first item needs about {step.least_s:.0f} s, {left:.0f} s are left"
+            )
             self.say(f"{step.name}: skipped: {entry['reason']}")
             self._write()
             return
@@ -146,7 +148,8 @@ class Runner:
     ) -> str:
         """Enters one line; gives the item that runs now."""
         if kind == "note":
-            entry.setdefault("notes", []).append(value)
+            if value not in entry.setdefault("notes", []):
+                entry["notes"].append(value)
         elif kind == "row":
             entry["items"][current]["rows"].append(value)
         elif kind == "begin":

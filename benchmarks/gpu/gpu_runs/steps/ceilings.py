@@ -25,11 +25,7 @@ def run(item: str, place: Place) -> Iterator[dict[str, Any]]:
     device = torch.device(place.device)
     yield {"kind": "machine", **describe_machine(device), **_installed()}
     side, megabytes = (64, 1) if place.rehearsing else (8192, 4096)
-    source = torch.empty(megabytes << 20, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    seconds = _seconds(device, lambda: target.copy_(source))
-    yield {"kind": "ceiling", "what": "DRAM", "per_second": 2 * source.numel() / seconds}
-    del source, target
+    yield {"kind": "ceiling", "what": "DRAM", "per_second": _copied(device, megabytes << 20)}
     for name, dtype, tf32 in (
         ("fp16", torch.float16, False),
         ("tf32", torch.float32, True),
@@ -39,6 +35,13 @@ def run(item: str, place: Place) -> Iterator[dict[str, Any]]:
         a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
         seconds = _seconds(device, lambda a=a, b=b: a @ b)  # type: ignore[misc]
         yield {"kind": "ceiling", "what": name, "per_second": 2 * side**3 / seconds}
+
+
+def _copied(device: torch.device, size: int) -> float:
+    """Bytes a second, those that are read and those that are written."""
+    source = torch.empty(size, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * size / _seconds(device, lambda: target.copy_(source))
 
 
 def _seconds(device: torch.device, call: Callable[[], object]) -> float:

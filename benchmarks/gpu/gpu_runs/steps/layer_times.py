@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from gpu.encoder_layers import Layer
 from torch import Tensor
 
+from gpu.encoder_layers import Layer
 from gpu_runs.place import Place
-from gpu_runs.plan import DENSITY, PATTERNS, ROUNDS, layer_item, layers_by_value
+from gpu_runs.plan import DENSITY, PATTERNS, ROUNDS, WAYS, layer_item, layers_by_value
 from gpu_runs.steps.checks import ALLOWED
 from sparse_ovs.formats import fit_mask
 from sparse_ovs.ops import BLOCKS
@@ -71,7 +71,7 @@ def run(item: str, place: Place) -> Rows:
     for layer in layers_by_value():
         for batch in (1, 8):
             if layer_item(layer, batch) == item:
-                yield from time_layer(layer, batch, "float16", tuple(PATTERNS), place)
+                yield from time_layer(layer, batch, "float16", PATTERNS, place)
 
 
 def time_layer(
@@ -85,7 +85,7 @@ def time_layer(
             case = _prune(layer, batch, pattern, dtype, place.device)
             fit = fit_mask(case.mask, BLOCKS)
             for choice in choices(fit, conv_arithmetic(dtype)):
-                if _worth_timing(choice, pattern):
+                if (choice.route.name, choice.variant) in WAYS[pattern]:
                     yield _row(case, choice, arithmetic, stopwatch)
 
 
@@ -100,23 +100,13 @@ def prepare(spec: dict[str, Any], device: str) -> Maps:
     raise ValueError(f"expected a way that runs the layer, got {spec}")
 
 
-def _worth_timing(choice: Choice, pattern: str) -> bool:
-    """sp24's empty variant is one of its tiles; single weights are for masks without structure."""
-    name = choice.route.name
-    if name == "sp24_residue":
-        return choice.variant != ()
-    return name != "csr_direct" or pattern == "unstructured"
-
-
 def _prune(layer: Layer, batch: int, pattern: str, dtype: torch.dtype, device: str) -> Pruned:
     torch.manual_seed(0)
     weight = torch.randn(layer.shape, device=device)
     mask = make_mask(weight, pattern, density_of(pattern, DENSITY))
     weight = (weight * mask).to(dtype, memory_format=torch.channels_last)
     x = torch.randn(batch, layer.channels, layer.size, layer.size, device=device)
-    return Pruned(
-        layer, pattern, weight, mask, x.to(dtype, memory_format=torch.channels_last)
-    )
+    return Pruned(layer, pattern, weight, mask, x.to(dtype, memory_format=torch.channels_last))
 
 
 def _row(case: Pruned, choice: Choice, arithmetic: str, stopwatch: Stopwatch) -> dict[str, Any]:

@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from gpu.encoder_layers import LAYERS
 from torch import Tensor, nn
 
+from gpu.encoder_layers import LAYERS
 from gpu_runs.place import Place
 from gpu_runs.plan import ROUNDS, layers_by_value
 from gpu_runs.steps.checks import ALLOWED, relative_error
 from gpu_runs.steps.encoders import make_encoders, maps
 from gpu_runs.steps.layer_times import time_layer
 from gpu_runs.steps.trunk import time_trunk
-from sparse_ovs.nn import sparsify
 from sparse_ovs.profiling.bench.stopwatch import Stopwatch
 
 Rows = Iterator[dict[str, Any]]
@@ -47,7 +46,6 @@ def _training_step(place: Place) -> Rows:
     stopwatch = Stopwatch(device, repeats=1)
     pattern = "block64x64"
     sparse, dense, name = make_encoders(pattern)
-    sparsify(sparse, pattern, None, engine="native")
     x = torch.randn(_BATCH, 3, size, size, generator=torch.Generator().manual_seed(0))
     x = x.to(device, memory_format=torch.channels_last)
     grads, times = {}, {}

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from gpu.kernels.bsr_problems import ConvProblem, LinearProblem, PoolProblem, Variant, normals
 from torch import Tensor
 
+from gpu.kernels.bsr_problems import ConvProblem, LinearProblem, PoolProblem, Variant, normals
 from gpu_runs.place import Place
 from gpu_runs.steps.checks import ALLOWED, check
 from sparse_ovs.formats import to_csr, to_two_four

@@ -19,6 +19,7 @@ from sparse_ovs.profiling.baselines import build_baselines
 from sparse_ovs.profiling.bench.stopwatch import Stopwatch
 
 Rows = Iterator[dict[str, Any]]
+Row = dict[str, Any]
 _PATTERNS = ("unstructured", "block64x64")
 
 
@@ -31,68 +32,72 @@ def run(item: str, place: Place) -> Rows:
 def time_trunk(batch: int, size: int, place: Place) -> Rows:
     """Rows of kind `model`, ours first: they are what nobody else measures."""
     torch.backends.cudnn.benchmark = True
-    device, half = torch.device(place.device), torch.float16
+    device = torch.device(place.device)
     stopwatch = Stopwatch(device)
     x = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
-    low = x.to(device, half, memory_format=torch.channels_last)
+    low = x.to(device, torch.float16, memory_format=torch.channels_last)
     common = {"kind": "model", "batch": batch, "size": size, "arithmetic": "float16"}
-    twin: nn.Module | None = None
     with torch.no_grad():
         for pattern in _PATTERNS:
             sparse, dense, name = make_encoders(pattern)
-            sparse = sparse.to(device, half, memory_format=torch.channels_last)
-            dense = dense.to(device)
-            report = sparsify(sparse, pattern, None, fold_bn="eval", engine="native")
-            found = maps(sparse(low))
-            exact = maps(copy.deepcopy(dense).double()(low.double()))
-            twin = dense.to(half, memory_format=torch.channels_last)
-            allowed = 2 * _error(maps(twin(low)), exact) + ALLOWED["float16"]
-            routes = Counter(layer.backend for layer in report.layers)
-            error = _error(found, exact)
-            about = {
-                **common,
-                "model": name,
-                "pattern": pattern,
-                "error": error,
-                "allowed": allowed,
-                "right": error <= allowed,
-            }
-            del exact
-            ways = {"ours eager": False, "ours graph": True}
-            for contestant, ms in _times(lambda: sparse(low), ways, stopwatch).items():
-                yield {**about, "contestant": contestant, "ms": ms, "routes": dict(routes)}
-            report = sparsify(sparse, pattern, None, fold_bn="eval", example_input=low)
-            routes = Counter(layer.backend for layer in report.layers)
-            ways = {"ours graph, layers that are faster": True}
-            for contestant, ms in _times(lambda: sparse(low), ways, stopwatch).items():
-                yield {**about, "contestant": contestant, "ms": ms, "routes": dict(routes)}
-            del sparse
-        assert twin is not None
+            about = {**common, "model": name, "pattern": pattern}
+            yield from _ours(_to(sparse, low), dense.to(device), low, about, stopwatch)
+        twin = _to(dense, low)
         yield from _dense(twin, low, {**common, "model": name, "pattern": "dense"}, stopwatch)
 
 
-def _dense(model: nn.Module, low: Tensor, about: dict[str, Any], stopwatch: Stopwatch) -> Rows:
+def _to(model: nn.Module, like: Tensor) -> nn.Module:
+    return model.to(like.device, like.dtype, memory_format=torch.channels_last)
+
+
+def _ours(
+    sparse: nn.Module, dense: nn.Module, low: Tensor, about: Row, stopwatch: Stopwatch
+) -> Rows:
+    """All pruned layers sparse, and then those alone that are faster so."""
+    pattern = about["pattern"]
+
+    def call() -> object:
+        return sparse(low)
+
+    report = sparsify(sparse, pattern, None, fold_bn="eval")
+    found = maps(call())
+    exact = maps(copy.deepcopy(dense).double()(low.double()))
+    allowed = 2 * _error(maps(_to(dense, low)(low)), exact) + ALLOWED["float16"]
+    error = _error(found, exact)
+    del exact, found
+    about = {**about, "error": error, "allowed": allowed, "right": error <= allowed}
+    routes = _routes(report.layers)
+    for row in _times(call, {"ours eager": False, "ours graph": True}, about, stopwatch):
+        yield {**row, "routes": routes}
+    report = sparsify(sparse, pattern, None, fold_bn="eval", example_input=low)
+    routes = _routes(report.layers)
+    for row in _times(call, {"ours graph, layers that are faster": True}, about, stopwatch):
+        yield {**row, "routes": routes}
+
+
+def _dense(model: nn.Module, low: Tensor, about: Row, stopwatch: Stopwatch) -> Rows:
     ways = {"dense eager": False, "dense graph": True}
-    for contestant, ms in _times(lambda: model(low), ways, stopwatch).items():
-        yield {**about, "contestant": contestant, "ms": ms}
+    yield from _times(lambda: model(low), ways, about, stopwatch)
     built = build_baselines(model, low, ("compiled",))
     if "compiled" not in built.runs:
         yield {"kind": "problem", "of": "dense compiled", "text": built.failures["compiled"]}
         return
     ways = {"dense compiled": False, "dense compiled, graph": True}
-    for contestant, ms in _times(built.runs["compiled"], ways, stopwatch).items():
-        yield {**about, "contestant": contestant, "ms": ms}
+    yield from _times(built.runs["compiled"], ways, about, stopwatch)
 
 
 def _times(
-    call: Callable[[], object], ways: dict[str, bool], stopwatch: Stopwatch
-) -> dict[str, float]:
-    """Milliseconds of a call by name; True captures it in a graph."""
-    prepared = {
-        name: stopwatch.prepare(call, captured=captured) for name, captured in ways.items()
-    }
+    call: Callable[[], object], ways: dict[str, bool], about: Row, stopwatch: Stopwatch
+) -> Rows:
+    """A row for each way of a call; True captures it in a graph."""
+    prepared = {name: stopwatch.prepare(call, captured=captured) for name, captured in ways.items()}
     timings = stopwatch.time(prepared, ROUNDS)
-    return {name: timings.median(name) for name in prepared}
+    for name in prepared:
+        yield {**about, "contestant": name, "ms": timings.median(name)}
+
+
+def _routes(layers: Any) -> dict[str, int]:
+    return dict(Counter(layer.backend for layer in layers))
 
 
 def _error(found: list[Tensor], exact: list[Tensor]) -> float:
