@@ -35,8 +35,8 @@ WAYS: dict[str, tuple[tuple[str, tuple[int, ...]], ...]] = {
 #: Of these, those of the layers in float16.
 PATTERNS = ("unstructured", "block64x64", "2:4")
 
-#: `pytest -m gpu` by what `-k` takes, with seconds beside the start: kernels are compiled by several
-#: processes at once; the trunk is compiled by torch, too.
+#: `pytest -m gpu` by what `-k` takes, with seconds beside the start: several processes compile
+#: kernels at once; the trunk is compiled by torch, too.
 SLICES = {
     "convolutions or linears or pooling": 5.0,
     "triton and float16 and not bfloat16": 6 * TRITON_S,
