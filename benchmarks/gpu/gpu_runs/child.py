@@ -51,6 +51,15 @@ def _rehearsed(rehearsing: bool, teller: Teller) -> AbstractContextManager[objec
     return stand_ins(lambda kernel: teller.tell("row", {"kind": "launch", "kernel": kernel}))
 
 
+def _no_gpu() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return ""
+    built = torch.version.cuda
+    return f"expected a GPU, got none that torch sees (torch {torch.__version__}, CUDA {built})"
+
+
 def _gpu_works() -> bool:
     import torch
 
@@ -70,6 +79,9 @@ def main(arguments: Sequence[str]) -> int:
     if stand_in_for_open_clip():
         teller.tell("note", "open_clip is missing: timm's resnet50_clip is the trunk")
     place = Place(Path(results), os.environ.get(REHEARSE) == "1")
+    if not place.rehearsing and (reason := _no_gpu()):
+        print(reason)
+        return 1
     run = import_module(f"gpu_runs.steps.{module}").run
     return 0 if run_items(run, items, place, teller) else LOST
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +17,17 @@ def relative_error(found: Tensor, exact: Tensor) -> float:
     """Largest |found - exact| over the largest |exact|; infinite where found is not finite."""
     error = (found.double() - exact.double()).abs().nan_to_num(nan=torch.inf).max()
     return float(error / exact.double().abs().max().clamp_min(1e-30))
+
+
+@contextmanager
+def without_cudnn() -> Iterator[None]:
+    """Convolutions in double precision as products of matrices: cuDNN would try all it has."""
+    before = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = before
 
 
 def check(family: str, case: str, found: Tensor, exact: Tensor, allowed: float) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from gpu.encoder_layers import Layer
 from gpu_runs.place import Place
-from gpu_runs.plan import DENSITY, PATTERNS, ROUNDS, WAYS, layer_item, layers_by_value
-from gpu_runs.steps.checks import ALLOWED
+from gpu_runs.plan import CALLS, DENSITY, PATTERNS, ROUNDS, WAYS, layer_item, layers_by_value
+from gpu_runs.steps.checks import ALLOWED, without_cudnn
 from sparse_ovs.formats import fit_mask
 from sparse_ovs.ops import BLOCKS
 from sparse_ovs.ops.cuda.choose import Choice, choices
@@ -63,7 +63,8 @@ class Pruned:
     @cached_property
     def exact(self) -> Tensor:
         """In double precision."""
-        return F.conv2d(self.x.double(), self.weight.double(), padding=self.layer.padding)
+        with without_cudnn():
+            return F.conv2d(self.x.double(), self.weight.double(), padding=self.layer.padding)
 
 
 def run(item: str, place: Place) -> Rows:
@@ -79,7 +80,7 @@ def time_layer(
 ) -> Rows:
     """A row of kind `layer` for each way to run it with masks of these patterns."""
     torch.backends.cudnn.benchmark = True  # dense torch at its best
-    stopwatch = Stopwatch(torch.device(place.device))
+    stopwatch = Stopwatch(torch.device(place.device), CALLS)
     with multiplying_as(arithmetic) as dtype, torch.no_grad():
         for pattern in patterns:
             case = _prune(layer, batch, pattern, dtype, place.device)
