@@ -12,7 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "benchmarks" / "gpu"), str(ROOT / "tests")]
 
-from gpu_runs.environment import child_environment, describe  # noqa: E402
+from gpu_runs import warm_up  # noqa: E402
+from gpu_runs.environment import child_environment, compute_capability, describe  # noqa: E402
 from gpu_runs.plan import STEPS, estimates  # noqa: E402
 from gpu_runs.runner import Runner  # noqa: E402
 from gpu_runs.site_folder import make_site  # noqa: E402
@@ -69,7 +70,13 @@ def main() -> int:
         "machine": machine,
         "site": notes,
     }
-    runner.run(steps, about)
+    arch = None if asked.rehearse else compute_capability()
+    compilers = [] if arch is None else warm_up.start(arch, environment, out)
+    try:
+        runner.run(steps, about)
+    finally:
+        for process in compilers:
+            process.kill()
     print(f"wrote {runner.file}; python benchmarks/gpu/report.py {runner.file}")
     return 0
 

@@ -63,14 +63,22 @@ def _version(name: str) -> str:
         return "not installed"
 
 
+def compute_capability() -> int | None:
+    """10 * major + minor of the first GPU; None where nvidia-smi does not tell."""
+    told = _ask("compute_cap").split("\n")[0].replace(".", "")
+    return int(told) if told.isdecimal() else None
+
+
 def _gpu() -> str:
-    command = [
-        "nvidia-smi",
-        "--query-gpu=name,driver_version,memory.total",
-        "--format=csv,noheader",
-    ]
+    told = _ask("name,driver_version,memory.total")
+    return told or "none that nvidia-smi tells of"
+
+
+def _ask(what: str) -> str:
+    """nvidia-smi's answer; nothing where there is none."""
+    command = ["nvidia-smi", f"--query-gpu={what}", "--format=csv,noheader"]
     try:
         made = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.SubprocessError) as error:
-        return f"none that nvidia-smi tells of ({error})"
-    return made.stdout.strip() or f"none that nvidia-smi tells of ({made.stderr.strip()[-200:]})"
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return made.stdout.strip() if made.returncode == 0 else ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from gpu.encoder_layers import LAYERS, Layer, rn50_layers
 from gpu_runs.step import NVRTC_S, SLACK, START_S, TRITON_S, Step
 
-# Samples of a contestant, and calls in one of a layer: so many that starting a graph and waiting for
-# it, some microseconds, take little part in kernels that take as long.
+# Samples of a contestant, and calls in one of a layer: so many that starting a graph and waiting
+# for it, some microseconds, take little part in kernels that take as long.
 ROUNDS, CALLS = 7, 40
 DENSITY = 0.1
 _ARCH = 90
@@ -86,7 +86,7 @@ STEPS = (
         "ceilings",
         "copy bandwidth and rates of large products on this GPU, and what is installed",
         {"copy and products": 2.0},
-        0.05,
+        0.08,
     ),
     Step(
         "smoke",
@@ -107,14 +107,14 @@ STEPS = (
         "trunk",
         "RN50's trunk at 640, fp16: dense eager, as a graph and compiled, and ours",
         {"batch 1": 25.0, "batch 8": 25.0},
-        0.19,
+        0.18,
     ),
     Step(
         "tests",
         "gpu_tests",
         "`pytest -m gpu` in slices",
         {name: START_S + seconds for name, seconds in SLICES.items()},
-        0.15,
+        0.13,
     ),
     Step(
         "others",

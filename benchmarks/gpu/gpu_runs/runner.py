@@ -17,7 +17,7 @@ from gpu_runs.step import Step
 
 _LISTEN_S = 0.5
 # A part of a step's time that one item may take: one that hangs leaves some to the others.
-_ITEM_SHARE = 0.6
+_ITEM_SHARE = 0.75
 
 
 def child_command(step: Step, lines: Path, record: Path, items: Sequence[str]) -> list[str]:
@@ -126,7 +126,7 @@ class Runner:
                 now = self.clock()
                 if not running:
                     break
-                if now > until or now - since > patience:
+                if now > until or (current and now - since > patience):
                     reason = f"no end after {now - since:.0f} s"
                     child.end()
                     break

@@ -83,7 +83,7 @@ def time_layer(
     stopwatch = Stopwatch(torch.device(place.device), CALLS)
     with multiplying_as(arithmetic) as dtype, torch.no_grad():
         for pattern in patterns:
-            case = _prune(layer, batch, pattern, dtype, place.device)
+            case = prune(layer, batch, pattern, dtype, place.device)
             fit = fit_mask(case.mask, BLOCKS)
             for choice in choices(fit, conv_arithmetic(dtype)):
                 if (choice.route.name, choice.variant) in WAYS[pattern]:
@@ -94,14 +94,15 @@ def prepare(spec: dict[str, Any], device: str) -> Maps:
     """The call of one row that was made before, from what `picked.SPEC` names."""
     (layer,) = (found for found in layers_by_value() if found.name == spec["layer"])
     dtype, pattern = DTYPES[spec["arithmetic"]], spec["pattern"]
-    case = _prune(layer, spec["batch"], pattern, dtype, device)
+    case = prune(layer, spec["batch"], pattern, dtype, device)
     for choice in choices(fit_mask(case.mask, BLOCKS), conv_arithmetic(dtype)):
         if (choice.route.name, list(choice.variant)) == (spec["route"], spec["variant"]):
             return case.ours(choice)
     raise ValueError(f"expected a way that runs the layer, got {spec}")
 
 
-def _prune(layer: Layer, batch: int, pattern: str, dtype: torch.dtype, device: str) -> Pruned:
+def prune(layer: Layer, batch: int, pattern: str, dtype: torch.dtype, device: str) -> Pruned:
+    """Random weights, pruned, and a random map."""
     torch.manual_seed(0)
     weight = torch.randn(layer.shape, device=device)
     mask = make_mask(weight, pattern, density_of(pattern, DENSITY))

@@ -16,6 +16,7 @@ from gpu_runs.steps.checks import ALLOWED, relative_error, without_cudnn
 from gpu_runs.steps.encoders import make_encoders, maps
 from sparse_ovs.nn import sparsify
 from sparse_ovs.profiling.baselines import build_baselines
+from sparse_ovs.profiling.bench.arithmetic import multiplying_as
 from sparse_ovs.profiling.bench.stopwatch import Stopwatch
 
 Rows = Iterator[dict[str, Any]]
@@ -37,7 +38,7 @@ def time_trunk(batch: int, size: int, place: Place) -> Rows:
     x = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
     low = x.to(device, torch.float16, memory_format=torch.channels_last)
     common = {"kind": "model", "batch": batch, "size": size, "arithmetic": "float16"}
-    with torch.no_grad():
+    with torch.no_grad(), multiplying_as("float16"):
         for pattern in _PATTERNS:
             sparse, dense, name = make_encoders(pattern)
             about = {**common, "model": name, "pattern": pattern}
