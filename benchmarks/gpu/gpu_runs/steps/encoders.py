@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 
 import timm
 import torch
@@ -17,7 +18,13 @@ from sparse_ovs.profiling.random_weights import calibrate_random_weights
 
 
 def make_encoders(pattern: str) -> tuple[nn.Module, nn.Module, str]:
-    """(sparse, dense, name): equal weights, in eval mode, on the CPU; random, but calibrated."""
+    """(sparse, dense, name): equal weights, in eval mode, on the CPU; random, but calibrated.
+    Pruning takes seconds: the same pattern again is copied."""
+    return copy.deepcopy(_encoders(pattern))
+
+
+@cache
+def _encoders(pattern: str) -> tuple[nn.Module, nn.Module, str]:
     torch.manual_seed(0)
     x = torch.randn(1, 3, 96, 96)
     density = density_of(pattern, DENSITY)
