@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel bench peers docs lint wheel clean
+.PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel bench peers gpu gpu-wheels test-triton docs lint wheel clean
 
 demo: $(VENV)/.native  ## Prune CLIP RN50, segment a photo by words, write demo-out/
 	$(BIN)/sparse-ovs demo
@@ -83,6 +83,31 @@ $(VENV)/.peers: $(VENV)/.packages
 
 peers: $(VENV)/.native $(VENV)/.peers  ## The encoder against ONNX Runtime, OpenVINO, DeepSparse and torch (PEERS="--full", ...)
 	$(BIN)/python benchmarks/peers.py $(PEERS)
+
+# A GPU ---------------------------------------------------------------------------------------------
+
+gpu:  ## What a GPU is asked, in order of value, into build/gpu/results.json (GPU="--minutes 10", "--rehearse", ...)
+	benchmarks/gpu/run.sh $(GPU)
+
+GPU_WHEELS := build/gpu-wheels
+GPU_PYTHON ?= 3.12
+# pip takes platforms by their very names.
+GPU_PLATFORMS := $(addsuffix _x86_64,manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014)
+
+gpu-wheels: wheel  ## build/gpu-wheels: what a machine without network lacks, and this package's wheel
+	rm -rf $(GPU_WHEELS)
+	$(BIN)/python -m pip download -q --no-deps --only-binary=:all: --python-version $(GPU_PYTHON) --implementation cp \
+	    $(addprefix --platform ,$(GPU_PLATFORMS)) -d $(GPU_WHEELS) -r benchmarks/gpu/wheels.txt
+	cp dist/*.whl $(GPU_WHEELS)
+	@size=$$(du -sm $(GPU_WHEELS) | cut -f1); test $$size -lt 40 || { echo "expected wheels below 40 MB, got $$size"; exit 1; }
+
+# Triton side by side; a hundred kernels and more are compiled with each.
+TRITONS ?= 3.6.0 3.8.0
+build/triton/%: $(VENV)/.packages
+	$(BIN)/python -m pip install -q --no-deps --target $@ triton==$*
+
+test-triton: $(VENV)/.native $(addprefix build/triton/,$(TRITONS))  ## Every Triton kernel compiled with several Tritons
+	$(BIN)/python -m pytest -m "" tests/gpu/kernels/test_triton_versions.py
 
 $(VENV)/.docs: $(VENV)/.packages
 	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[docs]'

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from gpu.cuda.emulated import machine_code, run
 from gpu.emulation.aot import read_compiled
-from gpu.emulation.architectures import ARCHITECTURES
-from gpu.emulation.bound import LowerBound, dense_lower_bound, lower_bound
+from gpu.emulation.bound import LowerBound, lower_bound
 from gpu.emulation.triton_driver import emulating
+from gpu.encoder_layers import LAYERS, Layer
 from gpu.evidence.shipped import csr_variant, dtype_name
 from gpu.kernels.bsr_problems import Variant, nhwc
 from oracles import random_mask
@@ -27,53 +27,6 @@ from sparse_ovs.ops.cuda import TILES, Tile, csr_conv2d, sp24_conv2d
 
 HALF, SINGLE = torch.float16, torch.float32
 DENSITY = 0.1
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A convolution of CLIP RN50 at 640 x 640, batch 1; stride 1, same size out as in."""
-
-    name: str
-    channels: int
-    out_channels: int
-    size: int
-    kernel: int
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return self.out_channels, self.channels, self.kernel, self.kernel
-
-    @property
-    def padding(self) -> tuple[int, int]:
-        return self.kernel // 2, self.kernel // 2
-
-    def dense_seconds(self, arch: int, tensor_format: str) -> float:
-        """Of the dense layer at least, at peak rates: products, and what comes from DRAM."""
-        itemsize = 2 if tensor_format == "fp16" else 4
-        weights = self.out_channels * self.channels * self.kernel**2
-        products = dense_lower_bound(
-            arch, 2.0 * weights * self.size**2, tensor_format=tensor_format
-        )
-        moved = self.activation_bytes(itemsize) + weights * itemsize
-        return max(products, moved / ARCHITECTURES[arch].dram_bytes)
-
-    def activation_bytes(self, itemsize: int) -> float:
-        """Of input and output."""
-        return float((self.channels + self.out_channels) * self.size**2 * itemsize)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.name} {self.kernel}x{self.kernel}, {self.channels} to {self.out_channels}, "
-            f"{self.size} x {self.size}"
-        )
-
-
-LAYERS = (
-    Layer("layer2 conv2", 128, 128, 80, 3),
-    Layer("layer3 conv1", 1024, 256, 40, 1),
-    Layer("layer3 conv2", 256, 256, 40, 3),
-    Layer("layer4 conv2", 512, 512, 20, 3),
-)
 
 
 @dataclass(frozen=True)

@@ -136,5 +136,7 @@ def _check(size: str, entry: Any) -> None:
         raise ValueError(f"expected the name of a choice, got {entry!r}")
 
 
-_FILE = TuningFile("gpu_tunings.json", _check)
+# Names a file of tunings, or the results of `benchmarks/gpu/run.sh`, which hold one.
+TUNINGS_VARIABLE = "SPARSE_OVS_GPU_TUNINGS"
+_FILE = TuningFile("gpu_tunings.json", _check, TUNINGS_VARIABLE)
 TUNER = Tuner(milliseconds)

@@ -25,12 +25,15 @@ class Stopwatch:
         self._device = device
         self._repeats = repeats if device.type == "cuda" else 1
 
-    def prepare(self, call: Callable[[], object]) -> Callable[[], object]:
-        """Warms a call up, which packs and tunes; on a GPU captures `repeats` of it."""
+    def prepare(self, call: Callable[[], object], captured: bool = True) -> Callable[[], object]:
+        """Warms a call up, which packs and tunes; on a GPU captures `repeats` of it, or where
+        `captured` is False repeats it as it is: Python and launches then take part."""
         for _ in range(_WARM_UP):
             call()
         if self._device.type != "cuda":
             return call
+        if not captured:
+            return lambda: [call() for _ in range(self._repeats)]
         torch.cuda.synchronize(self._device)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):

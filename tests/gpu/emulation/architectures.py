@@ -88,3 +88,11 @@ def occupancy(arch: int, registers: int, shared_bytes: int, warps: int) -> Occup
     limit = min(limits, key=lambda name: limits[name])
     blocks = limits[limit]
     return Occupancy(blocks, blocks * warps, blocks * warps / a.warps, limit)
+
+
+def dense_lower_bound(arch: int, flops: float, *, tensor_format: str = "fp16") -> float:
+    """Seconds that a dense product of `flops` (1 MAC = 2) needs at the whole GPU's peak; fp32 is
+    computed without tensor cores."""
+    a = ARCHITECTURES[arch]
+    rate = {"fp16": a.fp16_flops, "tf32": a.tf32_flops, "fp32": a.fp32_flops}[tensor_format]
+    return flops / (rate * a.multiprocessors * a.clock_hz)

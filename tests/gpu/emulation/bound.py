@@ -78,11 +78,3 @@ def lower_bound(
         moved = counters.async_bytes + 32 * counters.store_sectors
         parts["L2"] = moved / (a.l2_bytes * a.clock_hz)
     return LowerBound(arch, parts)
-
-
-def dense_lower_bound(arch: int, flops: float, *, tensor_format: str = "fp16") -> float:
-    """Seconds that a dense product of `flops` (1 MAC = 2) needs at the whole GPU's peak; fp32 is
-    computed without tensor cores."""
-    a = ARCHITECTURES[arch]
-    rate = {"fp16": a.fp16_flops, "tf32": a.tf32_flops, "fp32": a.fp32_flops}[tensor_format]
-    return flops / (rate * a.multiprocessors * a.clock_hz)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gpu.emulation.architectures import ARCHITECTURES
-from gpu.emulation.bound import dense_lower_bound, lower_bound
+from gpu.emulation.architectures import ARCHITECTURES, dense_lower_bound
+from gpu.emulation.bound import lower_bound
 from gpu.emulation.kernel import Counters
 
 NOTHING = Counters(*[0] * 16)

@@ -186,6 +186,32 @@ def test_a_damaged_file_is_told_of_and_timed_again(timed: Path) -> None:
         assert fastest(Tuner(clock)) == "sp24_residue"
 
 
+def test_the_results_of_a_run_elsewhere_serve_as_a_record(
+    timed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock({"bsr": 3.0, "sp24_residue": 1.0, "csr_direct": 2.0})
+    fastest(Tuner(clock))
+    tunings = json.loads(timed.read_text().replace("sp24_residue[]", "csr_direct[]"))["tunings"]
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps({"format_version": 1, "steps": [], "tunings": tunings}))
+    monkeypatch.setenv(choose.TUNINGS_VARIABLE, str(results))
+    assert fastest(Tuner(clock)) == "csr_direct"  # goes before what the cache holds
+    assert clock.asked == 3
+    assert "sp24_residue[]" in timed.read_text()
+    timed.unlink()
+    assert fastest(Tuner(clock)) == "csr_direct"
+    assert clock.asked == 3
+
+
+def test_a_record_that_is_named_and_not_there_is_told_of(
+    timed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(choose.TUNINGS_VARIABLE, str(tmp_path / "gone.json"))
+    clock = Clock({"bsr": 3.0, "sp24_residue": 1.0, "csr_direct": 2.0})
+    with pytest.warns(RuntimeWarning, match="which SPARSE_OVS_GPU_TUNINGS names, got no such file"):
+        assert fastest(Tuner(clock)) == "sp24_residue"
+
+
 def test_one_candidate_and_a_device_without_a_clock_are_not_timed(timed: Path) -> None:
     tuner = Tuner(Clock({}))
     run = torch.zeros

@@ -1,0 +1,1 @@
+"""What a results file says: verdicts, bounds, rules and tables; plain Python."""
