@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "error.h"
+#include "fork_safe.h"
 
 namespace sovs {
 namespace {
@@ -51,12 +52,12 @@ std::shared_ptr<Plan> Encoder::plan(std::int64_t n, std::int64_t h, std::int64_t
         return found->second;
     };
     {
-        const std::lock_guard<std::mutex> lock(mutex_);
+        const ForkSafeLock lock(mutex_);
         if (auto known = find()) return known;
     }
     // Outside the lock: planning takes milliseconds. Two threads may do it at once; the plans are equal.
     auto made = lower_program(program_, n, h, w, threads);
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const ForkSafeLock lock(mutex_);
     if (auto known = find()) return known;
     plans_.emplace_front(key, made);
     if (plans_.size() > kPlansKept) plans_.pop_back();

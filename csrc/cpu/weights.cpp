@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "error.h"
+#include "fork_safe.h"
 #include "pack.h"
 #include "thread_pool.h"
 
@@ -34,7 +35,7 @@ std::int64_t Weights::place(std::int64_t row, std::uint32_t key) const {
 }
 
 void Weights::update(const float* weight, const float* bias, int threads) const {
-    std::lock_guard<std::mutex> lock(mutex_);
+    const ForkSafeLock lock(mutex_);
     require(packed_ != nullptr && dense_.expired() && winograd_.expired(),
             "expected weights that hold their compact copy and no dense form");
     struct Target {
@@ -81,12 +82,12 @@ std::shared_ptr<const Stream> Weights::stream(const StreamLayout& layout) const 
         return found == streams_.end() ? nullptr : found->second.stream.lock();
     };
     {
-        std::lock_guard<std::mutex> lock(mutex_);
+        const ForkSafeLock lock(mutex_);
         if (auto known = find()) return known;
     }
     // Outside the lock: expanding takes milliseconds. Two threads may do it at once; the streams are equal.
     const auto made = std::make_shared<Stream>(expand_stream(*packed(), layout));
-    std::lock_guard<std::mutex> lock(mutex_);
+    const ForkSafeLock lock(mutex_);
     if (auto known = find()) return known;
     std::erase_if(streams_, [](const auto& item) { return item.second.stream.expired(); });
     streams_[key] = {made, {}};
@@ -95,7 +96,7 @@ std::shared_ptr<const Stream> Weights::stream(const StreamLayout& layout) const 
 }
 
 std::vector<StreamLayout> Weights::live() const {
-    std::lock_guard<std::mutex> lock(mutex_);
+    const ForkSafeLock lock(mutex_);
     std::vector<StreamLayout> layouts;
     for (const auto& [key, expanded] : streams_)
         if (const auto stream = expanded.stream.lock()) layouts.push_back(stream->layout);
@@ -103,7 +104,7 @@ std::vector<StreamLayout> Weights::live() const {
 }
 
 void Weights::release() const {
-    std::lock_guard<std::mutex> lock(mutex_);
+    const ForkSafeLock lock(mutex_);
     released_ = true;
     for (const auto& [key, expanded] : streams_)
         if (const auto stream = expanded.stream.lock()) replace_packed(stream);
@@ -111,12 +112,12 @@ void Weights::release() const {
 
 void Weights::hold_once() const {
     release();
-    std::lock_guard<std::mutex> lock(mutex_);
+    const ForkSafeLock lock(mutex_);
     held_once_ = true;
 }
 
 bool Weights::held_once() const {
-    std::lock_guard<std::mutex> lock(mutex_);
+    const ForkSafeLock lock(mutex_);
     return held_once_;
 }
 
@@ -130,7 +131,7 @@ void Weights::replace_packed(const std::shared_ptr<const Stream>& stream) const 
 std::shared_ptr<const Weights::Packed> Weights::packed() const {
     std::shared_ptr<const Stream> base;
     {
-        std::lock_guard<std::mutex> lock(mutex_);
+        const ForkSafeLock lock(mutex_);
         if (packed_ != nullptr) return packed_;
         base = base_;
     }
@@ -139,7 +140,7 @@ std::shared_ptr<const Weights::Packed> Weights::packed() const {
 
 std::shared_ptr<const AlignedBuffer<float>> Weights::dense(std::int64_t padded) const {
     const auto compact = packed();
-    std::lock_guard<std::mutex> lock(mutex_);
+    const ForkSafeLock lock(mutex_);
     if (auto known = dense_.lock()) return known;
     const std::int64_t depth = sizes_.in_channels * sizes_.taps(), rows = sizes_.block_rows;
     auto made = std::make_shared<AlignedBuffer<float>>(static_cast<std::size_t>(depth * padded));
@@ -153,7 +154,7 @@ std::shared_ptr<const AlignedBuffer<float>> Weights::dense(std::int64_t padded) 
 
 std::shared_ptr<const AlignedBuffer<float>> Weights::winograd(std::int64_t padded) const {
     const auto plain = dense(padded);
-    std::lock_guard<std::mutex> lock(mutex_);
+    const ForkSafeLock lock(mutex_);
     if (auto known = winograd_.lock()) return known;
     constexpr double kG[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
     auto made = std::make_shared<AlignedBuffer<float>>(static_cast<std::size_t>(16 * sizes_.in_channels * padded));
@@ -180,13 +181,13 @@ void Weights::unpack(float* dense) const {
 }
 
 std::size_t Weights::packed_bytes() const {
-    std::lock_guard<std::mutex> lock(mutex_);
+    const ForkSafeLock lock(mutex_);
     return bias_.bytes() + (packed_ == nullptr ? 0 : packed_->bytes());
 }
 
 std::size_t Weights::bytes() const {
     std::size_t total = packed_bytes();
-    std::lock_guard<std::mutex> lock(mutex_);
+    const ForkSafeLock lock(mutex_);
     for (const auto& [key, expanded] : streams_)
         if (const auto stream = expanded.stream.lock()) total += stream->bytes();
     for (const auto& weak : {dense_, winograd_})

@@ -1,4 +1,5 @@
 // The C API: what it refuses, plans of several steps, and use from several threads and after fork.
+#include <atomic>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -327,6 +328,32 @@ TEST(a_forked_child_starts_its_own_threads) {
     CHECK(waitpid(child, &status, 0) == child);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     CHECK(run(p, data) == expected);
+}
+
+TEST(a_child_forked_while_other_threads_use_weights_uses_them) {
+    const Problem p;
+    const Data data(p);
+    sovs_weights* weights = data.weights(p);
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> others;
+    for (int i = 0; i < 2; ++i)
+        others.emplace_back([&] {
+            while (!stop) sovs_weights_bytes(weights);  // locked nearly all the time
+        });
+    for (int i = 0; i < 50; ++i) {
+        const pid_t child = fork();
+        if (child == 0) {
+            alarm(20);  // ends a child that waits for ever
+            _exit(sovs_weights_bytes(weights) > 0 ? 0 : 1);
+        }
+        int status = 1;
+        CHECK(waitpid(child, &status, 0) == child);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        if (status != 0) break;
+    }
+    stop = true;
+    for (std::thread& other : others) other.join();
+    sovs_weights_destroy(weights);
 }
 
 TEST(streams_are_freed_with_their_plans) {
