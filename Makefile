@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Files of tests side by side, one to a core: two processes' threads that wait for each other would slow each other down.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc -name '*.cpp' -o -name '*.h')
 
 .PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel bench peers gpu gpu-wheels test-triton docs lint wheel clean
@@ -12,10 +14,10 @@ demo: $(VENV)/.native  ## Prune CLIP RN50, segment a photo by words, write demo-
 test: test-cpp test-python  ## The default tests: C++ and Python, without the slow ones
 
 test-all: test-cpp test-sanitize $(VENV)/.native  ## Everything, slow cases too
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 test-python: $(VENV)/.native
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # The environment -----------------------------------------------------------------------------------
 
