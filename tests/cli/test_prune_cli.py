@@ -117,6 +117,7 @@ def test_training_writes_masks_weights_and_a_log_and_a_finished_run_resumes(
     assert all(torch.equal(mask, masks[name]) for name, mask in found.masks.items())
 
 
+@pytest.mark.slow
 def test_masks_for_ordered_channels_give_the_features_of_the_ordered_encoder(
     tmp_path: Path,
 ) -> None:
@@ -192,6 +193,7 @@ def test_compare_tells_cosines_costs_and_densities(
     assert Image.open(picture).size[0] > 500
 
 
+@pytest.mark.slow
 def test_compare_takes_a_saved_encoder(images: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     backbone = sparse_ovs.create_backbone("RN50", density=0.5, pattern="block4x1")

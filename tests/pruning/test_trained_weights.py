@@ -196,7 +196,9 @@ def test_global_pruning_beats_the_same_density_in_every_layer(
     assert together.apart < 0.5 * apart.apart
 
 
-@pytest.mark.parametrize(("sparsity", "gained"), [(0.5, 0), (0.7, 4)])
+@pytest.mark.parametrize(
+    ("sparsity", "gained"), [pytest.param(0.5, 0, marks=pytest.mark.slow), (0.7, 4)]
+)
 def test_label_free_distillation_on_other_photos_improves_pruned_networks(
     network: nn.Module,
     judge: Judge,

@@ -26,7 +26,10 @@ PRUNED = 52
 
 
 @pytest.mark.parametrize("arch", [80, pytest.param(90, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    "route",
+    ["sp24_residue", *(pytest.param(r, marks=pytest.mark.slow) for r in ("bsr", "csr_direct"))],
+)
 def test_the_whole_trunk_equals_the_masked_dense_one(
     route: str, arch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
