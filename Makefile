@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Files of tests side by side, one to a core: two processes' threads that wait for each other would slow each other down.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+# Files of tests side by side, one to a core, four at most: a process grows to 5 GB, and threads that wait for each other would slow
+# each other down.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc -name '*.cpp' -o -name '*.h')
 
 .PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel bench peers gpu gpu-wheels test-triton docs lint wheel clean
