@@ -15,7 +15,7 @@ struct Decisions {
     float *confidence, *scores;
 };
 
-// Columns that are worked on at a time, whole vectors: what `floats` of each take together fills half of a usual L2.
+// Columns that are worked on at a time, whole vectors: `floats` of each take 1 MB at most together, which an L2 holds.
 inline std::int64_t strip_columns(std::int64_t floats, std::int64_t columns) {
     constexpr std::int64_t kStripFloats = 1 << 18;
     const std::int64_t vector = kernels().width;
