@@ -22,13 +22,12 @@ def hold(folder: Path, said: Connection) -> None:
 
 
 def hold_with_a_worker(folder: Path, said: Connection) -> None:
-    """As `hold`, beside a forked process that outlives it; says that one's number."""
+    """As `hold`, beside a forked process that outlives it and says its number once it runs."""
     with hold_folder(folder):
-        worker = os.fork()
-        if worker == 0:
+        if os.fork() == 0:
+            said.send(os.getpid())
             time.sleep(600)
             os._exit(0)
-        said.send(worker)
         time.sleep(600)
 
 
