@@ -1,0 +1,56 @@
+// LayerNorm over channels with pixels in the vector lanes: no sum runs across lanes.
+#pragma once
+#include <cassert>
+#include <cstdint>
+
+#include "kernels/kernel_table.h"
+#include "kernels/vec/vec_math.h"
+
+namespace sovs::SOVS_ISA_NAMESPACE {
+
+// Sums of term(channel) over all channels, in short sums of their own: long chains of fp32 additions lose digits.
+template <typename Term>
+inline Vec sum_over(std::int32_t channels, Term term) {
+    constexpr std::int32_t kShort = 16;
+    Vec total = Vec::zero();
+    for (std::int32_t begin = 0; begin < channels; begin += kShort) {
+        const std::int32_t end = begin + kShort < channels ? begin + kShort : channels;
+        Vec sum = term(begin);
+        for (std::int32_t c = begin + 1; c < end; ++c) sum = sum + term(c);
+        total = total + sum;
+    }
+    return total;
+}
+
+inline void normalise(const NormTask& t, std::int32_t first, int lanes) {
+    const float* source = t.source + first;
+    const auto pixels = [&](std::int32_t c) {
+        const float* at = source + c * t.source_stride;
+        return lanes == Vec::kWidth ? Vec::load(at) : Vec::load_first(at, lanes);
+    };
+    const Vec count = constant(static_cast<float>(t.channels));
+    const Vec mean = sum_over(t.channels, pixels) / count;
+    const Vec variance = sum_over(t.channels, [&](std::int32_t c) {
+        const Vec off = pixels(c) - mean;
+        return off * off;
+    }) / count;
+    const Vec scale = constant(1.0f) / Vec::sqrt(variance + constant(t.eps));
+    float* out = t.out + first;
+    for (std::int32_t c = 0; c < t.channels; ++c, out += t.out_stride) {
+        const Vec unit = (pixels(c) - mean) * scale;
+        const Vec y = Vec::fma(unit, Vec::broadcast(t.gamma + c), Vec::broadcast(t.beta + c));
+        if (lanes == Vec::kWidth)
+            y.store(out);
+        else
+            y.store_first(out, lanes);
+    }
+}
+
+inline void layer_norm(const NormTask& t) {
+    assert(t.channels > 0 && t.pixels > 0);
+    constexpr int W = Vec::kWidth;
+    for (std::int32_t first = 0; first < t.pixels; first += W)
+        normalise(t, first, t.pixels - first < W ? t.pixels - first : W);
+}
+
+}  // namespace sovs::SOVS_ISA_NAMESPACE

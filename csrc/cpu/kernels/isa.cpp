@@ -1,0 +1,59 @@
+#include "kernels/isa.h"
+
+#include <cstdlib>
+#include <vector>
+
+#include "base/error.h"
+
+namespace sovs {
+namespace {
+
+std::vector<const KernelTable*> usable_tables() {
+    std::vector<const KernelTable*> tables;
+#if defined(__x86_64__)
+    __builtin_cpu_init();  // also asks whether the system saves the wide registers
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
+        tables.push_back(&avx512::table);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        tables.push_back(&avx2::table);
+#if defined(SOVS_HAS_AVX2X16)  // slower: only when asked for
+        tables.push_back(&avx2x16::table);
+#endif
+    }
+#elif defined(__aarch64__)
+    tables.push_back(&neon::table);
+#endif
+    tables.push_back(&generic::table);
+    return tables;
+}
+
+const KernelTable& choose() {
+    const auto tables = usable_tables();
+    const char* wanted = std::getenv("SPARSE_OVS_ISA");
+    if (wanted == nullptr || *wanted == '\0') return *tables.front();
+    for (const KernelTable* table : tables)
+        if (std::string(table->isa) == wanted) return *table;
+    throw InvalidArgument("expected SPARSE_OVS_ISA to be one of " + available_isas() + ", got '" + wanted + "'");
+}
+
+}  // namespace
+
+const KernelTable& kernels() {
+    static const KernelTable& table = choose();
+    return table;
+}
+
+const std::string& available_isas() {
+    static const std::string names = [] {
+        std::string joined;
+        for (const KernelTable* table : usable_tables()) {
+            if (!joined.empty()) joined += ',';
+            joined += table->isa;
+        }
+        return joined;
+    }();
+    return names;
+}
+
+}  // namespace sovs

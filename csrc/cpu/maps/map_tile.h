@@ -1,0 +1,21 @@
+// In which tiles a map lies that lives inside a plan.
+#pragma once
+#include "maps/tensor.h"
+
+namespace sovs {
+
+// Pixels of a tile: whole vectors on every ISA, enough to pay for a row's start, and rows of the map that nest with it;
+// the same for maps of all sizes where weight streams must suit them all.
+inline std::int64_t tile_for(const TensorDesc& map, bool same_for_all) {
+    constexpr std::int64_t kVector = 16, kSmallest = 64, kLargest = 128, kUsual = 80;
+    if (same_for_all) return kUsual;
+    const std::int64_t all = (map.pixels() + kVector - 1) / kVector * kVector;
+    if (all <= kLargest) return all;
+    for (std::int64_t tile = kUsual; tile <= kLargest; tile += kVector)
+        if (map.w % tile == 0 || tile % map.w == 0) return tile;
+    for (std::int64_t tile = kUsual; tile >= kSmallest; tile -= kVector)
+        if (map.w % tile == 0 || tile % map.w == 0) return tile;
+    return kUsual;
+}
+
+}  // namespace sovs

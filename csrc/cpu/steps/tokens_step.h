@@ -1,0 +1,55 @@
+// A vision transformer's tokens: the pixels of a map behind a class token, plus constants; and pixels taken out again.
+#pragma once
+#include <vector>
+
+#include "steps/step.h"
+
+namespace sovs {
+
+struct TokensParams {
+    std::vector<float> constants;  // (output pixels of an image, channels)
+    bool mean;                     // whether the tokens before the input's pixels are their mean, else 0
+};
+
+struct CropParams {
+    std::int64_t first;  // pixel of each image
+};
+
+// Output token t of each image: constants[t], plus the input's pixel t - (output pixels - input pixels) where there is
+// one.
+class TokensStep final : public Step {
+public:
+    // Throws InvalidArgument where shapes do not fit.
+    TokensStep(const TokensParams& params, const TensorDesc& input, const TensorDesc& output);
+
+    long units() const override { return static_cast<long>(output_.n); }
+    const char* backend() const override { return "tokens"; }
+    int parts() const override;
+    Range writes(long unit) const override { return rows_of(output_, unit, 0, output_.h); }
+    Range reads(long unit) const override { return rows_of(input_, unit, 0, input_.h); }
+    void run(long unit, int part, const StepMaps& maps) const override;
+
+private:
+    TensorDesc input_, output_;
+    std::vector<float> constants_;  // (channels, output pixels)
+    bool mean_;
+};
+
+// Output: the pixels [first, first + output pixels) of each image.
+class CropStep final : public Step {
+public:
+    CropStep(CropParams params, const TensorDesc& input, const TensorDesc& output);
+
+    long units() const override { return static_cast<long>(output_.n); }
+    const char* backend() const override { return "crop"; }
+    int parts() const override;
+    Range writes(long unit) const override { return rows_of(output_, unit, 0, output_.h); }
+    Range reads(long unit) const override { return rows_of(input_, unit, 0, input_.h); }
+    void run(long unit, int part, const StepMaps& maps) const override;
+
+private:
+    std::int64_t first_;
+    TensorDesc input_, output_;
+};
+
+}  // namespace sovs
