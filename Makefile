@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel bench peers gpu gpu-wheels test-triton docs lint wheel clean
+.PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel bench peers gpu gpu-wheels test-triton docs format lint tidy wheel clean
 
 demo: $(VENV)/.native  ## Prune CLIP RN50, segment a photo by words, write demo-out/
 	$(BIN)/sparse-ovs demo
@@ -42,12 +42,12 @@ $(VENV)/.native: $(VENV)/.packages $(NATIVE)
 test-cpp: $(VENV)/.packages
 	$(BIN)/cmake -S . -B build/cpp -G Ninja -DSOVS_BUILD_TESTS=ON -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja >/dev/null
 	$(BIN)/cmake --build build/cpp
-	$(BIN)/ctest --test-dir build/cpp --verbose --no-tests=error
+	$(BIN)/ctest --test-dir build/cpp --parallel 2 --output-on-failure --no-tests=error
 
 test-sanitize: $(VENV)/.packages
 	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DSOVS_BUILD_TESTS=ON -DSOVS_SANITIZE=ON -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja >/dev/null
 	$(BIN)/cmake --build build/sanitize
-	$(BIN)/ctest --test-dir build/sanitize --verbose --no-tests=error
+	$(BIN)/ctest --test-dir build/sanitize --parallel 2 --output-on-failure --no-tests=error
 
 # Needs g++-aarch64-linux-gnu and qemu-user, which cannot fork a process that has threads.
 test-neon: $(VENV)/.packages
@@ -119,10 +119,27 @@ $(VENV)/.docs: $(VENV)/.packages
 docs: $(VENV)/.native $(VENV)/.docs  ## build/site: the documentation as a website; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
+FORMATTED = $(shell find csrc tests/cpp examples -name '*.cpp' -o -name '*.h' -o -name '*.c')
+
+format: $(VENV)/.packages  ## Python by ruff, C++ by clang-format
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(FORMATTED)
+
 lint: $(VENV)/.packages
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(FORMATTED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+$(VENV)/.tidy: $(VENV)/.packages
+	$(BIN)/python -m pip install -q -c constraints.txt clang-tidy
+	touch $@
+
+# A file on each core; the compiler is named as it is, without a launcher such as ccache before it.
+tidy: $(VENV)/.tidy  ## clang-tidy over the C++ sources; what it says is an error
+	$(BIN)/cmake -S . -B build/tidy -G Ninja -DCMAKE_EXPORT_COMPILE_COMMANDS=ON \
+	    -DCMAKE_CXX_COMPILER_LAUNCHER= -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja >/dev/null
+	find csrc/cpu -name '*.cpp' | xargs -n 1 -P $$(nproc) $(BIN)/clang-tidy -p build/tidy --quiet
 
 clean:
 	rm -rf build dist demo-out $(VENV)

@@ -182,9 +182,7 @@ def test_dense_weights_run_through_the_same_plans() -> None:
     weight, bias, x = torch.randn(10, 6, 3, 3), torch.randn(10), torch.randn(2, 6, 7, 9)
     weights = _native.NativeWeights.dense((10, 6, 3, 3), 1, weight.data_ptr(), bias.data_ptr())
     one = (1, 1)
-    plan = _native.ConvPlan(
-        weights, x.shape, (2, 10, 7, 9), _native.NCHW, one, one, one, False, False, 2
-    )
+    plan = _native.conv_plan(weights, x.shape, _native.NCHW, one, one, one, False, None, 2)
     y = torch.empty(2, 10, 7, 9)
     plan.run([x.data_ptr()], y.data_ptr(), 2)
     assert weights.nbytes() >= 4 * weight.numel()

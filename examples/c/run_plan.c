@@ -25,6 +25,12 @@ static void* memory(size_t bytes) {
     return made;
 }
 
+/* A buffer of `count` float32 numbers. */
+static sovs_buffer floats(size_t count) {
+    const sovs_buffer made = {sizeof made, memory(count * sizeof(float)), count * sizeof(float), SOVS_F32};
+    return made;
+}
+
 static double milliseconds(void) {
     struct timespec now;
     timespec_get(&now, TIME_UTC);
@@ -53,23 +59,26 @@ int main(int argc, char** argv) {
     sovs_encoder* encoder = NULL;
     check(sovs_encoder_load(argv[1], &encoder) == SOVS_OK, "load");
     const int outputs = sovs_encoder_output_count(encoder);
-    sovs_shape* shapes = memory(outputs * sizeof *shapes);
-    check(sovs_encoder_outputs(encoder, 1, height, width, shapes) == SOVS_OK, "shapes");
+    sovs_map* maps = memory(outputs * sizeof *maps);
+    for (int i = 0; i < outputs; ++i) maps[i].size = sizeof *maps;
+    check(sovs_encoder_outputs(encoder, 1, height, width, maps) == SOVS_OK, "maps");
 
     const size_t count = (size_t)(sovs_encoder_input_channels(encoder) * height * width);
-    float* input = memory(count * sizeof *input);
-    fill(input, count, argc > 5 ? argv[5] : NULL);
-    float** maps = memory(outputs * sizeof *maps);
+    const sovs_buffer input = floats(count);
+    fill(input.data, count, argc > 5 ? argv[5] : NULL);
+    sovs_buffer* made = memory(outputs * sizeof *made);
     for (int i = 0; i < outputs; ++i) {
-        const sovs_shape s = shapes[i];
-        maps[i] = memory((size_t)(s.n * s.c * s.h * s.w) * sizeof(float));
-        printf("output %d: %lld x %lld x %lld x %lld\n", i, (long long)s.n, (long long)s.c, (long long)s.h, (long long)s.w);
+        const sovs_map m = maps[i];
+        check(m.dtype == SOVS_F32, "float32 outputs");
+        made[i] = floats((size_t)(m.n * m.c * m.h * m.w));
+        printf("output %d: %lld x %lld x %lld x %lld\n", i, (long long)m.n, (long long)m.c, (long long)m.h,
+               (long long)m.w);
     }
 
     double best = 0;
     for (int round = 0; round <= ROUNDS; ++round) { /* the first run makes the plan */
         const double start = milliseconds();
-        check(sovs_encoder_run(encoder, input, 1, height, width, maps, threads) == SOVS_OK, "run");
+        check(sovs_encoder_run(encoder, &input, 1, height, width, made, outputs, threads) == SOVS_OK, "run");
         const double spent = milliseconds() - start;
         if (round == 0)
             printf("first run: %.2f ms\n", spent);
@@ -80,15 +89,13 @@ int main(int argc, char** argv) {
 
     FILE* out = argc > 6 ? fopen(argv[6], "wb") : NULL;
     for (int i = 0; i < outputs; ++i) {
-        const sovs_shape s = shapes[i];
-        const size_t size = (size_t)(s.n * s.c * s.h * s.w);
-        if (out != NULL) check(fwrite(maps[i], sizeof(float), size, out) == size, argv[6]);
-        free(maps[i]);
+        if (out != NULL) check(fwrite(made[i].data, 1, made[i].bytes, out) == made[i].bytes, argv[6]);
+        free(made[i].data);
     }
     if (out != NULL) fclose(out);
+    free(made);
+    free(input.data);
     free(maps);
-    free(input);
-    free(shapes);
     sovs_encoder_destroy(encoder);
     return 0;
 }

@@ -6,10 +6,13 @@ import ctypes
 import os
 import weakref
 from collections.abc import Sequence
+from math import prod
 
 from sparse_ovs._native.loading import check, library
 from sparse_ovs._native.plan import Plan
-from sparse_ovs._native.structures import Shape
+from sparse_ovs._native.structures import FLOAT32, Buffer, Map, array_of
+
+_FLOAT_BYTES = 4
 
 
 class EncoderFile:
@@ -29,22 +32,28 @@ class EncoderFile:
 
     def output_shapes(self, n: int, h: int, w: int) -> list[tuple[int, int, int, int]]:
         """Shapes (N, C, H, W) of the outputs for n images of h x w pixels."""
-        shapes = (Shape * self.outputs)()
-        check(library().sovs_encoder_outputs(self._handle, n, h, w, shapes))
-        return [(s.n, s.c, s.h, s.w) for s in shapes]
+        maps = array_of(Map, self.outputs)
+        check(library().sovs_encoder_outputs(self._handle, n, h, w, maps))
+        return [(m.n, m.c, m.h, m.w) for m in maps]
 
     def run(
         self, source: int, n: int, h: int, w: int, outputs: Sequence[int], threads: int
     ) -> None:
         """Runs on the addresses of NCHW maps; the GIL is released."""
-        results = (ctypes.c_void_p * self.outputs)(*outputs)
-        check(library().sovs_encoder_run(self._handle, source, n, h, w, results, threads))
+        shapes = [(n, self.channels, h, w), *self.output_shapes(n, h, w)]
+        sizes = [_FLOAT_BYTES * prod(shape) for shape in shapes]
+        given = Buffer(source, sizes[0], FLOAT32)
+        made = (Buffer * self.outputs)(
+            *[Buffer(at, size, FLOAT32) for at, size in zip(outputs, sizes[1:], strict=True)]
+        )
+        check(
+            library().sovs_encoder_run(
+                self._handle, ctypes.byref(given), n, h, w, made, self.outputs, threads
+            )
+        )
 
-    def plan(self, n: int, h: int, w: int, threads: int, steps: int) -> Plan:
-        """The plan that runs such an input, of `steps` steps."""
+    def plan(self, n: int, h: int, w: int, threads: int, records: int) -> Plan:
+        """The plan that runs such an input, of `records` records."""
         handle = ctypes.c_void_p()
         check(library().sovs_encoder_plan(self._handle, n, h, w, threads, ctypes.byref(handle)))
-        plan = Plan.__new__(Plan)
-        plan._adopt(handle)
-        plan._counts, plan._steps = (1, self.outputs), steps
-        return plan
+        return Plan(handle, 1, self.outputs, records)

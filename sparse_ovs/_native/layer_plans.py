@@ -3,41 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sparse_ovs._native.plan import Plan
+from sparse_ovs._native.program import Program
 from sparse_ovs._native.weights import NativeWeights
 
 
-class ConvPlan(Plan):
-    """A convolution: shapes are (N, C, H, W); inputs are the map and, if wanted, the residual."""
+def conv_plan(
+    weights: NativeWeights,
+    in_shape: Sequence[int],
+    layout: int,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    relu: bool,
+    residual_shape: Sequence[int] | None,
+    threads: int,
+) -> Plan:
+    """A convolution of a map (N, C, H, W); its inputs are the map and, where it has a shape, the
+    residual, all in one layout."""
+    conv: dict[str, Any] = {
+        "op": "conv2d",
+        "stride": list(stride),
+        "padding": list(padding),
+        "dilation": list(dilation),
+        "activation": "relu" if relu else None,
+    }
+    shapes = [in_shape] if residual_shape is None else [in_shape, residual_shape]
+    return _plan_of(conv, {"out": weights}, shapes, layout, threads)
 
-    def __init__(
-        self,
-        weights: NativeWeights,
-        in_shape: Sequence[int],
-        out_shape: Sequence[int],
-        layout: int,
-        stride: Sequence[int],
-        padding: Sequence[int],
-        dilation: Sequence[int],
-        relu: bool,
-        residual: bool,
-        threads: int,
-    ) -> None:
-        super().__init__()
-        source, target = self.tensor(in_shape, layout), self.tensor(out_shape, layout)
-        added = self.tensor(out_shape, layout) if residual else None
-        self.conv2d(weights, source, target, stride, padding, dilation, int(relu), added)
-        self.finalize([source] if added is None else [source, added], [target], threads)
 
-
-class AvgPoolPlan(Plan):
+def avg_pool_plan(in_shape: Sequence[int], layout: int, threads: int) -> Plan:
     """A mean over 2x2 pixels, stride 2."""
+    return _plan_of({"op": "avg_pool2x2"}, {}, [in_shape], layout, threads)
 
-    def __init__(
-        self, in_shape: Sequence[int], out_shape: Sequence[int], layout: int, threads: int
-    ) -> None:
-        super().__init__()
-        source, target = self.tensor(in_shape, layout), self.tensor(out_shape, layout)
-        self.avg_pool2x2(source, target)
-        self.finalize([source], [target], threads)
+
+def _plan_of(
+    record: dict[str, Any],
+    weights: dict[str, NativeWeights],
+    shapes: Sequence[Sequence[int]],
+    layout: int,
+    threads: int,
+) -> Plan:
+    names = [f"in{i}" for i in range(len(shapes))]
+    header = {
+        "inputs": [
+            {"name": name, "channels": shape[1]} for name, shape in zip(names, shapes, strict=True)
+        ],
+        "steps": [{**record, "name": "out", "inputs": names}],
+        "outputs": ["out"],
+    }
+    program = Program(header, weights, {})
+    return program.plan([(shape, layout) for shape in shapes], [layout], threads)

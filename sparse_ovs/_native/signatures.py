@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 
 from sparse_ovs._native.structures import (
-    AttentionParams,
+    Buffer,
     Conv2dParams,
     Conv2dPlace,
     DeformableParams,
+    Map,
     MaskWindow,
-    Shape,
+    NamedTensor,
+    NamedWeights,
     StepInfoStructure,
     TuningStructure,
     WeightsDesc,
@@ -20,6 +22,7 @@ from sparse_ovs._native.structures import (
 def declare(lib: ctypes.CDLL) -> None:
     """Tells ctypes the types of all functions."""
     i32, i64, pointer = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
+    buffers = [ctypes.POINTER(Buffer), i32]
     signatures: dict[str, tuple[object, list[object]]] = {
         "sovs_last_error": (ctypes.c_char_p, []),
         "sovs_isa": (ctypes.c_char_p, []),
@@ -29,19 +32,52 @@ def declare(lib: ctypes.CDLL) -> None:
         "sovs_buffer_give": (i32, [pointer]),
         "sovs_buffer_idle_bytes": (ctypes.c_size_t, []),
         "sovs_weights_create": (i32, [ctypes.POINTER(WeightsDesc), ctypes.POINTER(pointer)]),
-        "sovs_weights_create_dense": (i32, [i64] * 5 + [pointer, pointer, ctypes.POINTER(pointer)]),
         "sovs_weights_bytes": (ctypes.c_size_t, [pointer]),
         "sovs_weights_packed_bytes": (ctypes.c_size_t, [pointer]),
-        "sovs_weights_release": (i32, [pointer]),
+        "sovs_weights_hold_once": (i32, [pointer]),
         "sovs_weights_unpack": (i32, [pointer, pointer]),
         "sovs_weights_update": (i32, [pointer, pointer, pointer, i32]),
         "sovs_weights_transpose": (i32, [pointer, ctypes.POINTER(pointer)]),
         "sovs_weights_destroy": (None, [pointer]),
-        "sovs_plan_create": (i32, [ctypes.POINTER(pointer)]),
-        "sovs_plan_add_tensor": (i32, [pointer, i64, i64, i64, i64, i32, ctypes.POINTER(i32)]),
-        "sovs_plan_add_conv2d": (
+        "sovs_program_create": (
             i32,
-            [pointer, pointer, ctypes.POINTER(Conv2dParams), pointer, i32, i32, i32],
+            [
+                ctypes.c_char_p,
+                ctypes.POINTER(NamedWeights),
+                i32,
+                ctypes.POINTER(NamedTensor),
+                i32,
+                ctypes.POINTER(pointer),
+            ],
+        ),
+        "sovs_program_destroy": (None, [pointer]),
+        "sovs_plan_create": (
+            i32,
+            [
+                pointer,
+                ctypes.POINTER(Map),
+                i32,
+                ctypes.POINTER(i64),
+                i32,
+                i32,
+                ctypes.POINTER(pointer),
+            ],
+        ),
+        "sovs_plan_input": (i32, [pointer, i32, ctypes.POINTER(Map)]),
+        "sovs_plan_output": (i32, [pointer, i32, ctypes.POINTER(Map)]),
+        "sovs_plan_run": (i32, [pointer, *buffers, *buffers, i32]),
+        "sovs_plan_time": (
+            i32,
+            [pointer, *buffers, *buffers, i32, ctypes.POINTER(ctypes.c_double)],
+        ),
+        "sovs_conv2d_backend": (
+            i32,
+            [
+                pointer,
+                ctypes.POINTER(Conv2dParams),
+                ctypes.POINTER(Conv2dPlace),
+                ctypes.POINTER(ctypes.c_char_p),
+            ],
         ),
         "sovs_conv2d_candidates": (
             i32,
@@ -63,27 +99,6 @@ def declare(lib: ctypes.CDLL) -> None:
                 *[i32] * 2,
                 ctypes.POINTER(ctypes.c_double),
             ],
-        ),
-        "sovs_plan_add_avg_pool2x2": (i32, [pointer, i32, i32]),
-        "sovs_plan_add_atrous_pool2x2": (i32, [pointer, i64, i32, i32]),
-        "sovs_plan_add_layer_norm": (
-            i32,
-            [pointer, i64, pointer, pointer, ctypes.c_float, i32, i32],
-        ),
-        "sovs_plan_add_attention": (
-            i32,
-            [pointer, ctypes.POINTER(AttentionParams), i32, i32, i32],
-        ),
-        "sovs_plan_add_tokens": (i32, [pointer, i64, i64, pointer, i64, i32, i32]),
-        "sovs_plan_add_crop": (i32, [pointer, i64, i32, i32]),
-        "sovs_plan_finalize": (
-            i32,
-            [pointer, ctypes.POINTER(i32), i32, ctypes.POINTER(i32), i32, i32],
-        ),
-        "sovs_plan_run": (i32, [pointer, ctypes.POINTER(pointer), ctypes.POINTER(pointer), i32]),
-        "sovs_plan_time": (
-            i32,
-            [pointer, *[ctypes.POINTER(pointer)] * 2, i32, ctypes.POINTER(ctypes.c_double)],
         ),
         "sovs_plan_step_count": (i32, [pointer]),
         "sovs_plan_step_info": (i32, [pointer, i32, ctypes.POINTER(StepInfoStructure)]),
@@ -136,10 +151,10 @@ def declare(lib: ctypes.CDLL) -> None:
         "sovs_encoder_input_channels": (i64, [pointer]),
         "sovs_encoder_output_count": (i32, [pointer]),
         "sovs_encoder_header": (ctypes.c_char_p, [pointer]),
-        "sovs_encoder_outputs": (i32, [pointer, i64, i64, i64, ctypes.POINTER(Shape)]),
+        "sovs_encoder_outputs": (i32, [pointer, i64, i64, i64, ctypes.POINTER(Map)]),
         "sovs_encoder_run": (
             i32,
-            [pointer, pointer, i64, i64, i64, ctypes.POINTER(pointer), i32],
+            [pointer, ctypes.POINTER(Buffer), i64, i64, i64, *buffers, i32],
         ),
         "sovs_encoder_plan": (i32, [pointer, i64, i64, i64, i32, ctypes.POINTER(pointer)]),
         "sovs_encoder_destroy": (None, [pointer]),

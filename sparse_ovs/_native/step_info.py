@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StepInfo:
-    """What runs as one step of a final plan.
+    """What runs as one step of a plan.
 
     Attributes:
-        step: number of the step that was added; of a copy, of the step that it serves.
+        record: number of the program's record; of a copy, of the one that it serves.
         strip_group: steps with the same number run together, strip by strip; None runs alone.
         backend: what computes it, in a word or two.
         shape: (N, C, H, W) of its output.
@@ -22,7 +22,7 @@ class StepInfo:
         panel: how a panel holds the pixels; "" for a step without tiles.
     """
 
-    step: int
+    record: int
     strip_group: int | None
     backend: str
     shape: tuple[int, int, int, int]

@@ -1,90 +1,122 @@
-"""The structs of the C header, field by field."""
+"""The structs of the C header, field by field; each begins with its size, which is set here."""
 
 from __future__ import annotations
 
 import ctypes
+from typing import Any
+
+FLOAT32 = 0  # sovs_dtype
+
+_i64 = ctypes.c_int64
+_at = ctypes.c_void_p
 
 
-class WeightsDesc(ctypes.Structure):
+class Sized(ctypes.Structure):
+    """A struct whose first field is its size; arguments are those of the fields after it."""
+
+    def __init__(self, *values: Any) -> None:
+        super().__init__(ctypes.sizeof(type(self)), *values)
+
+
+def array_of(kind: type[Sized], count: int) -> Any:
+    """An array of structs for the library to fill."""
+    return (kind * count)(*[kind() for _ in range(count)])
+
+
+class Buffer(Sized):
     _fields_ = [
-        ("out_channels", ctypes.c_int64),
-        ("in_channels", ctypes.c_int64),
-        ("kernel_h", ctypes.c_int64),
-        ("kernel_w", ctypes.c_int64),
-        ("groups", ctypes.c_int64),
-        ("block_rows", ctypes.c_int64),
-        ("row_ptr", ctypes.c_void_p),
-        ("indices", ctypes.c_void_p),
-        ("index_bits", ctypes.c_int64),
-        ("values", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+        ("data", _at),
+        ("bytes", ctypes.c_size_t),
+        ("dtype", _i64),
     ]
 
 
-class MaskWindow(ctypes.Structure):
+class Map(Sized):
     _fields_ = [
-        *((name, ctypes.c_int64) for name in ("top", "left", "h", "w")),
-        *((name, ctypes.c_int64) for name in ("queries", "grid_h", "grid_w")),
-        ("logits", ctypes.c_void_p),
-        ("probabilities", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+        *((name, _i64) for name in ("n", "c", "h", "w", "layout", "dtype")),
+        ("scale", ctypes.c_float),
+        ("zero_point", ctypes.c_int32),
     ]
 
 
-class Shape(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in "nchw"]
-
-
-TUNING_FIELDS = [
-    (name, ctypes.c_int64) for name in ("tile_rows", "tile_cols", "k_tile", "row_parts", "panel")
-]
-
-
-class TuningStructure(ctypes.Structure):
-    _fields_ = TUNING_FIELDS
-
-
-class StepInfoStructure(ctypes.Structure):
+class WeightsDesc(Sized):
     _fields_ = [
-        ("step", ctypes.c_int32),
+        ("size", ctypes.c_size_t),
+        *((name, _i64) for name in ("out_channels", "in_channels", "kernel_h", "kernel_w")),
+        *((name, _i64) for name in ("groups", "block_rows")),
+        *((name, _at) for name in ("row_ptr", "indices")),
+        ("index_bits", _i64),
+        ("values", _at),
+        ("dtype", _i64),
+        ("scales", _at),
+        ("bias", _at),
+    ]
+
+
+class NamedWeights(Sized):
+    _fields_ = [("size", ctypes.c_size_t), ("name", ctypes.c_char_p), ("weights", _at)]
+
+
+class NamedTensor(Sized):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("name", ctypes.c_char_p),
+        ("data", _at),
+        ("dtype", _i64),
+        ("rank", _i64),
+        ("shape", _at),
+    ]
+
+
+class TuningStructure(Sized):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        *((name, _i64) for name in ("tile_rows", "tile_cols", "k_tile", "row_parts", "panel")),
+    ]
+
+
+class StepInfoStructure(Sized):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("record", ctypes.c_int32),
         ("strip_group", ctypes.c_int32),
         ("backend", ctypes.c_char_p),
-        *[(name, ctypes.c_int64) for name in ("n", "c", "h", "w", "tile")],
+        *((name, _i64) for name in ("n", "c", "h", "w", "tile")),
         ("density", ctypes.c_double),
-        *TUNING_FIELDS,
+        *((name, _i64) for name in ("tile_rows", "tile_cols", "k_tile", "row_parts", "panel")),
     ]
 
 
-class Conv2dParams(ctypes.Structure):
+class Conv2dParams(Sized):
     _fields_ = [
-        (name, ctypes.c_int64)
-        for name in (
-            "stride_h",
-            "stride_w",
-            "pad_h",
-            "pad_w",
-            "dilation_h",
-            "dilation_w",
-            "activation",
-        )
+        ("size", ctypes.c_size_t),
+        *((name, _i64) for name in ("stride_h", "stride_w", "pad_h", "pad_w")),
+        *((name, _i64) for name in ("dilation_h", "dilation_w", "activation")),
     ]
 
 
-class AttentionParams(ctypes.Structure):
+class Conv2dPlace(Sized):
     _fields_ = [
-        *((name, ctypes.c_int64) for name in ("heads", "head_channels", "query", "key", "value")),
-        ("scale", ctypes.c_float),
+        ("size", ctypes.c_size_t),
+        *((name, _i64) for name in ("n", "h", "w", "input", "output", "residual", "alone")),
     ]
 
 
-class Conv2dPlace(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in ("n", "h", "w", "pixel_major")]
-
-
-class DeformableParams(ctypes.Structure):
+class MaskWindow(Sized):
     _fields_ = [
-        *[
-            (name, ctypes.c_int64)
-            for name in ("n", "queries", "heads", "depth", "levels", "points")
-        ],
-        ("shapes", ctypes.POINTER(ctypes.c_int64)),
+        ("size", ctypes.c_size_t),
+        *((name, _i64) for name in ("top", "left", "h", "w")),
+        *((name, _i64) for name in ("queries", "grid_h", "grid_w")),
+        ("logits", _at),
+        ("probabilities", _at),
+    ]
+
+
+class DeformableParams(Sized):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        *((name, _i64) for name in ("n", "queries", "heads", "depth", "levels", "points")),
+        ("shapes", ctypes.POINTER(_i64)),
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
+from enum import IntEnum
 
-from sparse_ovs._native.structures import TUNING_FIELDS, Conv2dParams, Conv2dPlace, TuningStructure
+from sparse_ovs._native.structures import Conv2dParams, Conv2dPlace, TuningStructure
 
+ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "quick_gelu")  # by sovs_activation
 PANELS = ("", "halo", "shifted", "taps")  # by sovs_panel, after AUTO
 
 
@@ -38,7 +40,22 @@ class Tuning:
 
 def tuning_structure(tuning: Tuning) -> TuningStructure:
     """As the library takes it."""
-    return TuningStructure(*(getattr(tuning, name) for name, _ in TUNING_FIELDS))
+    return TuningStructure(*astuple(tuning))
+
+
+def tuning_of(given: TuningStructure) -> Tuning:
+    """As the library gives it."""
+    return Tuning(*(getattr(given, field.name) for field in fields(Tuning)))
+
+
+class MapPlace(IntEnum):
+    """Where a plan's map lies, see sovs_map_place: as the caller's (N, C, H, W) or (N, H, W, C), in
+    the plan's own tiles, or as the steps beside it want it."""
+
+    NCHW = 0
+    NHWC = 1
+    TILED = 2
+    FREE = 3
 
 
 @dataclass(frozen=True)
@@ -48,17 +65,26 @@ class ConvSpot:
     Attributes:
         size: (N, H, W) of its input.
         stride, padding, dilation: (vertical, horizontal).
-        pixel_major: a plan may lay out its maps pixel by pixel, as the dense 3x3 kernels want them:
-            neither is the caller's, nor takes part in a residual add.
+        activation: one of ACTIVATIONS.
+        input, output: where its maps lie.
+        residual: it adds one.
+        alone: it is the plan's only step, on the caller's maps.
     """
 
     size: tuple[int, int, int]
     stride: tuple[int, int]
     padding: tuple[int, int]
     dilation: tuple[int, int]
-    pixel_major: bool
+    activation: str
+    input: MapPlace
+    output: MapPlace
+    residual: bool
+    alone: bool
 
     def structures(self) -> tuple[Conv2dParams, Conv2dPlace]:
         """As the library takes them."""
-        params = Conv2dParams(*self.stride, *self.padding, *self.dilation, 0)
-        return params, Conv2dPlace(*self.size, int(self.pixel_major))
+        params = Conv2dParams(
+            *self.stride, *self.padding, *self.dilation, ACTIVATIONS.index(self.activation)
+        )
+        maps = int(self.input), int(self.output)
+        return params, Conv2dPlace(*self.size, *maps, int(self.residual), int(self.alone))

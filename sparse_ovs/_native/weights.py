@@ -7,8 +7,8 @@ import weakref
 from collections.abc import Sequence
 
 from sparse_ovs._native.loading import check, library
-from sparse_ovs._native.structures import TUNING_FIELDS, TuningStructure, WeightsDesc
-from sparse_ovs._native.tuning import ConvSpot, Tuning, tuning_structure
+from sparse_ovs._native.structures import FLOAT32, TuningStructure, WeightsDesc, array_of
+from sparse_ovs._native.tuning import ConvSpot, Tuning, tuning_of, tuning_structure
 
 
 class NativeWeights:
@@ -31,11 +31,8 @@ class NativeWeights:
         values: int,
         bias: int | None,
     ) -> None:
-        lib = library()
-        desc = WeightsDesc(*shape, groups, block_rows, row_ptr, indices, index_bits, values, bias)
-        handle = ctypes.c_void_p()
-        check(lib.sovs_weights_create(ctypes.byref(desc), ctypes.byref(handle)))
-        self._adopt(handle, block_rows)
+        structure = (block_rows, row_ptr, indices, index_bits)
+        self._adopt(_create(shape, groups, structure, values, bias), block_rows)
 
     def _adopt(self, handle: ctypes.c_void_p, block_rows: int | None) -> None:
         self._handle = handle
@@ -48,11 +45,7 @@ class NativeWeights:
     ) -> NativeWeights:
         """Dense weights (O, I / groups, kh, kw), fp32, for the library's own dense kernels."""
         made = cls.__new__(cls)
-        handle = ctypes.c_void_p()
-        check(
-            library().sovs_weights_create_dense(*shape, groups, weight, bias, ctypes.byref(handle))
-        )
-        made._adopt(handle, None)
+        made._adopt(_create(shape, groups, (0, None, None, 0), weight, bias), None)
         return made
 
     def transpose(self) -> NativeWeights:
@@ -68,13 +61,13 @@ class NativeWeights:
     def update(self, weight: int, bias: int | None, threads: int) -> None:
         """Takes new values from a dense weight (O, I / groups, kh, kw), fp32; plans follow, and
         none may run meanwhile. bias None leaves the old one. Raises ValueError for weights that
-        were released."""
+        are held once."""
         check(library().sovs_weights_update(self._handle, weight, bias, threads))
 
-    def release(self) -> None:
+    def hold_once(self) -> None:
         """From here on memory comes first: the weights are held once, and plans of all input sizes
         share them where they can."""
-        check(library().sovs_weights_release(self._handle))
+        check(library().sovs_weights_hold_once(self._handle))
 
     def nbytes(self) -> int:
         """Bytes held by the library: the compact copy and the streams of all live plans."""
@@ -88,18 +81,28 @@ class NativeWeights:
         """Writes the dense weight (O, I / groups, kh, kw), fp32, to that address."""
         check(library().sovs_weights_unpack(self._handle, dense))
 
+    def backend(self, spot: ConvSpot) -> str:
+        """What a plan runs them with there, as its steps show it."""
+        name = ctypes.c_char_p()
+        params, place = spot.structures()
+        check(
+            library().sovs_conv2d_backend(
+                self._handle, ctypes.byref(params), ctypes.byref(place), ctypes.byref(name)
+            )
+        )
+        assert name.value is not None
+        return name.value.decode()
+
     def candidates(self, spot: ConvSpot, most: int) -> list[Tuning]:
         """Tunings worth timing: what the library would choose itself, then others."""
-        found, count = (TuningStructure * most)(), ctypes.c_int32(most)
+        found, count = array_of(TuningStructure, most), ctypes.c_int32(most)
         params, place = spot.structures()
         check(
             library().sovs_conv2d_candidates(
                 self._handle, ctypes.byref(params), ctypes.byref(place), found, ctypes.byref(count)
             )
         )
-        return [
-            Tuning(*(getattr(t, name) for name, _ in TUNING_FIELDS)) for t in found[: count.value]
-        ]
+        return [tuning_of(t) for t in found[: count.value]]
 
     def time(self, spot: ConvSpot, tunings: Sequence[Tuning], rounds: int) -> list[float]:
         """Seconds that one thread takes there with each tuning: the best of `rounds`."""
@@ -118,3 +121,16 @@ class NativeWeights:
             )
         )
         return list(seconds)
+
+
+def _create(
+    shape: tuple[int, int, int, int],
+    groups: int,
+    structure: tuple[int, int | None, int | None, int],
+    values: int,
+    bias: int | None,
+) -> ctypes.c_void_p:
+    desc = WeightsDesc(*shape, groups, *structure, values, FLOAT32, None, bias)
+    handle = ctypes.c_void_p()
+    check(library().sovs_weights_create(ctypes.byref(desc), ctypes.byref(handle)))
+    return handle

@@ -54,7 +54,8 @@ class Tuner:
     def __init__(self, weights: NativeConvWeights, on: bool) -> None:
         self._weights = weights
         self._on = on
-        self._layers: dict[str, str | None] = {}  # by node; None where the weights have no zeros
+        # Name and density by node; None where the weights have no zeros.
+        self._layers: dict[str, tuple[str, float] | None] = {}
         self._known: Choices = {}
         self._found: Choices = {}
         self._progress: Progress | None = None  # while layers may be timed
@@ -78,23 +79,38 @@ class Tuner:
             self._found = {}
 
     def tuning(
-        self, conv: Conv, shapes: Mapping[str, Sequence[int]], pixel_major: bool
+        self,
+        conv: Conv,
+        shapes: Mapping[str, Sequence[int]],
+        places: Mapping[str, _native.MapPlace],
+        alone: bool,
     ) -> _native.Tuning | None:
         """Of a convolution; None lets the library choose.
 
         Args:
             shapes: (N, C, H, W) of its input and output, by name.
-            pixel_major: whether these maps may be (see _native.ConvSpot).
+            places: where these maps lie in its plan, by name.
+            alone: it is the plan's only step.
         """
         if not self._on:
             return None
         if self._progress is not None:
             self._progress.advance()
-        layer = self._layer(conv, pixel_major)
+        spot = _native.ConvSpot(
+            size=_map_size(shapes[conv.source]),
+            stride=conv.stride,
+            padding=conv.padding,
+            dilation=conv.dilation,
+            activation=conv.activation,
+            input=places[conv.source],
+            output=places[conv.name],
+            residual=conv.residual is not None,
+            alone=alone,
+        )
+        layer = self._layer(conv, spot)
         if layer is None:
             return None
-        size, source = _map_size(shapes[conv.name]), _map_size(shapes[conv.source])
-        spot = _native.ConvSpot(source, conv.stride, conv.padding, conv.dilation, pixel_major)
+        size = _map_size(shapes[conv.name])
         choice = self._choice(layer, size, conv, spot)
         if choice is None:
             return None
@@ -102,12 +118,13 @@ class Tuner:
             self._weights.make_dense(conv)
         return choice.tuning if choice.dense == self._weights.is_dense(conv) else None
 
-    def _layer(self, conv: Conv, pixel_major: bool) -> str | None:
+    def _layer(self, conv: Conv, spot: _native.ConvSpot) -> str | None:
         """What names the layer in the cache: all that its best tuning depends on but its size."""
         if conv.name not in self._layers:
             rows = self._weights[conv].block_rows
-            self._layers[conv.name] = None if rows is None else _describe(conv, rows, pixel_major)
-        return self._layers[conv.name]
+            self._layers[conv.name] = None if rows is None else _describe(conv, rows)
+        layer = self._layers[conv.name]
+        return None if layer is None else layer[0] + _describe_place(spot, layer[1])
 
     def _choice(self, layer: str, size: Size, conv: Conv, spot: _native.ConvSpot) -> Choice | None:
         sizes = self._known.setdefault(layer, {})
@@ -128,18 +145,30 @@ def _map_size(shape: Sequence[int]) -> Size:
     return n, h, w
 
 
-def _describe(conv: Conv, rows: int, pixel_major: bool) -> str:
+def _describe(conv: Conv, rows: int) -> tuple[str, float]:
     def sides(pair: Sequence[int]) -> str:
         return "x".join(map(str, pair))
 
     density = _density(conv)
-    # Dense candidates alone depend on the layout.
-    layout = ", maps of any layout" if pixel_major and density >= _DENSEST_SPARSE else ""
-    return (
+    name = (
         f"{sides(conv.weight.shape)}, stride {sides(conv.stride)}, padding {sides(conv.padding)}, "
-        f"dilation {sides(conv.dilation)}, groups {conv.groups}, blocks of {rows}, "
-        f"density {density:.2g}{layout}"
+        f"dilation {sides(conv.dilation)}, groups {conv.groups}, activation {conv.activation}, "
+        f"blocks of {rows}, density {density:.2g}"
     )
+    return name, density
+
+
+def _describe_place(spot: _native.ConvSpot, density: float) -> str:
+    """What of its place the choice depends on: without dense candidates, the input's layout."""
+    free = _native.MapPlace.FREE
+    own = (free, _native.MapPlace.TILED)
+    source, target = ("tiles" if at in own else at.name for at in (spot.input, spot.output))
+    if density < _DENSEST_SPARSE:
+        return "" if spot.input in own else f", from {source}"
+    if spot.input == spot.output == free:
+        return ", maps of any layout"
+    alone = f", alone{' with a residual' * spot.residual}" if spot.alone else ""
+    return f", from {source} to {target}{alone}"
 
 
 def _density(conv: Conv) -> float:

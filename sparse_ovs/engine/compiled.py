@@ -120,14 +120,15 @@ class CompiledEncoder(nn.Module):
         return pytree.tree_unflatten(outputs, self._out_spec)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a file that load_plan and C programs (sparse_ovs.h) run; atomic.
+        """Writes a file that load_plan and C programs (sparse_ovs.h) run; atomic. Encoders whose
+        steps hold sizes, as those of tokens do, run inputs of the example's height and width there.
 
         Raises:
-            ValueError: it has steps other than convolutions, linear layers and 2x2 pooling, or its
-                outputs are nested in anything but lists, tuples and dicts.
+            ValueError: it has steps in torch, or its outputs are nested in anything but lists,
+                tuples and dicts.
         """
         tree = pytree.tree_unflatten(self._graph.outputs, self._out_spec)
-        write_plan(path, self._graph, self._channels, tree, self._weights)
+        write_plan(path, self._graph, self._shape, tree, self._weights)
 
     def memory(self) -> EncoderMemory:
         """Bytes held now."""

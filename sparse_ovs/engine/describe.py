@@ -53,16 +53,16 @@ def native_rows(
 
     Args:
         infos: of the plan.
-        records: of the steps that were added (see planfile.step_record).
+        records: of the steps that were added (see records.record_of).
         seconds: of the same steps, those of all threads summed where they run strips.
         threads: that the plan was made for.
         first_group: number of the plan's first group of strips.
     """
     rows = []
     for info in infos:
-        record = records[info.step]
+        record = records[info.record]
         copied = info.backend == "copy"
-        spent = seconds[info.step]
+        spent = seconds[info.record]
         if spent is not None and info.strip_group is not None:
             spent /= threads
         rows.append(
@@ -135,7 +135,7 @@ def _op(record: dict[str, Any]) -> str:
         words.append("dilation " + "x".join(map(str, record["dilation"])))
     if record["groups"] != 1:
         words.append(f"{record['groups']} groups")
-    if record["residual"] is not None:
+    if len(record["inputs"]) > 1:
         words.append("+ residual")
     if record["activation"] is not None:
         words.append(f"+ {record['activation']}")

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
+
+from sparse_ovs.conv_size import output_size
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -29,6 +31,8 @@ class Node:
 
     # It serves only the size of input that was exported.
     holds_size: ClassVar[bool] = False
+    # What the library's records call it; "" where the library has no such operation.
+    op: ClassVar[str] = ""
 
     def sources(self) -> list[str]:
         """Names of the values that it reads."""
@@ -41,6 +45,22 @@ class Node:
     def rename(self, old: str, new: str) -> None:
         """Reads `new` where it read `old`."""
         raise NotImplementedError
+
+    def is_native(self) -> bool:
+        """The library has an operation for it."""
+        return bool(self.op)
+
+    def inputs(self) -> list[str]:
+        """Names of the values that its record reads, in the library's order."""
+        return self.sources()
+
+    def members(self) -> dict[str, Any]:
+        """What its record says beside its op, name and inputs."""
+        return {}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """float32 tensors of its record, by part; a convolution's weights are not among them."""
+        return {}
 
 
 @dataclass
@@ -58,34 +78,18 @@ class Unary(Node):
 
 
 @dataclass
-class Conv(Unary):
-    """activation(conv2d(source, weight) + bias [+ residual]); a linear layer is a 1x1 one.
+class Summing(Unary):
+    """One that may add another value to what it makes.
 
     Attributes:
-        weight: (O, I / groups, kh, kw) float32, zeros in place.
-        bias: (O,) or None.
-        stride, padding, dilation: (vertical, horizontal).
-        activation: one of ACTIVATIONS.
-        residual: name of a value of the output's shape, or None.
+        residual: name of that value, of the output's shape, or None.
     """
 
-    weight: Tensor
-    bias: Tensor | None
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-    groups: int
-    activation: str = "none"
-    residual: str | None = None
+    residual: str | None = field(default=None, kw_only=True)
 
     def is_plain(self) -> bool:
-        """Its value is the sums themselves."""
-        return self.activation == "none" and self.residual is None
-
-    def is_pointwise(self) -> bool:
-        """Each pixel of the output is made of the same pixel of the input."""
-        plain = self.weight.shape[2:] == (1, 1) and self.stride == (1, 1) and self.padding == (0, 0)
-        return plain and self.groups == 1
+        """Its value is what it makes itself, and nothing follows."""
+        return self.residual is None
 
     def sources(self) -> list[str]:
         return [self.source] + ([] if self.residual is None else [self.residual])
@@ -95,15 +99,51 @@ class Conv(Unary):
         if self.residual == old:
             self.residual = new
 
+
+@dataclass
+class Conv(Summing):
+    """activation(conv2d(source, weight) + bias [+ residual]); a linear layer is a 1x1 one.
+
+    Attributes:
+        weight: (O, I / groups, kh, kw) float32, zeros in place.
+        bias: (O,) or None.
+        stride, padding, dilation: (vertical, horizontal).
+        activation: one of `_native.ACTIVATIONS`.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    activation: str = "none"
+    op = "conv2d"
+
+    def members(self) -> dict[str, Any]:
+        return {
+            "stride": list(self.stride),
+            "padding": list(self.padding),
+            "dilation": list(self.dilation),
+            "groups": self.groups,
+            "activation": None if self.activation == "none" else self.activation,
+            "weight": {"shape": list(self.weight.shape)},
+        }
+
+    def is_plain(self) -> bool:
+        """Its value is the sums themselves."""
+        return self.activation == "none" and super().is_plain()
+
+    def is_pointwise(self) -> bool:
+        """Each pixel of the output is made of the same pixel of the input."""
+        plain = self.weight.shape[2:] == (1, 1) and self.stride == (1, 1) and self.padding == (0, 0)
+        return plain and self.groups == 1
+
     def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
         """(N, C, H, W) -> (N, O, H', W')."""
         shape = shapes[self.source]
-        sizes = [
-            (shape[2 + i] + 2 * self.padding[i] - self.dilation[i] * (self.weight.shape[2 + i] - 1))
-            for i in range(2)
-        ]
-        height, width = ((size - 1) // s + 1 for size, s in zip(sizes, self.stride, strict=True))
-        return shape[0], self.weight.shape[0], height, width
+        how = (self.stride, self.padding, self.dilation)
+        return shape[0], self.weight.shape[0], *output_size(shape[2:], self.weight.shape[2:], *how)
 
 
 @dataclass
@@ -117,12 +157,9 @@ class BatchNorm(Unary):
     eps: float
 
 
-ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "quick_gelu")
-
-
 @dataclass
 class Activation(Unary):
-    """A function of each number: one of ACTIVATIONS."""
+    """A function of each number: one of `_native.ACTIVATIONS`."""
 
     kind: str
 
@@ -141,11 +178,21 @@ class LayerNorm(Unary):
     gamma: Tensor | None
     beta: Tensor | None
     eps: float
+    op = "layer_norm"
+
+    def members(self) -> dict[str, Any]:
+        return {"eps": self.eps}
+
+    def tensors(self) -> dict[str, Tensor]:
+        named = {"gamma": self.gamma, "beta": self.beta}
+        return {part: tensor for part, tensor in named.items() if tensor is not None}
 
 
 @dataclass
 class Pool(Unary):
     """The mean over 2x2 pixels, stride 2."""
+
+    op = "avg_pool2x2"
 
     def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
         """(N, C, H, W) -> (N, C, H // 2, W // 2)."""
@@ -158,6 +205,22 @@ class AtrousPool(Unary):
     """The mean over 2x2 pixels that are `dilation` apart, stride 1 (see `ops.atrous_pool2x2`)."""
 
     dilation: int
+    op = "atrous_pool2x2"
+
+    def members(self) -> dict[str, Any]:
+        return {"dilation": self.dilation}
+
+
+@dataclass
+class Upsample2x(Summing):
+    """Each pixel twice in both directions [+ residual]."""
+
+    op = "upsample2x"
+
+    def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
+        """(N, C, H, W) -> (N, C, 2 H, 2 W)."""
+        n, c, h, w = shapes[self.source]
+        return n, c, 2 * h, 2 * w
 
 
 @dataclass
@@ -181,6 +244,13 @@ class Tokens(Unary):
     constants: Tensor
     mean: bool
     holds_size = True
+    op = "tokens"
+
+    def members(self) -> dict[str, Any]:
+        return {"mean": self.mean}
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"constants": self.constants}
 
     def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
         """(N, C, H, W) -> (N, C, 1, tokens)."""
@@ -197,15 +267,24 @@ class Shift(Unary):
 
 @dataclass
 class Crop(Unary):
-    """Pixels [first, first + count) of each image, as one row."""
+    """Pixels [first, first + height * width) of each image, as a map of that size."""
 
     first: int
-    count: int
+    size: tuple[int, int]
     holds_size = True
+    op = "crop"
+
+    @property
+    def count(self) -> int:
+        """Of pixels."""
+        return self.size[0] * self.size[1]
+
+    def members(self) -> dict[str, Any]:
+        return {"first": self.first, "size": list(self.size)}
 
     def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
-        """(N, C, H, W) -> (N, C, 1, count)."""
-        return *shapes[self.source][:2], 1, self.count
+        """(N, C, H, W) -> (N, C, height, width)."""
+        return *shapes[self.source][:2], *self.size
 
 
 @dataclass
@@ -226,6 +305,21 @@ class Attention(Node):
     heads: int
     depth: int
     scale: float
+    op = "attention"
+
+    def is_native(self) -> bool:
+        return self.key == self.value
+
+    def inputs(self) -> list[str]:
+        return [self.key] if self.query == self.key else [self.key, self.query]
+
+    def members(self) -> dict[str, Any]:
+        return {
+            "heads": self.heads,
+            "head_channels": self.depth,
+            "first": list(self.first),
+            "scale": self.scale,
+        }
 
     def sources(self) -> list[str]:
         return [self.query, self.key, self.value]

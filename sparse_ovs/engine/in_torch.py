@@ -25,6 +25,7 @@ from sparse_ovs.engine.graph import (
     Scale,
     Shift,
     Tokens,
+    Upsample2x,
 )
 from sparse_ovs.engine.torch_nodes import AsMap, Constant, TorchNode, View, substitute
 from sparse_ovs.engine.weights import NativeConvWeights
@@ -65,6 +66,9 @@ def run_in_torch(node: Node, values: Mapping[str, Any], weights: NativeConvWeigh
         return F.avg_pool2d(x, 2)
     if isinstance(node, AtrousPool):
         return atrous_pool2x2(x, node.dilation)
+    if isinstance(node, Upsample2x):
+        y = F.interpolate(x, scale_factor=2, mode="nearest")
+        return y if node.residual is None else y + values[node.residual]
     if isinstance(node, Mean):
         return x.mean((2, 3), keepdim=True)
     if isinstance(node, Attention):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sparse_ovs import _native
 from sparse_ovs.engine.contract import check_input, check_rounds, check_threads
 from sparse_ovs.engine.describe import StepRow, as_table, native_rows
-from sparse_ovs.engine.planfile import decode_tree
+from sparse_ovs.engine.planfile import decode_tree, upgrade_header
 from sparse_ovs.formats import FileFormatError
 from sparse_ovs.ops.layout import empty_output
 from sparse_ovs.threads import get_num_threads
@@ -65,7 +65,8 @@ class LoadedPlan:
 class LoadedEncoder(nn.Module):
     """Runs an encoder's eval-mode forward without gradients, from a file.
 
-    Takes (N, C, H, W) float32 on the CPU, of any size that the encoder takes. Safe under concurrent
+    Takes (N, C, H, W) float32 on the CPU, of any size that the encoder takes: of the saved one's
+    example alone, where its steps hold that size. Safe under concurrent
     calls. Results are those of the encoder that was saved, to the bit.
 
     Args:
@@ -90,10 +91,10 @@ class LoadedEncoder(nn.Module):
         self._threads = threads
         try:
             self._file = _native.EncoderFile(path)
-            header = json.loads(self._file.header)
+            header = upgrade_header(json.loads(self._file.header))
             self._records: list[dict[str, Any]] = header["steps"]
             self._names: list[str] = header["outputs"]
-            self._input, self._tree = header["input"], header["tree"]
+            self._input, self._tree = header["inputs"][0]["name"], header["tree"]
             decode_tree(self._tree, dict.fromkeys([self._input, *self._names]))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FileFormatError(f"expected a plan file, got {path}: {error}") from error

@@ -17,9 +17,8 @@ from sparse_ovs.engine.contract import check_rounds
 from sparse_ovs.engine.describe import StepRow, as_table, native_rows
 from sparse_ovs.engine.graph import Conv, Graph, Node, Pool
 from sparse_ovs.engine.in_torch import reason_for_torch, run_in_torch
-from sparse_ovs.engine.planfile import step_labels, step_record
+from sparse_ovs.engine.records import record_of, step_labels
 from sparse_ovs.engine.segment import Segment, lower
-from sparse_ovs.engine.steps import is_native
 from sparse_ovs.engine.torch_nodes import TorchNode
 from sparse_ovs.engine.weights import NativeConvWeights
 
@@ -55,7 +54,7 @@ class Plan:
         self._seconds: dict[str, float] = {}  # by node, once measured
         for node in graph.nodes:
             self._shapes[node.name] = self._shape_of(node)
-        for native, run in groupby(graph.nodes, is_native):
+        for native, run in groupby(graph.nodes, Node.is_native):
             nodes = list(run)
             self._parts += self._lower(nodes, tuner) if native else nodes
 
@@ -97,7 +96,7 @@ class Plan:
         labels, rows, groups = step_labels(self._graph), [], 0
         for part in self._parts:
             if isinstance(part, Segment):
-                records = [step_record(step, labels) for step in part.steps]
+                records = [record_of(step, labels) for step in part.steps]
                 seconds = [self._seconds.get(step.name) for step in part.steps]
                 rows += native_rows(part.plan.step_infos(), records, seconds, self._threads, groups)
                 groups = max([groups, *(row.group + 1 for row in rows if row.group is not None)])

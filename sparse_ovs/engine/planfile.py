@@ -1,55 +1,37 @@
 """Plan files: a fully native graph with its packed weights, as the C library reads it.
 
-A safetensors file. Its header lists the steps in the order in which they run, each with an `op`,
-a `name` that is also that of the value it makes, the names of the values it reads, and attributes;
-the tensors of a step are called `name.part`. csrc/cpu/program.cpp reads it.
+A safetensors file. Its header lists the steps in the order in which they run, as records: each has
+an `op`, a `name` that is also that of the value it makes, the names of its `inputs`, and members of
+its own; the tensors of a step are called `name.part`. csrc/cpu/program reads it.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from sparse_ovs.engine.graph import (
-    AtrousPool,
-    Attention,
-    Conv,
-    Crop,
-    Graph,
-    LayerNorm,
-    Node,
-    Pool,
-    Tokens,
-)
+from sparse_ovs.engine.graph import Conv, Graph, Node
+from sparse_ovs.engine.records import record_of, step_labels, tensors_of
 from sparse_ovs.engine.torch_nodes import TorchNode
 from sparse_ovs.engine.weights import NativeConvWeights, pack_weight
 from sparse_ovs.formats import write_file
 from sparse_ovs.version import __version__
 
-# What native nodes are called, files hold only some of them.
-_OPS: dict[type[Node], str] = {
-    Pool: "avg_pool2x2",
-    AtrousPool: "atrous_pool2x2",
-    LayerNorm: "layer_norm",
-    Attention: "attention",
-    Tokens: "tokens",
-    Crop: "crop",
-}
-
 
 def write_plan(
     path: str | os.PathLike[str],
     graph: Graph,
-    channels: int,
+    shape: Sequence[int],
     tree: Any,
     weights: NativeConvWeights,
 ) -> None:
     """Writes a graph; atomic.
 
     Args:
-        channels: of the input.
+        shape: (N, C, H, W) of the input that the graph was exported for.
         tree: nested lists, tuples and dicts of the names in graph.outputs.
         weights: of the convolutions; those that run dense are written so.
 
@@ -57,13 +39,9 @@ def write_plan(
         ValueError: the graph has nodes that files do not hold, or outputs that cannot be told in
             a file.
     """
-    if in_the_way := [
-        node for node in graph.nodes if not isinstance(node, (Conv, Pool, AtrousPool))
-    ]:
+    if in_the_way := [node for node in graph.nodes if not node.is_native()]:
         nodes = ", ".join(map(_describe_other, in_the_way))
-        raise ValueError(
-            f"expected a plan of convolutions, linear layers and pooling alone to save, got {nodes}"
-        )
+        raise ValueError(f"expected a plan of native steps alone to save, got {nodes}")
     labels = step_labels(graph)
     made = [name for name in dict.fromkeys(graph.outputs) if name != graph.input]
     if not made:
@@ -71,7 +49,8 @@ def write_plan(
     tensors: dict[str, Tensor] = {}
     steps = []
     for node in graph.nodes:
-        record = step_record(node, labels)
+        record = record_of(node, labels)
+        tensors.update(tensors_of(node, record["name"]))
         if isinstance(node, Conv):
             weight = weights.dense(node)
             packed = None if weights.is_dense(node) else pack_weight(weight, node.groups)
@@ -87,8 +66,9 @@ def write_plan(
     header = {
         "kind": "plan",
         "library": __version__,
-        "input": labels[graph.input],
-        "input_channels": channels,
+        "inputs": [{"name": labels[graph.input], "channels": shape[1]}],
+        # Of a program whose steps hold sizes.
+        "input_size": list(shape[2:]) if any(node.holds_size for node in graph.nodes) else None,
         "steps": steps,
         "outputs": [labels[name] for name in made],
         "tree": _encode_tree(tree, labels),
@@ -97,40 +77,21 @@ def write_plan(
     write_file(path, {name: t.detach().contiguous().clone() for name, t in tensors.items()}, header)
 
 
-def step_labels(graph: Graph) -> dict[str, str]:
-    """What people call each value: its layer, numbered where a layer makes several."""
-    labels = {graph.input: "input"}
-    taken = set(labels.values())
-    for node in graph.nodes:
-        label = layer = node.layer or node.name
-        number = 2
-        while label in taken:
-            label = f"{layer}#{number}"
-            number += 1
-        taken.add(label)
-        labels[node.name] = label
-    return labels
+def upgrade_header(header: dict[str, Any]) -> dict[str, Any]:
+    """The header of a plan file of any version as the present one writes it.
 
-
-def step_record(node: Node, labels: dict[str, str]) -> dict[str, Any]:
-    """A native step as the file's header tells it, but for how its weight is packed; of nodes that
-    files do not hold, what a table shows."""
-    if not isinstance(node, Conv):
-        record: dict[str, Any] = {"op": _OPS[type(node)], "name": labels[node.name]}
-        record["input"] = labels[node.sources()[-1]]
-        return record | ({"dilation": node.dilation} if isinstance(node, AtrousPool) else {})
-    return {
-        "op": "conv2d",
-        "name": labels[node.name],
-        "input": labels[node.source],
-        "residual": None if node.residual is None else labels[node.residual],
-        "stride": list(node.stride),
-        "padding": list(node.padding),
-        "dilation": list(node.dilation),
-        "groups": node.groups,
-        "activation": None if node.activation == "none" else node.activation,
-        "weight": {"shape": list(node.weight.shape)},
-    }
+    Raises:
+        KeyError, TypeError: no such header.
+    """
+    if header["format_version"] != 1:
+        return header
+    steps = []
+    for step in header["steps"]:
+        old = dict(step)
+        read = [old.pop("input"), old.pop("residual", None)]
+        steps.append({**old, "inputs": [name for name in read if name is not None]})
+    entry = {"name": header["input"], "channels": header["input_channels"]}
+    return {**header, "inputs": [entry], "steps": steps, "input_size": None}
 
 
 def decode_tree(tree: Any, values: dict[str, Any]) -> Any:

@@ -10,8 +10,8 @@ import torch
 
 from sparse_ovs import _native
 from sparse_ovs.engine.autotune import Tuner
-from sparse_ovs.engine.graph import Conv, Graph, Node
-from sparse_ovs.engine.steps import add_step
+from sparse_ovs.engine.graph import Conv, Graph, Node, Summing
+from sparse_ovs.engine.records import make_program
 from sparse_ovs.engine.torch_nodes import AsMap, View
 from sparse_ovs.engine.weights import NativeConvWeights
 from sparse_ovs.ops.layout import empty_output
@@ -91,20 +91,36 @@ def lower(
             isinstance(node, View) and node.channels_last() for node in readers[name]
         )
 
-    added = [s for s in steps if isinstance(s, Conv) and s.residual is not None]
-    fixed = {*inputs, *outputs, *(s.name for s in added)}  # maps of one layout
-    fixed |= {s.residual for s in added if s.residual is not None}
-
-    plan = _native.Plan()
-    maps = {}
-    for name in [*inputs, *(step.name for step in steps)]:
-        layout = _native.NHWC if channels_last.get(name) else _native.NCHW
-        maps[name] = plan.tensor(shapes[name], layout)
+    places = _places(steps, channels_last)
+    own_weights, tunings = {}, {}
     for step in steps:
-        tuning = None
-        if isinstance(step, Conv):
-            own = fixed.isdisjoint((step.source, step.name))
-            tuning = tuner.tuning(step, shapes, own)  # may change weights
-        add_step(plan, step, maps, shapes[step.name][1], weights, tuning)
-    plan.finalize([maps[name] for name in inputs], [maps[name] for name in outputs], threads)
+        if not isinstance(step, Conv):
+            continue
+        tuning = tuner.tuning(step, shapes, places, len(steps) == 1)  # may change weights
+        if tuning is not None:
+            tunings[step.name] = tuning
+        own_weights[step.name] = weights[step]
+    layouts = {name: _native.NHWC if nhwc else _native.NCHW for name, nhwc in channels_last.items()}
+    channels = {name: shapes[name][1] for name in inputs}
+    program = make_program(channels, steps, outputs, own_weights, tunings)
+    given = [(shapes[name], layouts[name]) for name in inputs]
+    plan = program.plan(given, [layouts[name] for name in outputs], threads)
     return Segment(steps, inputs, outputs, [shapes[name] for name in outputs], channels_last, plan)
+
+
+def _places(
+    steps: Sequence[Node], channels_last: Mapping[str, bool]
+) -> dict[str, _native.MapPlace]:
+    """Where each map lies in the plan of these steps (see sovs_map_place); `channels_last` says how
+    the caller's do."""
+    place = _native.MapPlace
+    callers = {n: place.NHWC if last else place.NCHW for n, last in channels_last.items()}
+    if len(steps) == 1:
+        return callers
+    places = {step.name: place.FREE for step in steps}
+    read_again = {name for step in steps for name in step.sources()} & places.keys()
+    places |= {name: at for name, at in callers.items() if name not in read_again}
+    for step in steps:
+        if isinstance(step, Summing) and step.residual is not None:
+            places[step.residual] = places[step.name] = place.TILED
+    return places

@@ -25,7 +25,7 @@ class NativeConvWeights:
         if conv.name not in self._made:
             made = _pack(conv)
             if self._held_once:
-                made.release()
+                made.hold_once()
             self._made[conv.name] = made
         return self._made[conv.name]
 

@@ -4,9 +4,9 @@ from sparse_ovs.formats.bsr import BsrTranspose, BsrWeight, pack_bsr
 from sparse_ovs.formats.channel_order import find_channel_order
 from sparse_ovs.formats.csr import CsrWeight, to_csr
 from sparse_ovs.formats.files import (
-    FORMAT_VERSION,
     FileFormatError,
     ForeignFileError,
+    format_version,
     read_file,
     replace_file,
     write_file,
@@ -18,7 +18,6 @@ from sparse_ovs.formats.torch_files import WRAPPERS, bare_key, bare_keys, load_t
 from sparse_ovs.formats.two_four import TwoFourFit, TwoFourWeight, to_two_four, two_four_fit
 
 __all__ = [
-    "FORMAT_VERSION",
     "WRAPPERS",
     "BsrTranspose",
     "BsrWeight",
@@ -35,6 +34,7 @@ __all__ = [
     "bare_keys",
     "find_channel_order",
     "fit_mask",
+    "format_version",
     "load_torch_file",
     "pack",
     "pack_bsr",

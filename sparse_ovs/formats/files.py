@@ -13,8 +13,9 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-FORMAT_VERSION = 1
 _HEADER_KEY = "sparse_ovs"
+# By kind of file; a kind moves on when what it says of the same content changes.
+_VERSIONS = {"plan": 2}
 
 
 class FileFormatError(ValueError):
@@ -23,6 +24,11 @@ class FileFormatError(ValueError):
 
 class ForeignFileError(FileFormatError):
     """A file that this library did not write."""
+
+
+def format_version(kind: str | None) -> int:
+    """The newest version of a kind of file: what is written, and the last that is read."""
+    return _VERSIONS.get(kind or "", 1)
 
 
 def write_file(
@@ -34,9 +40,9 @@ def write_file(
     Args:
         path: the file; its folder must exist.
         tensors: contiguous tensors by name.
-        header: JSON-able; the format version is added.
+        header: JSON-able, with its "kind" where there are others; the format version is added.
     """
-    text = json.dumps({"format_version": FORMAT_VERSION, **header})
+    text = json.dumps({"format_version": format_version(header.get("kind")), **header})
     content = safetensors.torch.save(dict(tensors), metadata={_HEADER_KEY: text})
     replace_file(path, content)
 
@@ -94,14 +100,14 @@ def _parse_header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         raise ForeignFileError(f"expected a file written by sparse_ovs, got another one: {path}")
     try:
         header = json.loads(metadata[_HEADER_KEY])
-        version = header["format_version"]
+        version, newest = header["format_version"], format_version(header.get("kind"))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise FileFormatError(f"expected a readable header, got a damaged one in {path}") from error
     if not isinstance(version, int) or version < 1:
         raise FileFormatError(f"expected a format version, got {version!r} in {path}")
-    if version > FORMAT_VERSION:
+    if version > newest:
         raise FileFormatError(
-            f"expected format version {FORMAT_VERSION} or older, got {version} in {path}: "
+            f"expected format version {newest} or older, got {version} in {path}: "
             "update sparse_ovs to read it"
         )
     return header

@@ -60,7 +60,7 @@ def _avg_pool_cpu(x: Tensor) -> Tensor:
     out = empty_output(shape, form)
     if out.numel():
         threads = get_num_threads()
-        plan = _plan(tuple(x.shape), shape, native_layout(form), threads)
+        plan = _plan(tuple(x.shape), native_layout(form), threads)
         plan.run([x.data_ptr()], out.data_ptr(), threads)
     return out
 
@@ -77,10 +77,8 @@ torch.library.impl("sparse_ovs::avg_pool2x2", "CUDA", avg_pool2x2_on_gpu)
 
 
 @lru_cache(maxsize=64)
-def _plan(
-    in_shape: tuple[int, ...], out_shape: tuple[int, ...], layout: int, threads: int
-) -> _native.AvgPoolPlan:
-    return _native.AvgPoolPlan(in_shape, out_shape, layout, threads)
+def _plan(in_shape: tuple[int, ...], layout: int, threads: int) -> _native.Plan:
+    return _native.avg_pool_plan(in_shape, layout, threads)
 
 
 def _avg_pool_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sparse_ovs import _native
+from sparse_ovs.conv_size import output_size
 from sparse_ovs.formats import MaskFit
 from sparse_ovs.ops.backends import family_of
 from sparse_ovs.ops.cuda import choose
@@ -135,12 +136,8 @@ def _output_shape(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> list[int]:
-    sizes = [
-        (x.shape[2 + i] + 2 * padding[i] - dilation[i] * (weight.shape[2 + i] - 1) - 1) // stride[i]
-        + 1
-        for i in range(2)
-    ]
-    return [x.shape[0], weight.shape[0], *sizes]
+    size = output_size(x.shape[2:], weight.shape[2:], stride, padding, dilation)
+    return [x.shape[0], weight.shape[0], *size]
 
 
 @torch.library.register_fake("sparse_ovs::conv2d")
@@ -211,16 +208,15 @@ def _conv2d_cpu(
     plans = streams_of(indices).plan(
         layer,
         key,
-        lambda weights: _native.ConvPlan(
+        lambda weights: _native.conv_plan(
             weights,
             x.shape,
-            shape,
             layout,
             stride,
             padding,
             dilation,
             relu,
-            residual is not None,
+            None if residual is None else residual.shape,
             threads,
         ),
     )

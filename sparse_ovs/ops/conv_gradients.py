@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparse_ovs import _native
+from sparse_ovs.conv_size import output_size
 from sparse_ovs.formats import fit_mask
 from sparse_ovs.ops.conv import conv2d_unsupported
 from sparse_ovs.ops.cuda.routes import BLOCKS
@@ -168,7 +169,7 @@ def _input_gradient(
         found = _transposed_conv(layer, grad, compact, padding, dilation, form)
         return _spread(found, shape[2:], stride, form)
     # The convolution's outputs at stride 1, of which the others go nowhere.
-    sizes = [shape[2 + i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) for i in range(2)]
+    sizes = output_size(shape[2:], kernel, (1, 1), padding, dilation)
     return _transposed_conv(
         layer, _spread(grad, sizes, stride, form), shape, padding, dilation, form
     )
@@ -206,8 +207,8 @@ def _transposed_conv(
     plans = streams_of(layer.indices).transposed_plan(
         layer,
         (tuple(grad.shape), layout, threads, *own, *dilation),
-        lambda weights: _native.ConvPlan(
-            weights, grad.shape, shape, layout, (1, 1), own, dilation, False, False, threads
+        lambda weights: _native.conv_plan(
+            weights, grad.shape, layout, (1, 1), own, dilation, False, None, threads
         ),
     )
     with plans as plan:

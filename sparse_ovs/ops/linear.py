@@ -98,16 +98,15 @@ def _linear_cpu(
     plans = streams_of(indices).plan(
         Layer(weight, bias, [], 0.0, indices, row_ptr, block_rows, 1),
         (tokens, relu, threads),
-        lambda weights: _native.ConvPlan(
+        lambda weights: _native.conv_plan(
             weights,
             (1, weight.shape[1], 1, tokens),
-            (1, weight.shape[0], 1, tokens),
             _native.NHWC,
             (1, 1),
             (0, 0),
             (1, 1),
             relu,
-            False,
+            None,
             threads,
         ),
     )

@@ -101,8 +101,8 @@ def _gradients_cpu(
         plans = streams.transposed_plan(
             layer,
             (tokens, threads),
-            lambda weights: _native.ConvPlan(
-                weights, wide, narrow, layout, one, none, one, False, False, threads
+            lambda weights: _native.conv_plan(
+                weights, wide, layout, one, none, one, False, None, threads
             ),
         )
         with plans as plan:

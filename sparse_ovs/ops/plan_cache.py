@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
-from sparse_ovs._native import ConvPlan, NativeWeights
+from sparse_ovs._native import NativeWeights, Plan
 
 # Input shapes that a layer keeps plans for; a plan holds a stream expanded for its tiles.
 PLANS_KEPT = 4
@@ -24,7 +24,7 @@ class PlanCache:
         self._structure: Hashable = None
         self._versions: Hashable = None
         self._weights: NativeWeights | None = None
-        self._plans: OrderedDict[Hashable, ConvPlan] = OrderedDict()
+        self._plans: OrderedDict[Hashable, Plan] = OrderedDict()
         self._running = 0
 
     @contextmanager
@@ -35,8 +35,8 @@ class PlanCache:
         make: Callable[[], NativeWeights],
         refresh: Callable[[NativeWeights], None],
         key: Hashable,
-        build: Callable[[NativeWeights], ConvPlan],
-    ) -> Iterator[ConvPlan]:
+        build: Callable[[NativeWeights], Plan],
+    ) -> Iterator[Plan]:
         """The plan for `key` over up-to-date weights, to be run inside the block; `build` makes
         it where none is kept."""
         with self._lock:

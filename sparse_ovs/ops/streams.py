@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 
 from torch import Tensor
 
-from sparse_ovs._native import ConvPlan, NativeWeights, WeightGradient
+from sparse_ovs._native import NativeWeights, Plan, WeightGradient
 from sparse_ovs.ops.by_structure import ByStructure
 from sparse_ovs.ops.layer import Layer
 from sparse_ovs.ops.plan_cache import PLANS_KEPT, PlanCache
@@ -27,16 +27,16 @@ class LayerStreams:
         self._gradients: OrderedDict[Hashable, WeightGradient] = OrderedDict()
 
     def plan(
-        self, layer: Layer, key: Hashable, build: Callable[[NativeWeights], ConvPlan]
-    ) -> AbstractContextManager[ConvPlan]:
+        self, layer: Layer, key: Hashable, build: Callable[[NativeWeights], Plan]
+    ) -> AbstractContextManager[Plan]:
         """The forward plan for `key`, over up-to-date weights; see PlanCache.plan."""
         return self._forward.plan(
             layer.structure(), layer.versions(), layer.pack, layer.refresh, key, build
         )
 
     def transposed_plan(
-        self, layer: Layer, key: Hashable, build: Callable[[NativeWeights], ConvPlan]
-    ) -> AbstractContextManager[ConvPlan]:
+        self, layer: Layer, key: Hashable, build: Callable[[NativeWeights], Plan]
+    ) -> AbstractContextManager[Plan]:
         """The input gradient's plan for `key`, over up-to-date weights; see PlanCache.plan."""
 
         def refresh(weights: NativeWeights) -> None:

@@ -5,7 +5,6 @@
 
 #include <cstring>
 #include <thread>
-#include <tuple>
 
 #include "problem.h"
 
@@ -23,13 +22,24 @@ struct Valid {
     std::vector<std::int32_t> indices{0, 3, 1};
     std::vector<float> values{1, 2, 3};
     sovs_weights_desc desc() const {
-        return {2, 4, 1, 1, 1, 1, row_ptr.data(), indices.data(), 32, values.data(), nullptr};
+        return {sizeof(sovs_weights_desc),
+                2,
+                4,
+                1,
+                1,
+                1,
+                1,
+                row_ptr.data(),
+                indices.data(),
+                32,
+                values.data(),
+                SOVS_F32,
+                nullptr,
+                nullptr};
     }
 };
 
-bool refused(const sovs_weights_desc& desc, const char* word) {
-    return create(desc) == SOVS_INVALID_ARGUMENT && std::strstr(sovs_last_error(), word) != nullptr;
-}
+bool refused(const sovs_weights_desc& desc, const char* word) { return refused(create(desc), word); }
 
 }  // namespace
 
@@ -66,14 +76,16 @@ TEST(weights_give_back_what_was_packed) {
         p.block_rows = block_rows;
         const Data data(p);
         sovs_weights* weights = data.weights(p);
-        CHECK(sovs_weights_packed_bytes(weights) > 0 && sovs_weights_packed_bytes(weights) == sovs_weights_bytes(weights));
+        CHECK(sovs_weights_packed_bytes(weights) > 0 &&
+              sovs_weights_packed_bytes(weights) == sovs_weights_bytes(weights));
         std::vector<float> dense(data.dense.size());
         CHECK(sovs_weights_unpack(weights, dense.data()) == SOVS_OK);
         const std::int64_t taps = p.kernel_h * p.kernel_w;
         bool same = true;
         for (std::int64_t o = 0; o < p.out_channels; ++o)
             for (std::int64_t k = 0; k < p.columns(); ++k)  // tap-major in the problem
-                same = same && dense[o * p.columns() + k % p.in_channels * taps + k / p.in_channels] == data.dense[o * p.columns() + k];
+                same = same && dense[o * p.columns() + k % p.in_channels * taps + k / p.in_channels] ==
+                                   data.dense[o * p.columns() + k];
         CHECK(same);
         CHECK(sovs_weights_unpack(weights, nullptr) == SOVS_INVALID_ARGUMENT);
         sovs_weights_destroy(weights);
@@ -85,30 +97,59 @@ TEST(plans_refuse_shapes_that_do_not_fit) {
     const auto desc = v.desc();
     sovs_weights* weights = nullptr;
     CHECK(sovs_weights_create(&desc, &weights) == SOVS_OK);
-    const auto finalize = [&](std::int64_t in_c, std::int64_t out_c, std::int64_t out_h, sovs_conv2d_params params) {
-        sovs_plan* plan = nullptr;
-        std::int32_t in = 0, out = 0;
-        sovs_plan_create(&plan);
-        sovs_plan_add_tensor(plan, 1, in_c, 5, 5, SOVS_NCHW, &in);
-        sovs_plan_add_tensor(plan, 1, out_c, out_h, 5, SOVS_NCHW, &out);
-        sovs_plan_add_conv2d(plan, weights, &params, nullptr, in, -1, out);
-        const sovs_status status = sovs_plan_finalize(plan, &in, 1, &out, 1, 1);
-        sovs_plan_destroy(plan);
-        return status;
+    const auto attempt = [&](std::int64_t channels, std::int64_t height, const sovs_conv2d_params& params) {
+        Records records;
+        records.inputs.push_back(map_of(1, channels, height, 5));
+        records.use("conv", weights);
+        records.step("conv2d", "conv", {"in0"}, conv_members(params));
+        records.output("conv");
+        return records.attempt();
     };
-    const sovs_conv2d_params plain{1, 1, 0, 0, 1, 1, 0};
-    CHECK(finalize(4, 2, 5, plain) == SOVS_OK);
-    CHECK(finalize(3, 2, 5, plain) == SOVS_INVALID_ARGUMENT);
-    CHECK(finalize(4, 3, 5, plain) == SOVS_INVALID_ARGUMENT);
-    CHECK(finalize(4, 2, 4, plain) == SOVS_INVALID_ARGUMENT);
-    CHECK(finalize(4, 2, 5, {0, 1, 0, 0, 1, 1, 0}) == SOVS_INVALID_ARGUMENT);
-    CHECK(finalize(4, 2, 5, {1, 1, 0, 0, 0, 1, 0}) == SOVS_INVALID_ARGUMENT);
-    sovs_plan* plan = nullptr;
-    std::int32_t id = 0;
-    sovs_plan_create(&plan);
-    CHECK(sovs_plan_add_tensor(plan, 1, 0, 5, 5, SOVS_NCHW, &id) == SOVS_INVALID_ARGUMENT);
-    CHECK(sovs_plan_run(plan, nullptr, nullptr, 1) == SOVS_INVALID_ARGUMENT);
-    sovs_plan_destroy(plan);
+    constexpr std::size_t kSize = sizeof(sovs_conv2d_params);
+    const sovs_conv2d_params plain{kSize, 1, 1, 0, 0, 1, 1, 0};
+    CHECK(attempt(4, 5, plain) == SOVS_OK);
+    CHECK(refused(attempt(3, 5, plain), "weights that take 3 channels, got 4 in conv"));
+    CHECK(refused(attempt(4, 0, plain), "at least 1"));
+    CHECK(refused(attempt(4, std::int64_t{1} << 62, plain), "sizes from 1 to"));
+    CHECK(refused(attempt(4, 5, {kSize, 0, 1, 0, 0, 1, 1, 0}), "stride from 1"));
+    CHECK(refused(attempt(4, 5, {kSize, 1, 1, 0, 0, 0, 1, 0}), "dilation from 1"));
+    CHECK(refused(attempt(4, 5, {kSize, 1, 1, -1, 0, 1, 1, 0}), "padding from 0"));
+    sovs_weights_destroy(weights);
+}
+
+TEST(a_kernel_that_reaches_past_its_map_is_refused) {
+    Problem p;
+    p.kernel_h = p.kernel_w = 3;
+    sovs_weights* weights = Data(p).weights(p);
+    const auto attempt = [&](std::int64_t height) {
+        Records records;
+        records.inputs.push_back(map_of(1, 8, height, 5));
+        records.use("conv", weights);
+        records.step("conv2d", "conv", {"in0"}, plain_conv());
+        records.output("conv");
+        return records.attempt();
+    };
+    CHECK(attempt(3) == SOVS_OK);
+    CHECK(refused(attempt(2), "a larger input than 2x5: nothing is left of it in conv"));
+    sovs_weights_destroy(weights);
+}
+
+TEST(a_residual_of_another_size_or_with_other_channels_is_refused) {
+    const Problem p;
+    sovs_weights* weights = Data(p).weights(p);
+    const auto attempt = [&](const sovs_map& residual) {
+        Records records;
+        records.inputs = {map_of(2, 8, 6, 5), residual};
+        records.use("conv", weights);
+        records.step("conv2d", "conv", {"in0", "in1"}, plain_conv());
+        records.output("conv");
+        return records.attempt();
+    };
+    CHECK(attempt(map_of(2, 8, 6, 5)) == SOVS_OK);
+    CHECK(attempt(map_of(2, 8, 6, 5, SOVS_NHWC)) == SOVS_OK);
+    CHECK(refused(attempt(map_of(2, 8, 5, 6)), "a residual of the output's size in conv"));
+    CHECK(refused(attempt(map_of(2, 9, 6, 5)), "a residual with 8 channels, got 9 in conv"));
+    CHECK(refused(attempt(map_of(1, 8, 6, 5)), "one batch in conv"));
     sovs_weights_destroy(weights);
 }
 
@@ -129,23 +170,20 @@ TEST(two_steps_in_one_plan_equal_two_plans) {
     const std::vector<float> expected = run(second, b);
 
     sovs_weights *wa = a.weights(first), *wb = b.weights(second);
+    Records records;
+    records.inputs.push_back(map_of(1, 8, 8, 8));
+    records.use("one", wa);
+    records.use("three", wb);
+    records.step("conv2d", "one", {"in0"}, conv_members(first.params()));
+    records.step("conv2d", "three", {"one", "in0"}, conv_members(second.params()));
+    records.output("three");
     sovs_plan* plan = nullptr;
-    std::int32_t in = 0, middle = 0, out = 0;
-    CHECK(sovs_plan_create(&plan) == SOVS_OK);
-    CHECK(sovs_plan_add_tensor(plan, 1, 8, 8, 8, SOVS_NCHW, &in) == SOVS_OK);
-    CHECK(sovs_plan_add_tensor(plan, 1, 12, 8, 8, SOVS_NCHW, &middle) == SOVS_OK);
-    CHECK(sovs_plan_add_tensor(plan, 1, 8, 8, 8, SOVS_NCHW, &out) == SOVS_OK);
-    const sovs_conv2d_params one{1, 1, 0, 0, 1, 1, 1}, three{1, 1, 1, 1, 1, 1, 0};
-    CHECK(sovs_plan_add_conv2d(plan, wa, &one, nullptr, in, -1, middle) == SOVS_OK);
-    CHECK(sovs_plan_add_conv2d(plan, wb, &three, nullptr, middle, in, out) == SOVS_OK);
-    CHECK(sovs_plan_finalize(plan, &in, 1, &out, 1, 2) == SOVS_OK);
+    CHECK_SAYING(records.make(&plan, 2) == SOVS_OK, sovs_last_error());
     sovs_weights_destroy(wa);
     sovs_weights_destroy(wb);
     std::vector<float> y(expected.size());
-    const float* inputs[] = {a.x.data()};
-    float* outputs[] = {y.data()};
     for (int again = 0; again < 2; ++again) {
-        CHECK(sovs_plan_run(plan, inputs, outputs, 2) == SOVS_OK);
+        CHECK(run_plan(plan, {buffer_of(a.x)}, {buffer_of(y)}, 2) == SOVS_OK);
         CHECK(y == expected);
     }
     sovs_plan_destroy(plan);
@@ -168,9 +206,8 @@ TEST(sixteen_callers_share_one_plan) {
         callers.emplace_back([&, caller] {
             for (int i = 0; i < 20; ++i) {
                 std::vector<float> y(expected.size());
-                const float* inputs[] = {data.x.data()};
-                float* outputs[] = {y.data()};
-                if (sovs_plan_run(plan, inputs, outputs, p.threads) != SOVS_OK || y != expected) ++wrong[caller];
+                if (run_plan(plan, {buffer_of(data.x)}, {buffer_of(y)}, p.threads) != SOVS_OK || y != expected)
+                    ++wrong[caller];
             }
         });
     for (std::thread& caller : callers) caller.join();
@@ -187,16 +224,13 @@ TEST(pooling_is_the_mean_of_two_by_two_pixels_in_both_layouts) {
                 std::mt19937 generator(1);
                 std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
                 for (float& v : x) v = uniform(generator);
+                Records records;
+                records.inputs.push_back(map_of(n, channels, h, w, layout));
+                records.step("avg_pool2x2", "pool", {"in0"});
+                records.output("pool", layout);
                 sovs_plan* plan = nullptr;
-                std::int32_t in = -1, out = -1;
-                CHECK(sovs_plan_create(&plan) == SOVS_OK);
-                CHECK(sovs_plan_add_tensor(plan, n, channels, h, w, layout, &in) == SOVS_OK);
-                CHECK(sovs_plan_add_tensor(plan, n, channels, oh, ow, layout, &out) == SOVS_OK);
-                CHECK(sovs_plan_add_avg_pool2x2(plan, in, out) == SOVS_OK);
-                CHECK_SAYING(sovs_plan_finalize(plan, &in, 1, &out, 1, 2) == SOVS_OK, sovs_last_error());
-                const float* inputs[] = {x.data()};
-                float* outputs[] = {y.data()};
-                CHECK(sovs_plan_run(plan, inputs, outputs, 2) == SOVS_OK);
+                CHECK_SAYING(records.make(&plan, 2) == SOVS_OK, sovs_last_error());
+                CHECK(run_plan(plan, {buffer_of(x)}, {buffer_of(y)}, 2) == SOVS_OK);
                 sovs_plan_destroy(plan);
                 const auto at = [&](std::int64_t i, std::int64_t c, std::int64_t r, std::int64_t col, std::int64_t hh,
                                     std::int64_t ww) {
@@ -210,39 +244,43 @@ TEST(pooling_is_the_mean_of_two_by_two_pixels_in_both_layouts) {
                             for (std::int64_t col = 0; col < ow; ++col) {
                                 double sum = 0.0;
                                 for (int dr = 0; dr < 2; ++dr)
-                                    for (int dc = 0; dc < 2; ++dc)
-                                        sum += x[at(i, c, 2 * r + dr, 2 * col + dc, h, w)];
+                                    for (int dc = 0; dc < 2; ++dc) sum += x[at(i, c, 2 * r + dr, 2 * col + dc, h, w)];
                                 worst = std::fmax(worst, std::fabs(sum / 4 - y[at(i, c, r, col, oh, ow)]));
                             }
                 CHECK(worst <= 3e-7);
             }
 }
 
-TEST(pooling_without_a_stride_refuses_a_map_of_another_size_and_no_dilation) {
-    for (const auto& [width, dilation, said] : {std::tuple{4, 1, "a pooled map of the input's shape"},
-                                                std::tuple{8, 0, "a dilation of at least 1"}}) {
-        sovs_plan* plan = nullptr;
-        std::int32_t in = -1, out = -1;
-        sovs_plan_create(&plan);
-        sovs_plan_add_tensor(plan, 1, 3, 8, 8, SOVS_NCHW, &in);
-        sovs_plan_add_tensor(plan, 1, 3, 8, width, SOVS_NCHW, &out);
-        CHECK(sovs_plan_add_atrous_pool2x2(plan, dilation, in, out) == SOVS_OK);
-        CHECK(sovs_plan_finalize(plan, &in, 1, &out, 1, 1) == SOVS_INVALID_ARGUMENT);
-        CHECK(std::strstr(sovs_last_error(), said) != nullptr);
-        sovs_plan_destroy(plan);
-    }
+TEST(pooling_without_a_stride_keeps_the_size_and_refuses_a_dilation_of_0) {
+    const auto attempt = [](int dilation, sovs_plan** plan) {
+        Records records;
+        records.inputs.push_back(map_of(1, 3, 8, 5));
+        records.step("atrous_pool2x2", "pool", {"in0"}, ", \"dilation\": " + std::to_string(dilation));
+        records.output("pool");
+        return records.make(plan);
+    };
+    sovs_plan* plan = nullptr;
+    CHECK(attempt(2, &plan) == SOVS_OK);
+    const sovs_step_info pooled = last_step(plan);
+    CHECK(pooled.c == 3 && pooled.h == 8 && pooled.w == 5);
+    sovs_plan_destroy(plan);
+    CHECK(refused(attempt(0, &plan), "dilation from 1"));
 }
 
-TEST(pooling_refuses_a_map_that_is_not_halved) {
+TEST(pooling_halves_its_map_and_refuses_one_that_leaves_nothing) {
+    const auto attempt = [](std::int64_t height, sovs_plan** plan) {
+        Records records;
+        records.inputs.push_back(map_of(1, 3, height, 9));
+        records.step("avg_pool2x2", "pool", {"in0"});
+        records.output("pool");
+        return records.make(plan);
+    };
     sovs_plan* plan = nullptr;
-    std::int32_t in = -1, out = -1;
-    sovs_plan_create(&plan);
-    sovs_plan_add_tensor(plan, 1, 3, 8, 8, SOVS_NCHW, &in);
-    sovs_plan_add_tensor(plan, 1, 3, 8, 4, SOVS_NCHW, &out);
-    CHECK(sovs_plan_add_avg_pool2x2(plan, in, out) == SOVS_OK);
-    CHECK(sovs_plan_finalize(plan, &in, 1, &out, 1, 1) == SOVS_INVALID_ARGUMENT);
-    CHECK(std::strstr(sovs_last_error(), "half the input's size") != nullptr);
+    CHECK(attempt(7, &plan) == SOVS_OK);
+    const sovs_step_info pooled = last_step(plan);
+    CHECK(pooled.c == 3 && pooled.h == 3 && pooled.w == 4);
     sovs_plan_destroy(plan);
+    CHECK(refused(attempt(1, &plan), "nothing is left of it in pool"));
 }
 
 namespace {

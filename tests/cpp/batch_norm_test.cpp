@@ -19,10 +19,10 @@ struct Exact {
     std::vector<double> y, grad_x, mean, variance, grad_gamma, grad_beta;
 };
 
-Exact exact(std::int64_t n, std::int64_t c, std::int64_t pixels, const std::vector<float>& x, const std::vector<float>& grad,
-            const std::vector<float>& gamma, const std::vector<float>& beta) {
-    Exact e{std::vector<double>(x.size()), std::vector<double>(x.size()), std::vector<double>(c), std::vector<double>(c),
-            std::vector<double>(c), std::vector<double>(c)};
+Exact exact(std::int64_t n, std::int64_t c, std::int64_t pixels, const std::vector<float>& x,
+            const std::vector<float>& grad, const std::vector<float>& gamma, const std::vector<float>& beta) {
+    Exact e{std::vector<double>(x.size()), std::vector<double>(x.size()), std::vector<double>(c),
+            std::vector<double>(c),        std::vector<double>(c),        std::vector<double>(c)};
     const double count = static_cast<double>(n * pixels);
     for (std::int64_t channel = 0; channel < c; ++channel) {
         const auto each = [&](auto&& body) {
@@ -46,7 +46,8 @@ Exact exact(std::int64_t n, std::int64_t c, std::int64_t pixels, const std::vect
     return e;
 }
 
-void expect_near(const std::vector<float>& found, const std::vector<double>& expected, double bound, const std::string& what) {
+void expect_near(const std::vector<float>& found, const std::vector<double>& expected, double bound,
+                 const std::string& what) {
     for (std::size_t i = 0; i < found.size(); ++i)
         CHECK_SAYING(std::fabs(found[i] - expected[i]) <= bound * (1.0 + std::fabs(expected[i])), what);
 }
@@ -59,7 +60,8 @@ TEST(batch_norm_and_its_gradients_match_double_precision) {
         for (const int threads : {1, 3}) {
             const std::string what = std::to_string(pixels) + " pixels";
             const auto count = static_cast<std::size_t>(n * c * pixels);
-            const std::vector<float> x = uniform(count, 1), grad = uniform(count, 2), gamma = uniform(c, 3), beta = uniform(c, 4);
+            const std::vector<float> x = uniform(count, 1), grad = uniform(count, 2), gamma = uniform(c, 3),
+                                     beta = uniform(c, 4);
             std::vector<float> y(count), grad_x(count), mean(c), variance(c), grad_gamma(c), grad_beta(c);
             CHECK(sovs_batch_norm(n, c, pixels, kEps, x.data(), gamma.data(), beta.data(), mean.data(), variance.data(),
                                   y.data(), threads) == SOVS_OK);

@@ -38,7 +38,7 @@ struct Register {
 
 #define CHECK(condition) check::report((condition), __FILE__, __LINE__, #condition)
 #define CHECK_SAYING(condition, text) check::report((condition), __FILE__, __LINE__, (text))
-#define TEST(name)                                       \
-    static void name();                                  \
+#define TEST(name)                                             \
+    static void name();                                        \
     static const check::Register register_##name{#name, name}; \
     static void name()

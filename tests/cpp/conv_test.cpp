@@ -51,7 +51,7 @@ TEST(bits_do_not_depend_on_tiles_parts_panels_or_threads) {
     p.pad_h = p.pad_w = 1;
     for (const std::int64_t block_rows : {1, 4}) {
         p.block_rows = block_rows;
-        p.tuning = {};
+        p.tuning = kLibraryChooses;
         p.threads = 1;
         const Data data(p);
         const std::vector<float> expected = run(p, data);
@@ -61,7 +61,7 @@ TEST(bits_do_not_depend_on_tiles_parts_panels_or_threads) {
                     for (const std::int64_t parts : {1, 3})
                         for (const std::int64_t cols : {5, 33}) {
                             p.threads = threads;
-                            p.tuning = {2, cols, k_tile, parts, panel};
+                            p.tuning = {sizeof(sovs_tuning), 2, cols, k_tile, parts, panel};
                             CHECK_SAYING(run(p, data) == expected, name_of(p));
                         }
     }
@@ -81,7 +81,8 @@ TEST(layouts_agree_bit_by_bit) {
     for (std::int64_t i = 0; i < p.n; ++i)
         for (std::int64_t y = 0; y < p.h; ++y)
             for (std::int64_t x = 0; x < p.w; ++x) {
-                for (std::int64_t c = 0; c < p.in_channels; ++c) moved.x[q.in_at(i, c, y, x)] = data.x[p.in_at(i, c, y, x)];
+                for (std::int64_t c = 0; c < p.in_channels; ++c)
+                    moved.x[q.in_at(i, c, y, x)] = data.x[p.in_at(i, c, y, x)];
                 for (std::int64_t o = 0; o < p.out_channels; ++o)
                     moved.residual[q.out_at(i, o, y, x)] = data.residual[p.out_at(i, o, y, x)];
             }
@@ -90,7 +91,8 @@ TEST(layouts_agree_bit_by_bit) {
     for (std::int64_t i = 0; i < p.n; ++i)
         for (std::int64_t o = 0; o < p.out_channels; ++o)
             for (std::int64_t y = 0; y < p.h; ++y)
-                for (std::int64_t x = 0; x < p.w; ++x) same = same && nchw[p.out_at(i, o, y, x)] == nhwc[q.out_at(i, o, y, x)];
+                for (std::int64_t x = 0; x < p.w; ++x)
+                    same = same && nchw[p.out_at(i, o, y, x)] == nhwc[q.out_at(i, o, y, x)];
     CHECK(same);
 }
 
@@ -114,9 +116,7 @@ TEST(dense_weights_match_double_precision) {
                 for (std::int64_t c = 0; c < p.group_in(); ++c)
                     for (std::int64_t t = 0; t < taps; ++t)
                         weight[(o * p.group_in() + c) * taps + t] = data.dense[o * p.columns() + t * p.group_in() + c];
-            sovs_weights* weights = nullptr;
-            CHECK(sovs_weights_create_dense(p.out_channels, p.group_in(), kernel, kernel, groups, weight.data(),
-                                            data.bias.data(), &weights) == SOVS_OK);
+            sovs_weights* weights = dense_weights(p, weight, data.bias.data());
             sovs_plan* plan = plan_of(p, weights);
             sovs_weights_destroy(weights);
             CHECK(worst_error(p, data, run(p, data, plan)) <= 1.0);
@@ -149,4 +149,23 @@ TEST(nan_under_a_pruned_weight_does_not_spread_and_under_a_kept_one_does) {
     const std::vector<float> y = run(p, data);
     CHECK(!std::isnan(y[p.out_at(0, 0, 3, 3)]));
     CHECK(std::isnan(y[p.out_at(0, 0, 5, 5)]));
+}
+
+TEST(a_convolution_whose_kernel_is_larger_than_the_padded_map_is_refused) {
+    for (const std::int64_t stride : {1, 2, 3}) {
+        Problem p;
+        p.kernel_h = p.kernel_w = 3;
+        p.h = p.w = 2;
+        p.pad_h = p.pad_w = 1;
+        const Data data(p);
+        sovs_weights* weights = data.weights(p);
+        Records records;
+        records.inputs.push_back(map_of(1, p.in_channels, 2, 2));
+        records.use("y", weights);
+        records.step("conv2d", "y", {"in0"},
+                     conv_members({sizeof(sovs_conv2d_params), stride, stride, 0, 0, 1, 1, SOVS_NONE}));
+        records.output("y");
+        CHECK(refused(records.attempt(), "nothing is left of it in y"));
+        sovs_weights_destroy(weights);
+    }
 }

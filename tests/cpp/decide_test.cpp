@@ -6,8 +6,8 @@
 namespace {
 
 // Pixel (y, x) of (height, width) that lie over covered_h x covered_w of the cells.
-double at(const std::vector<float>& grid, std::int64_t h, std::int64_t w, std::int64_t k, std::int64_t y, std::int64_t x,
-          std::int64_t height, std::int64_t width, double covered_h, double covered_w) {
+double at(const std::vector<float>& grid, std::int64_t h, std::int64_t w, std::int64_t k, std::int64_t y,
+          std::int64_t x, std::int64_t height, std::int64_t width, double covered_h, double covered_w) {
     const auto place = [](std::int64_t i, std::int64_t cells, std::int64_t pixels, double covered) {
         return std::clamp((i + 0.5) * covered / static_cast<double>(pixels) - 0.5, 0.0, static_cast<double>(cells - 1));
     };
@@ -29,8 +29,8 @@ struct Case {
 }  // namespace
 
 TEST(decide_matches_double_precision) {
-    const Case cases[] = {{1, 1, 1, 1, 1}, {3, 2, 3, 8, 12}, {5, 4, 5, 17, 19}, {2, 9, 7, 4, 3}, {20, 5, 16, 20, 70}, {9000, 2, 3, 3, 40},
-                          {4, 3, 5, 11, 37, 2.25, 4.5}};
+    const Case cases[] = {{1, 1, 1, 1, 1},     {3, 2, 3, 8, 12},    {5, 4, 5, 17, 19},           {2, 9, 7, 4, 3},
+                          {20, 5, 16, 20, 70}, {9000, 2, 3, 3, 40}, {4, 3, 5, 11, 37, 2.25, 4.5}};
     for (const Case& s : cases)
         for (const int logits : {0, 1})
             for (const int threads : {1, 3}) {
@@ -41,10 +41,10 @@ TEST(decide_matches_double_precision) {
                 const auto pixels = static_cast<std::size_t>(s.h * s.w);
                 std::vector<std::int64_t> labels(pixels, -5), alone(pixels, -5);
                 std::vector<float> confidence(pixels), scores(pixels * static_cast<std::size_t>(s.classes));
-                CHECK(sovs_decide(s.classes, s.grid_h, s.grid_w, grid.data(), s.covered_h, s.covered_w, s.h, s.w, logits, labels.data(),
-                                  confidence.data(), scores.data(), threads) == SOVS_OK);
-                CHECK(sovs_decide(s.classes, s.grid_h, s.grid_w, grid.data(), s.covered_h, s.covered_w, s.h, s.w, logits, alone.data(), nullptr, nullptr,
-                                  1) == SOVS_OK);
+                CHECK(sovs_decide(s.classes, s.grid_h, s.grid_w, grid.data(), s.covered_h, s.covered_w, s.h, s.w,
+                                  logits, labels.data(), confidence.data(), scores.data(), threads) == SOVS_OK);
+                CHECK(sovs_decide(s.classes, s.grid_h, s.grid_w, grid.data(), s.covered_h, s.covered_w, s.h, s.w,
+                                  logits, alone.data(), nullptr, nullptr, 1) == SOVS_OK);
                 CHECK(alone == labels);
                 for (std::int64_t y = 0; y < s.h; ++y)
                     for (std::int64_t x = 0; x < s.w; ++x) {
@@ -62,7 +62,8 @@ TEST(decide_matches_double_precision) {
                             const double expected = logits ? std::exp(values[k] - top) / total : values[k];
                             CHECK(std::fabs(scores[k * pixels + p] - expected) <= 1e-5 * (1.0 + std::fabs(expected)));
                         }
-                        CHECK(std::fabs(confidence[p] - scores[label * pixels + p]) <= 1e-6 * (1.0f + std::fabs(confidence[p])));
+                        CHECK(std::fabs(confidence[p] - scores[label * pixels + p]) <=
+                              1e-6 * (1.0f + std::fabs(confidence[p])));
                     }
             }
 }
@@ -82,12 +83,13 @@ struct Masks {
 
     Masks(std::int64_t queries, std::int64_t classes, std::int64_t grid_h, std::int64_t grid_w, std::int64_t top,
           std::int64_t left, std::int64_t h, std::int64_t w, unsigned seed)
-        : probabilities(static_cast<std::size_t>(queries * classes)), logits(static_cast<std::size_t>(queries * grid_h * grid_w)) {
+        : probabilities(static_cast<std::size_t>(queries * classes)),
+          logits(static_cast<std::size_t>(queries * grid_h * grid_w)) {
         std::mt19937 generator(seed);
         std::normal_distribution<float> numbers(0.0f, 4.0f);
         for (float& v : logits) v = numbers(generator);
         for (float& v : probabilities) v = std::fabs(numbers(generator)) / static_cast<float>(4 * queries);
-        window = {top, left, h, w, queries, grid_h, grid_w, logits.data(), probabilities.data()};
+        window = {sizeof window, top, left, h, w, queries, grid_h, grid_w, logits.data(), probabilities.data()};
     }
 
     double logit(std::int64_t q, std::int64_t y, std::int64_t x) const {  // y, x: of the input, inside the window
@@ -139,8 +141,8 @@ TEST(decide_masks_matches_double_precision) {
         const auto count = static_cast<std::int32_t>(windows.size());
         CHECK(sovs_decide_masks(windows.data(), count, classes, input_h, input_w, kind == 1, h, w, labels.data(),
                                 confidence.data(), scores.data(), 3) == SOVS_OK);
-        CHECK(sovs_decide_masks(windows.data(), count, classes, input_h, input_w, kind == 1, h, w, alone.data(), nullptr,
-                                nullptr, 1) == SOVS_OK);
+        CHECK(sovs_decide_masks(windows.data(), count, classes, input_h, input_w, kind == 1, h, w, alone.data(),
+                                nullptr, nullptr, 1) == SOVS_OK);
         CHECK(alone == labels);
         const std::int64_t planes = kind == 1 ? queries : classes;
         const std::vector<float> coarse = at_input(given, planes, classes, input_h, input_w, kind == 1);
@@ -160,7 +162,8 @@ TEST(decide_masks_matches_double_precision) {
                 const auto label = static_cast<std::size_t>(labels[at_pixel]);
                 CHECK(label < values.size());
                 CHECK(values[label] >= *std::max_element(values.begin(), values.end()) - 1e-5);
-                for (std::size_t k = 0; k < values.size(); ++k) CHECK(std::fabs(scores[k * pixels + at_pixel] - values[k]) <= 1e-5);
+                for (std::size_t k = 0; k < values.size(); ++k)
+                    CHECK(std::fabs(scores[k * pixels + at_pixel] - values[k]) <= 1e-5);
                 CHECK(confidence[at_pixel] == scores[label * pixels + at_pixel]);
             }
     }
@@ -172,11 +175,12 @@ TEST(decide_masks_refuses_what_is_no_window) {
     const auto status = [&](sovs_mask_window window, int at_image) {
         return sovs_decide_masks(&window, 1, 1, 2, 2, at_image, 1, 1, &label, nullptr, nullptr, 1);
     };
-    CHECK(status({0, 0, 2, 2, 1, 1, 1, &number, &number}, 1) == SOVS_OK);
-    CHECK(status({0, 0, 2, 2, 1, 1, 1, nullptr, &number}, 0) == SOVS_INVALID_ARGUMENT);
-    CHECK(status({0, 0, 2, 2, 0, 1, 1, &number, &number}, 0) == SOVS_INVALID_ARGUMENT);
-    CHECK(status({-1, 0, 2, 2, 1, 1, 1, &number, &number}, 0) == SOVS_INVALID_ARGUMENT);
-    CHECK(status({0, 0, 1, 2, 1, 1, 1, &number, &number}, 1) == SOVS_INVALID_ARGUMENT);  // the image is higher
+    CHECK(status({sizeof(sovs_mask_window), 0, 0, 2, 2, 1, 1, 1, &number, &number}, 1) == SOVS_OK);
+    CHECK(status({sizeof(sovs_mask_window), 0, 0, 2, 2, 1, 1, 1, nullptr, &number}, 0) == SOVS_INVALID_ARGUMENT);
+    CHECK(status({sizeof(sovs_mask_window), 0, 0, 2, 2, 0, 1, 1, &number, &number}, 0) == SOVS_INVALID_ARGUMENT);
+    CHECK(status({sizeof(sovs_mask_window), -1, 0, 2, 2, 1, 1, 1, &number, &number}, 0) == SOVS_INVALID_ARGUMENT);
+    CHECK(status({sizeof(sovs_mask_window), 0, 0, 1, 2, 1, 1, 1, &number, &number}, 1) ==
+          SOVS_INVALID_ARGUMENT);  // the image is higher
     CHECK(sovs_decide_masks(nullptr, 0, 1, 2, 2, 0, 1, 1, &label, nullptr, nullptr, 1) == SOVS_INVALID_ARGUMENT);
 }
 

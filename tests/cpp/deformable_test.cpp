@@ -28,13 +28,15 @@ struct Attention {
         locations.resize(weights.size() * 2);
         for (float& v : values) v = unit(generator);
         for (float& v : weights) v = unit(generator);
-        for (float& v : locations) v = generator() % 4 == 0 ? static_cast<float>(generator() % 3) * 0.5f : place(generator);
+        for (float& v : locations)
+            v = generator() % 4 == 0 ? static_cast<float>(generator() % 3) * 0.5f : place(generator);
     }
 
     std::vector<float> run(int threads) const {
         std::vector<float> out(n * queries * heads * depth, -77.0f);
         const sovs_deformable_params params{
-            n, queries, heads, depth, static_cast<std::int64_t>(shapes.size()), points, shapes[0].data()};
+            sizeof params,   n, queries, heads, depth, static_cast<std::int64_t>(shapes.size()), points,
+            shapes[0].data()};
         CHECK_SAYING(sovs_deformable_attention(&params, values.data(), locations.data(), weights.data(), out.data(),
                                                threads) == SOVS_OK,
                      sovs_last_error());
@@ -177,9 +179,10 @@ TEST(deformable_attention_around_is_that_at_the_places_it_says) {
     }
     const std::vector<float> expected = a.run(1);
     std::vector<float> out(expected.size());
-    const sovs_deformable_params params{a.n, a.queries, a.heads, a.depth, levels, a.points, a.shapes[0].data()};
-    CHECK(sovs_deformable_attention_around(&params, a.values.data(), 1, references.data(), offsets.data(), logits.data(),
-                                           out.data(), 1) == SOVS_OK);
+    const sovs_deformable_params params{sizeof params, a.n,    a.queries, a.heads,
+                                        a.depth,       levels, a.points,  a.shapes[0].data()};
+    CHECK(sovs_deformable_attention_around(&params, a.values.data(), 1, references.data(), offsets.data(),
+                                           logits.data(), out.data(), 1) == SOVS_OK);
     for (std::size_t i = 0; i < out.size(); ++i)
         CHECK_SAYING(std::fabs(out[i] - expected[i]) <= 1e-5, "at " + std::to_string(i));
 }
@@ -187,15 +190,18 @@ TEST(deformable_attention_around_is_that_at_the_places_it_says) {
 TEST(deformable_attention_refuses_what_it_cannot_use) {
     const std::int64_t shapes[] = {2, 2}, empty[] = {0, 2}, huge[] = {1 << 10, 1 << 10};
     float one[64] = {};
-    const auto run = [&](const sovs_deformable_params& p) { return sovs_deformable_attention(&p, one, one, one, one, 1); };
-    CHECK(run({1, 1, 1, 1, 1, 1, shapes}) == SOVS_OK);
-    CHECK(run({0, 1, 1, 1, 1, 1, shapes}) == SOVS_INVALID_ARGUMENT);
-    CHECK(run({1, 1, 1, 0, 1, 1, shapes}) == SOVS_INVALID_ARGUMENT);
-    CHECK(run({1, 1, 1, 1, 0, 1, shapes}) == SOVS_INVALID_ARGUMENT);
-    CHECK(run({1, 1, 1, 1, 1, 1, nullptr}) == SOVS_INVALID_ARGUMENT);
-    CHECK(run({1, 1, 1, 1, 1, 1, empty}) == SOVS_INVALID_ARGUMENT);
-    CHECK(run({1, 1, 8, 32, 1, 1, huge}) == SOVS_INVALID_ARGUMENT);
-    const sovs_deformable_params params{1, 1, 1, 1, 1, 1, shapes};
+    constexpr std::size_t kSize = sizeof(sovs_deformable_params);
+    const auto run = [&](const sovs_deformable_params& p) {
+        return sovs_deformable_attention(&p, one, one, one, one, 1);
+    };
+    CHECK(run({kSize, 1, 1, 1, 1, 1, 1, shapes}) == SOVS_OK);
+    CHECK(run({kSize, 0, 1, 1, 1, 1, 1, shapes}) == SOVS_INVALID_ARGUMENT);
+    CHECK(run({kSize, 1, 1, 1, 0, 1, 1, shapes}) == SOVS_INVALID_ARGUMENT);
+    CHECK(run({kSize, 1, 1, 1, 1, 0, 1, shapes}) == SOVS_INVALID_ARGUMENT);
+    CHECK(run({kSize, 1, 1, 1, 1, 1, 1, nullptr}) == SOVS_INVALID_ARGUMENT);
+    CHECK(run({kSize, 1, 1, 1, 1, 1, 1, empty}) == SOVS_INVALID_ARGUMENT);
+    CHECK(run({kSize, 1, 1, 8, 32, 1, 1, huge}) == SOVS_INVALID_ARGUMENT);
+    const sovs_deformable_params params{kSize, 1, 1, 1, 1, 1, 1, shapes};
     CHECK(sovs_deformable_attention(&params, one, nullptr, one, one, 1) == SOVS_INVALID_ARGUMENT);
     CHECK(sovs_deformable_attention(nullptr, one, one, one, one, 1) == SOVS_INVALID_ARGUMENT);
 }

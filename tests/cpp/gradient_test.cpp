@@ -7,10 +7,6 @@
 
 namespace {
 
-sovs_conv2d_params params_of(const Problem& p) {
-    return {p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, SOVS_NONE};
-}
-
 std::vector<float> random_output(const Problem& p, unsigned seed) {
     std::mt19937 generator(seed);
     std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
@@ -21,10 +17,10 @@ std::vector<float> random_output(const Problem& p, unsigned seed) {
 
 std::vector<float> weight_gradient(const Problem& p, const Data& data, const std::vector<float>& grad) {
     sovs_weights* weights = data.weights(p);
-    const sovs_conv2d_params params = params_of(p);
+    const sovs_conv2d_params params = p.params();
     sovs_weight_gradient* gradient = nullptr;
-    CHECK_SAYING(sovs_weight_gradient_create(weights, &params, &p.tuning, p.n, p.h, p.w, p.layout, p.threads, &gradient) ==
-                     SOVS_OK,
+    CHECK_SAYING(sovs_weight_gradient_create(weights, &params, &p.tuning, p.n, p.h, p.w, p.layout, p.threads,
+                                             &gradient) == SOVS_OK,
                  sovs_last_error());
     sovs_weights_destroy(weights);  // the gradient keeps what it needs
     std::vector<float> out(p.out_channels * p.columns(), -77.0f);
@@ -117,9 +113,7 @@ Problem transposed(const Problem& p) {
 
 std::vector<float> run_on(const Problem& p, const sovs_plan* plan, const std::vector<float>& x) {
     std::vector<float> y(p.n * p.out_channels * p.out_h() * p.out_w(), -77.0f);
-    const float* inputs[] = {x.data()};
-    float* outputs[] = {y.data()};
-    CHECK_SAYING(sovs_plan_run(plan, inputs, outputs, p.threads) == SOVS_OK, sovs_last_error());
+    CHECK_SAYING(run_plan(plan, {buffer_of(x)}, {buffer_of(y)}, p.threads) == SOVS_OK, sovs_last_error());
     return y;
 }
 
@@ -247,11 +241,12 @@ TEST(updated_weights_give_the_bits_of_new_ones) {
 
             sovs_weights* weights = old.weights(p);
             Problem other = p;  // another stream of the same weights
-            other.tuning = {1, 5, 7, 3, 3};
+            other.tuning = {sizeof(sovs_tuning), 1, 5, 7, 3, 3};
             sovs_plan *plan = plan_of(p, weights), *second = plan_of(other, weights);
             CHECK(run(p, old, plan) != run(p, fresh));
             for (int again = 0; again < 2; ++again)
-                CHECK_SAYING(sovs_weights_update(weights, weight.data(), fresh.bias.data(), 2) == SOVS_OK, sovs_last_error());
+                CHECK_SAYING(sovs_weights_update(weights, weight.data(), fresh.bias.data(), 2) == SOVS_OK,
+                             sovs_last_error());
             CHECK(run(p, old, plan) == run(p, fresh));
             CHECK(run(other, old, second) == run(p, fresh));
             sovs_plan* later = plan_of(other, weights);
@@ -270,11 +265,11 @@ TEST(updated_weights_give_the_bits_of_new_ones) {
         }
 }
 
-TEST(released_weights_take_no_update) {
+TEST(weights_held_once_take_no_update) {
     const Problem p = training_problem(1, 1);
     const Data data(p);
     sovs_weights* weights = data.weights(p);
-    CHECK(sovs_weights_release(weights) == SOVS_OK);
+    CHECK(sovs_weights_hold_once(weights) == SOVS_OK);
     sovs_plan* plan = plan_of(p, weights);
     const std::vector<float> weight = channel_major(p, data.dense);
     CHECK(sovs_weights_update(weights, weight.data(), nullptr, 1) == SOVS_INVALID_ARGUMENT);
@@ -285,7 +280,7 @@ TEST(released_weights_take_no_update) {
 TEST(gradients_refuse_what_they_cannot_use) {
     const Problem p = training_problem(1, 1);
     sovs_weights* weights = Data(p).weights(p);
-    sovs_conv2d_params params = params_of(p);
+    sovs_conv2d_params params = p.params();
     sovs_weight_gradient* gradient = nullptr;
     const auto create = [&](std::int64_t h, const sovs_weights* from) {
         return sovs_weight_gradient_create(from, &params, nullptr, 1, h, 8, SOVS_NCHW, 1, &gradient);
@@ -294,7 +289,7 @@ TEST(gradients_refuse_what_they_cannot_use) {
     CHECK(create(8, nullptr) == SOVS_INVALID_ARGUMENT);
     params.stride_h = 0;
     CHECK(create(8, weights) == SOVS_INVALID_ARGUMENT);
-    params = {1, 1, 0, 0, 4, 4, SOVS_NONE};  // a kernel larger than the map
+    params = {sizeof params, 1, 1, 0, 0, 4, 4, SOVS_NONE};  // a kernel larger than the map
     CHECK(create(8, weights) == SOVS_INVALID_ARGUMENT);
     CHECK(gradient == nullptr);
     CHECK(sovs_weight_gradient_run(nullptr, nullptr, nullptr, nullptr, 1) == SOVS_INVALID_ARGUMENT);

@@ -10,8 +10,8 @@ struct Case {
 };
 
 double place(std::int64_t i, std::int64_t cells, std::int64_t pixels) {
-    return std::clamp((static_cast<double>(i) + 0.5) * static_cast<double>(cells) / static_cast<double>(pixels) - 0.5, 0.0,
-                      static_cast<double>(cells - 1));
+    return std::clamp((static_cast<double>(i) + 0.5) * static_cast<double>(cells) / static_cast<double>(pixels) - 0.5,
+                      0.0, static_cast<double>(cells - 1));
 }
 
 double enlarged(const float* plane, const Case& s, std::int64_t y, std::int64_t x) {
@@ -36,18 +36,22 @@ std::vector<float> random_floats(std::int64_t count, float mean, unsigned seed) 
 
 TEST(group_norm_matches_double_precision) {
     constexpr float kEps = 1e-5f;
-    const Case cases[] = {{1, 4, 1, 1, 2, 0, 0}, {2, 6, 5, 7, 3, 0, 0}, {1, 8, 9, 33, 4, 5, 17}, {2, 4, 6, 64, 4, 3, 32},
+    const Case cases[] = {{1, 4, 1, 1, 2, 0, 0},
+                          {2, 6, 5, 7, 3, 0, 0},
+                          {1, 8, 9, 33, 4, 5, 17},
+                          {2, 4, 6, 64, 4, 3, 32},
                           {1, 3, 4, 5, 1, 8, 9}};
     for (const Case& s : cases)
         for (const int relu : {0, 1})
             for (const int threads : {1, 3}) {
                 const std::int64_t pixels = s.h * s.w, channels = s.c / s.groups;
-                const std::vector<float> x = random_floats(s.n * s.c * pixels, 50.0f, 1), gamma = random_floats(s.c, 1.0f, 2),
-                                         beta = random_floats(s.c, 0.0f, 3),
+                const std::vector<float> x = random_floats(s.n * s.c * pixels, 50.0f, 1),
+                                         gamma = random_floats(s.c, 1.0f, 2), beta = random_floats(s.c, 0.0f, 3),
                                          above = random_floats(s.n * s.c * s.above_h * s.above_w, 0.0f, 4);
                 std::vector<float> made = x;
                 CHECK(sovs_group_norm(s.n, s.c, s.h, s.w, s.groups, kEps, made.data(), gamma.data(), beta.data(),
-                                      s.above_h ? above.data() : nullptr, s.above_h, s.above_w, relu, threads) == SOVS_OK);
+                                      s.above_h ? above.data() : nullptr, s.above_h, s.above_w, relu,
+                                      threads) == SOVS_OK);
                 double worst = 0.0;
                 for (std::int64_t group = 0; group < s.n * s.groups; ++group) {
                     const std::int64_t first = group * channels * pixels, count = channels * pixels;

@@ -7,8 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "check.h"
-#include "sparse_ovs.h"
+#include "records.h"
 
 struct Problem {
     std::int64_t n = 1, in_channels = 8, h = 8, w = 8;
@@ -20,12 +19,15 @@ struct Problem {
     std::int64_t activation = SOVS_NONE;
     sovs_layout layout = SOVS_NCHW;
     bool residual_in_other_layout = false;
-    sovs_tuning tuning{};
+    sovs_tuning tuning = kLibraryChooses;
     int threads = 1;
     unsigned seed = 1;
 
     std::int64_t out_h() const { return (h + 2 * pad_h - dilation_h * (kernel_h - 1) - 1) / stride_h + 1; }
     std::int64_t out_w() const { return (w + 2 * pad_w - dilation_w * (kernel_w - 1) - 1) / stride_w + 1; }
+    sovs_conv2d_params params() const {
+        return {sizeof(sovs_conv2d_params), stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, activation};
+    }
     std::int64_t group_in() const { return in_channels / groups; }
     std::int64_t columns() const { return kernel_h * kernel_w * group_in(); }
     std::int64_t block_row_count() const { return (out_channels + block_rows - 1) / block_rows; }
@@ -50,11 +52,11 @@ struct Problem {
 inline std::string name_of(const Problem& p) {
     const auto s = [](std::int64_t v) { return std::to_string(v) + " "; };
     return "n " + s(p.n) + "in " + s(p.in_channels) + s(p.h) + s(p.w) + "out " + s(p.out_channels) + "kernel " +
-           s(p.kernel_h) + s(p.kernel_w) + "groups " + s(p.groups) + "stride " + s(p.stride_h) + s(p.stride_w) + "pad " +
-           s(p.pad_h) + s(p.pad_w) + "dilation " + s(p.dilation_h) + s(p.dilation_w) + "block " + s(p.block_rows) +
-           "layout " + s(p.layout) + "residual " + s(p.residual) + s(p.residual_in_other_layout) + "activation " + s(p.activation) + "tuning " +
-           s(p.tuning.tile_rows) + s(p.tuning.tile_cols) + s(p.tuning.k_tile) + s(p.tuning.row_parts) +
-           s(p.tuning.panel) + "seed " + s(p.seed);
+           s(p.kernel_h) + s(p.kernel_w) + "groups " + s(p.groups) + "stride " + s(p.stride_h) + s(p.stride_w) +
+           "pad " + s(p.pad_h) + s(p.pad_w) + "dilation " + s(p.dilation_h) + s(p.dilation_w) + "block " +
+           s(p.block_rows) + "layout " + s(p.layout) + "residual " + s(p.residual) + s(p.residual_in_other_layout) +
+           "activation " + s(p.activation) + "tuning " + s(p.tuning.tile_rows) + s(p.tuning.tile_cols) +
+           s(p.tuning.k_tile) + s(p.tuning.row_parts) + s(p.tuning.panel) + "seed " + s(p.seed);
 }
 
 // Of any shape, all of them reachable by a seed.
@@ -88,7 +90,9 @@ inline Problem random_problem(unsigned seed) {
     p.layout = g() % 2 ? SOVS_NCHW : SOVS_NHWC;
     p.density = 0.05 * static_cast<double>(g() % 20);
     p.threads = static_cast<int>(pick({1, 2, 3}));
-    if (g() % 2) p.tuning = {pick({0, 1, 2, 3}), pick({0, 1, 5, 16, 100}), pick({0, 1, 4, 16}), pick({0, 1, 2, 5}), pick({0, 1, 2, 3})};
+    if (g() % 2)
+        p.tuning = {sizeof(sovs_tuning), pick({0, 1, 2, 3}), pick({0, 1, 5, 16, 100}),
+                    pick({0, 1, 4, 16}), pick({0, 1, 2, 5}), pick({0, 1, 2, 3})};
     p.residual_in_other_layout = g() % 2;
     return p;
 }
@@ -129,36 +133,57 @@ struct Data {
     }
 
     sovs_weights* weights(const Problem& p) const {
-        const sovs_weights_desc desc{p.out_channels, p.group_in(), p.kernel_h, p.kernel_w, p.groups, p.block_rows,
+        const sovs_weights_desc desc{sizeof desc,
+                                     p.out_channels,
+                                     p.group_in(),
+                                     p.kernel_h,
+                                     p.kernel_w,
+                                     p.groups,
+                                     p.block_rows,
                                      row_ptr.data(),
                                      p.wide_index ? static_cast<const void*>(indices32.data()) : indices16.data(),
-                                     p.wide_index ? 32 : 16, values.data(), p.bias ? bias.data() : nullptr};
+                                     p.wide_index ? 32 : 16,
+                                     values.data(),
+                                     SOVS_F32,
+                                     nullptr,
+                                     p.bias ? bias.data() : nullptr};
         sovs_weights* created = nullptr;
         CHECK_SAYING(sovs_weights_create(&desc, &created) == SOVS_OK, sovs_last_error());
         return created;
     }
 };
 
+// Of the problem's sizes; weight: (out_channels, in_channels of a group, kernel_h, kernel_w).
+inline sovs_weights* dense_weights(const Problem& p, const std::vector<float>& weight, const float* bias) {
+    const sovs_weights_desc desc{
+        sizeof desc, p.out_channels, p.group_in(), p.kernel_h, p.kernel_w, p.groups, 0, nullptr, nullptr,
+        0,           weight.data(),  SOVS_F32,     nullptr,    bias};
+    sovs_weights* created = nullptr;
+    CHECK_SAYING(sovs_weights_create(&desc, &created) == SOVS_OK, sovs_last_error());
+    return created;
+}
+
 inline sovs_plan* plan_of(const Problem& p, const sovs_weights* weights) {
+    Records records;
+    records.inputs.push_back(map_of(p.n, p.in_channels, p.h, p.w, p.layout));
+    std::vector<std::string> read{"in0"};
+    if (p.residual) {
+        records.inputs.push_back(map_of(p.n, p.out_channels, p.out_h(), p.out_w(), p.residual_layout()));
+        read.push_back("in1");
+    }
+    records.use("conv", weights);
+    records.step("conv2d", "conv", read, conv_members(p.params(), p.tuning));
+    records.output("conv", p.layout);
     sovs_plan* plan = nullptr;
-    std::int32_t ids[3] = {-1, -1, -1};
-    CHECK(sovs_plan_create(&plan) == SOVS_OK);
-    CHECK(sovs_plan_add_tensor(plan, p.n, p.in_channels, p.h, p.w, p.layout, &ids[0]) == SOVS_OK);
-    CHECK(sovs_plan_add_tensor(plan, p.n, p.out_channels, p.out_h(), p.out_w(), p.layout, &ids[2]) == SOVS_OK);
-    if (p.residual)
-        CHECK(sovs_plan_add_tensor(plan, p.n, p.out_channels, p.out_h(), p.out_w(), p.residual_layout(), &ids[1]) == SOVS_OK);
-    const sovs_conv2d_params params{p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, p.activation};
-    CHECK_SAYING(sovs_plan_add_conv2d(plan, weights, &params, &p.tuning, ids[0], ids[1], ids[2]) == SOVS_OK,
-                 sovs_last_error());
-    CHECK_SAYING(sovs_plan_finalize(plan, ids, p.residual ? 2 : 1, &ids[2], 1, p.threads) == SOVS_OK, sovs_last_error());
+    CHECK_SAYING(records.make(&plan, p.threads) == SOVS_OK, sovs_last_error());
     return plan;
 }
 
 inline std::vector<float> run(const Problem& p, const Data& data, const sovs_plan* plan) {
     std::vector<float> y(p.n * p.out_channels * p.out_h() * p.out_w(), -77.0f);
-    const float* inputs[] = {data.x.data(), data.residual.data()};
-    float* outputs[] = {y.data()};
-    CHECK_SAYING(sovs_plan_run(plan, inputs, outputs, p.threads) == SOVS_OK, sovs_last_error());
+    std::vector<sovs_buffer> inputs{buffer_of(data.x)};
+    if (p.residual) inputs.push_back(buffer_of(data.residual));
+    CHECK_SAYING(run_plan(plan, inputs, {buffer_of(y)}, p.threads) == SOVS_OK, sovs_last_error());
     return y;
 }
 

@@ -14,20 +14,26 @@ struct Tuned {
     sovs_conv2d_place place;
     explicit Tuned(const Problem& p)
         : weights(Data(p).weights(p)),
-          params{p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, SOVS_NONE},
-          place{p.n, p.h, p.w, 1} {}
+          params(p.params()),
+          place{sizeof(sovs_conv2d_place), p.n, p.h, p.w, SOVS_MAP_FREE, SOVS_MAP_FREE, 0, 0} {}
     ~Tuned() { sovs_weights_destroy(weights); }
     Tuned(const Tuned&) = delete;
 
     std::vector<sovs_tuning> candidates(std::int32_t room) const {
-        std::vector<sovs_tuning> found(room);
-        CHECK_SAYING(sovs_conv2d_candidates(weights, &params, &place, found.data(), &room) == SOVS_OK, sovs_last_error());
+        std::vector<sovs_tuning> found(room, kLibraryChooses);
+        CHECK_SAYING(sovs_conv2d_candidates(weights, &params, &place, found.data(), &room) == SOVS_OK,
+                     sovs_last_error());
         found.resize(room);
         return found;
     }
+    const char* backend() const {
+        const char* name = nullptr;
+        CHECK_SAYING(sovs_conv2d_backend(weights, &params, &place, &name) == SOVS_OK, sovs_last_error());
+        return name;
+    }
     sovs_status time(const std::vector<sovs_tuning>& tunings, std::int32_t rounds, double* seconds) const {
-        return sovs_conv2d_time(weights, &params, &place, tunings.data(), static_cast<std::int32_t>(tunings.size()), rounds,
-                                seconds);
+        return sovs_conv2d_time(weights, &params, &place, tunings.data(), static_cast<std::int32_t>(tunings.size()),
+                                rounds, seconds);
     }
 };
 
@@ -45,9 +51,10 @@ bool same(const sovs_tuning& a, const sovs_tuning& b) { return std::memcmp(&a, &
 // That of the plan's convolution; copies of the caller's maps may stand beside it.
 sovs_tuning tuning_of(const sovs_plan* plan) {
     sovs_step_info info{};
-    for (std::int32_t i = 0; i < sovs_plan_step_count(plan) && info.tuning.k_tile == 0; ++i)
+    info.size = sizeof info;
+    for (std::int32_t i = 0; i < sovs_plan_step_count(plan) && info.k_tile == 0; ++i)
         CHECK(sovs_plan_step_info(plan, i, &info) == SOVS_OK);
-    return info.tuning;
+    return {sizeof(sovs_tuning), info.tile_rows, info.tile_cols, info.k_tile, info.row_parts, info.panel};
 }
 
 }  // namespace
@@ -70,6 +77,23 @@ TEST(the_first_candidate_is_what_a_plan_would_choose) {
     const sovs_tuning first = conv.candidates(1)[0];
     CHECK(first.tile_rows == chosen.tile_rows && first.tile_cols == chosen.tile_cols);
     CHECK(first.k_tile == chosen.k_tile && first.panel == chosen.panel);
+}
+
+TEST(the_first_candidate_of_the_caller_s_map_is_what_a_plan_would_choose) {
+    for (const sovs_layout layout : {SOVS_NCHW, SOVS_NHWC}) {
+        Problem p;
+        p.in_channels = 256;
+        p.h = p.w = 40;
+        p.layout = layout;
+        Tuned conv(p);
+        conv.place.input = conv.place.output = layout;
+        conv.place.alone = 1;
+        sovs_plan* plan = plan_of(p, conv.weights);
+        const sovs_tuning chosen = tuning_of(plan);
+        sovs_plan_destroy(plan);
+        const sovs_tuning first = conv.candidates(1)[0];
+        CHECK(first.tile_cols == chosen.tile_cols && first.k_tile == chosen.k_tile && first.panel == chosen.panel);
+    }
 }
 
 TEST(candidates_of_a_pointwise_convolution_differ_in_k) {
@@ -121,7 +145,7 @@ TEST(more_weights_take_more_time) {
     double seconds[2];
     for (const int full : {0, 1}) {
         p.density = full ? 1.0 : 0.01;
-        CHECK(Tuned(p).time({{}}, 3, &seconds[full]) == SOVS_OK);
+        CHECK(Tuned(p).time({kLibraryChooses}, 3, &seconds[full]) == SOVS_OK);
     }
     CHECK(seconds[1] > seconds[0]);
 }
@@ -132,30 +156,59 @@ TEST(dense_weights_of_3x3_are_timed_too) {
     std::vector<float> dense(p.out_channels * p.columns(), 0.5f);
     Tuned conv(p);
     sovs_weights_destroy(conv.weights);
-    CHECK(sovs_weights_create_dense(p.out_channels, p.in_channels, 3, 3, 1, dense.data(), nullptr, &conv.weights) == SOVS_OK);
-    for (const bool pixel_major : {true, false}) {
-        conv.place.pixel_major = pixel_major;
-        CHECK((conv.candidates(kRoom).size() == 1) == pixel_major);  // Winograd's scheme has no tiles
+    conv.weights = dense_weights(p, dense, nullptr);
+    for (const sovs_map_place output : {SOVS_MAP_FREE, SOVS_MAP_TILED}) {
+        conv.place.output = output;
+        CHECK((conv.candidates(kRoom).size() == 1) == (output == SOVS_MAP_FREE));  // Winograd's scheme has no tiles
         double seconds = 0.0;
-        CHECK_SAYING(conv.time({{}}, 1, &seconds) == SOVS_OK, sovs_last_error());
+        CHECK_SAYING(conv.time({kLibraryChooses}, 1, &seconds) == SOVS_OK, sovs_last_error());
         CHECK(seconds > 0.0);
     }
 }
 
+TEST(a_plan_s_only_dense_3x3_is_timed_between_copies) {
+    Problem p = three_by_three();
+    p.in_channels = p.out_channels = 64;
+    std::vector<float> dense(p.out_channels * p.columns(), 0.5f);
+    Tuned conv(p);
+    sovs_weights_destroy(conv.weights);
+    conv.weights = dense_weights(p, dense, nullptr);
+    conv.place.alone = 1;
+    for (const sovs_map_place input : {SOVS_MAP_NCHW, SOVS_MAP_NHWC})
+        for (const sovs_map_place output : {SOVS_MAP_NCHW, SOVS_MAP_NHWC}) {
+            conv.place.input = input;
+            conv.place.output = output;
+            CHECK(std::strcmp(conv.backend(), "winograd") == 0 && conv.candidates(kRoom).size() == 1);
+            double seconds = 0.0;
+            CHECK_SAYING(conv.time({kLibraryChooses}, 1, &seconds) == SOVS_OK, sovs_last_error());
+            CHECK(seconds > 0.0);
+        }
+}
+
 TEST(tuning_refuses_what_makes_no_sense) {
     Tuned conv(three_by_three());
-    sovs_tuning tuning{};
+    sovs_tuning tuning = kLibraryChooses;
     double seconds = 0.0;
-    const auto refused = [](sovs_status status, const char* word) {
-        return status == SOVS_INVALID_ARGUMENT && std::strstr(sovs_last_error(), word) != nullptr;
-    };
-    CHECK(refused(sovs_conv2d_time(conv.weights, &conv.params, &conv.place, &tuning, 0, 1, &seconds), "at least 1 tuning"));
+    CHECK(refused(sovs_conv2d_time(conv.weights, &conv.params, &conv.place, &tuning, 0, 1, &seconds),
+                  "at least 1 tuning"));
     CHECK(refused(conv.time({tuning}, 0, &seconds), "at least 1 round"));
-    CHECK(refused(conv.time({{0, 0, 0, 0, 9}}, 1, &seconds), "panel kind"));
+    CHECK(refused(conv.time({{sizeof(sovs_tuning), 0, 0, 0, 0, 9}}, 1, &seconds), "panel kind"));
     std::int32_t room = 0;
     CHECK(refused(sovs_conv2d_candidates(conv.weights, &conv.params, &conv.place, &tuning, &room), "room"));
     room = 1;
     CHECK(refused(sovs_conv2d_candidates(nullptr, &conv.params, &conv.place, &tuning, &room), "NULL"));
+    const char* name = nullptr;
+    CHECK(refused(sovs_conv2d_backend(nullptr, &conv.params, &conv.place, &name), "NULL"));
+    CHECK(refused(sovs_conv2d_backend(conv.weights, &conv.params, &conv.place, nullptr), "NULL"));
+    conv.place.input = 4;
+    CHECK(refused(sovs_conv2d_backend(conv.weights, &conv.params, &conv.place, &name), "sovs_map_place"));
+    conv.place.input = SOVS_MAP_FREE;
+    conv.place.alone = 1;
+    CHECK(refused(sovs_conv2d_backend(conv.weights, &conv.params, &conv.place, &name), "caller's maps"));
+    conv.place.alone = 0;
+    conv.params.activation = 9;
+    CHECK(refused(sovs_conv2d_backend(conv.weights, &conv.params, &conv.place, &name), "activation"));
+    conv.params.activation = SOVS_NONE;
     conv.place.h = 0;
     CHECK(refused(sovs_conv2d_candidates(conv.weights, &conv.params, &conv.place, &tuning, &room), "at least 1"));
 }

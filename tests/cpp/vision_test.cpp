@@ -1,6 +1,6 @@
-// Steps of transformers and ConvNeXts against double precision: activations, LayerNorm, attention, tokens, depthwise.
-#include <cstring>
-#include <functional>
+// Steps of transformers, ConvNeXts and pyramids against double precision: activations, LayerNorm, attention, tokens,
+// depthwise, upsampling.
+#include <cstdio>
 #include <string>
 
 #include "problem.h"
@@ -25,27 +25,37 @@ struct Values {
     }
 };
 
-using Add = std::function<sovs_status(sovs_plan*, const std::vector<std::int32_t>& inputs, std::int32_t output)>;
+// The number to the bit.
+std::string exact(float number) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.9g", static_cast<double>(number));
+    return text;
+}
 
-// Runs a plan of the steps that `add` adds, on maps of the caller's.
-void run(std::vector<Values*> inputs, Values& output, int threads, const Add& add) {
+// Runs a plan of one record, whose tensors `records` holds, on maps of the caller's.
+void run(Records& records, const std::string& op, const std::string& members, std::vector<Values*> inputs,
+         Values& output, int threads) {
+    std::vector<std::string> read;
+    std::vector<sovs_buffer> buffers;
+    for (const Values* v : inputs) {
+        read.push_back("in" + std::to_string(records.inputs.size()));
+        records.inputs.push_back(map_of(v->n, v->c, v->h, v->w, v->layout));
+        buffers.push_back(buffer_of(v->data));
+    }
+    records.step(op, "step", read, members);
+    records.output("step", output.layout);
     sovs_plan* plan = nullptr;
-    std::vector<std::int32_t> ids(inputs.size());
-    std::int32_t out = -1;
-    CHECK(sovs_plan_create(&plan) == SOVS_OK);
-    const auto declare = [&](const Values& v, std::int32_t* id) {
-        CHECK(sovs_plan_add_tensor(plan, v.n, v.c, v.h, v.w, v.layout, id) == SOVS_OK);
-    };
-    for (std::size_t i = 0; i < inputs.size(); ++i) declare(*inputs[i], &ids[i]);
-    declare(output, &out);
-    CHECK_SAYING(add(plan, ids, out) == SOVS_OK, sovs_last_error());
-    CHECK_SAYING(sovs_plan_finalize(plan, ids.data(), static_cast<std::int32_t>(ids.size()), &out, 1, threads) == SOVS_OK,
-                 sovs_last_error());
-    std::vector<const float*> from;
-    for (const Values* v : inputs) from.push_back(v->data.data());
-    float* to[] = {output.data.data()};
-    CHECK_SAYING(sovs_plan_run(plan, from.data(), to, threads) == SOVS_OK, sovs_last_error());
+    CHECK_SAYING(records.make(&plan, threads) == SOVS_OK, sovs_last_error());
+    const sovs_step_info made = last_step(plan);
+    CHECK(made.n == output.n && made.c == output.c && made.h == output.h && made.w == output.w);
+    CHECK_SAYING(run_plan(plan, buffers, {buffer_of(output.data)}, threads) == SOVS_OK, sovs_last_error());
     sovs_plan_destroy(plan);
+}
+
+std::string attention_members(std::int64_t heads, std::int64_t depth, const std::vector<std::int64_t>& first,
+                              float scale) {
+    return ", \"heads\": " + std::to_string(heads) + ", \"head_channels\": " + std::to_string(depth) +
+           ", \"first\": " + numbers(first) + ", \"scale\": " + exact(scale);
 }
 
 double activated(double x, std::int64_t activation) {
@@ -105,7 +115,8 @@ TEST(activations_of_extreme_sums_are_those_of_torch) {
         data.row_ptr = {0, 1};
         data.indices16 = {0};
         data.values = {1.0f};
-        data.x = {NAN, INFINITY, -INFINITY, 1e30f, -1e30f, 1000.0f, -1000.0f, 88.0f, -88.0f, 0.0f, -0.0f, 1e-30f, -7.0f, 7.0f, -20.0f, 20.0f};
+        data.x = {NAN,    INFINITY, -INFINITY, 1e30f,  -1e30f, 1000.0f, -1000.0f, 88.0f,
+                  -88.0f, 0.0f,     -0.0f,     1e-30f, -7.0f,  7.0f,    -20.0f,   20.0f};
         const std::vector<float> y = run(p, data);
         CHECK(std::isnan(y[0]));
         CHECK(y[1] == INFINITY);
@@ -125,18 +136,22 @@ TEST(layer_norm_matches_double_precision_in_both_layouts) {
                         Values x(n, channels, 1, pixels, layout), y = x;
                         for (float& v : x.data) v += shift;
                         const Values gamma(1, channels, 1, 1, SOVS_NCHW, 2), beta(1, channels, 1, 1, SOVS_NCHW, 3);
-                        run({&x}, y, 2, [&](sovs_plan* plan, const auto& in, std::int32_t out) {
-                            return sovs_plan_add_layer_norm(plan, channels, gamma.data.data(), beta.data.data(), 1e-5f, in[0], out);
-                        });
+                        Records records;
+                        records.tensor("step.gamma", gamma.data, {channels});
+                        records.tensor("step.beta", beta.data, {channels});
+                        run(records, "layer_norm", ", \"eps\": 1e-5", {&x}, y, 2);
                         double worst = 0.0;
                         for (std::int64_t i = 0; i < n; ++i)
                             for (std::int64_t p = 0; p < pixels; ++p) {
                                 double mean = 0.0, variance = 0.0;
-                                for (std::int64_t c = 0; c < channels; ++c) mean += x.at(i, c, p) / static_cast<double>(channels);
+                                for (std::int64_t c = 0; c < channels; ++c)
+                                    mean += x.at(i, c, p) / static_cast<double>(channels);
                                 for (std::int64_t c = 0; c < channels; ++c)
                                     variance += std::pow(x.at(i, c, p) - mean, 2) / static_cast<double>(channels);
                                 for (std::int64_t c = 0; c < channels; ++c) {
-                                    const double expected = (x.at(i, c, p) - mean) / std::sqrt(variance + 1e-5f) * gamma.data[c] + beta.data[c];
+                                    const double expected =
+                                        (x.at(i, c, p) - mean) / std::sqrt(variance + 1e-5f) * gamma.data[c] +
+                                        beta.data[c];
                                     worst = std::fmax(worst, std::fabs(expected - y.at(i, c, p)));
                                 }
                             }
@@ -148,32 +163,30 @@ TEST(layer_norm_matches_double_precision_in_both_layouts) {
 TEST(layer_norm_without_gamma_and_beta_only_normalises) {
     Values x(1, 6, 2, 3, SOVS_NCHW), plain = x, explicit_ones = x;
     const std::vector<float> ones(6, 1.0f), zeros(6, 0.0f);
-    run({&x}, plain, 1, [&](sovs_plan* plan, const auto& in, std::int32_t out) {
-        return sovs_plan_add_layer_norm(plan, 6, nullptr, nullptr, 1e-5f, in[0], out);
-    });
-    run({&x}, explicit_ones, 1, [&](sovs_plan* plan, const auto& in, std::int32_t out) {
-        return sovs_plan_add_layer_norm(plan, 6, ones.data(), zeros.data(), 1e-5f, in[0], out);
-    });
+    Records without, with;
+    run(without, "layer_norm", ", \"eps\": 1e-5", {&x}, plain, 1);
+    with.tensor("step.gamma", ones, {6});
+    with.tensor("step.beta", zeros, {6});
+    run(with, "layer_norm", ", \"eps\": 1e-5", {&x}, explicit_ones, 1);
     CHECK(plain.data == explicit_ones.data);
 }
 
 namespace {
 
 // Largest error of attention over (n, heads * depth, pixels), relative to the values' size of about 1.
-double attention_error(std::int64_t n, std::int64_t heads, std::int64_t depth, std::int64_t pixels, std::int64_t queries,
-                       sovs_layout layout, float size, int threads = 2) {
+double attention_error(std::int64_t n, std::int64_t heads, std::int64_t depth, std::int64_t pixels,
+                       std::int64_t queries, sovs_layout layout, float size, int threads = 2) {
     const std::int64_t channels = heads * depth;
     const bool apart = queries != pixels;
-    Values x(n, 3 * channels, 1, pixels, layout), q(n, channels, 1, queries, layout, 2), y(n, channels, 1, queries, layout);
+    Values x(n, 3 * channels, 1, pixels, layout), q(n, channels, 1, queries, layout, 2),
+        y(n, channels, 1, queries, layout);
     for (float& v : x.data) v *= size;
     for (float& v : q.data) v *= size;
     const float scale = 1.0f / std::sqrt(static_cast<float>(depth));
-    const sovs_attention_params params{heads, depth, 0, channels, 2 * channels, scale};
     std::vector<Values*> inputs{&x};
     if (apart) inputs.push_back(&q);
-    run(inputs, y, threads, [&](sovs_plan* plan, const auto& in, std::int32_t out) {
-        return sovs_plan_add_attention(plan, &params, in[0], apart ? in[1] : -1, out);
-    });
+    Records records;
+    run(records, "attention", attention_members(heads, depth, {0, channels, 2 * channels}, scale), inputs, y, threads);
     double worst = 0.0;
     std::vector<double> weight(pixels);
     for (std::int64_t i = 0; i < n; ++i)
@@ -190,7 +203,8 @@ double attention_error(std::int64_t n, std::int64_t heads, std::int64_t depth, s
                 for (double& w : weight) total += w = std::exp(w - top);
                 for (std::int64_t d = 0; d < depth; ++d) {
                     double sum = 0.0;
-                    for (std::int64_t k = 0; k < pixels; ++k) sum += weight[k] / total * x.at(i, 2 * channels + head * depth + d, k);
+                    for (std::int64_t k = 0; k < pixels; ++k)
+                        sum += weight[k] / total * x.at(i, 2 * channels + head * depth + d, k);
                     worst = std::fmax(worst, std::fabs(sum - y.at(i, head * depth + d, p)));
                 }
             }
@@ -214,16 +228,22 @@ TEST(attention_with_scores_far_apart_stays_finite) {
 }
 
 TEST(attention_refuses_channels_past_its_maps) {
-    sovs_plan* plan = nullptr;
-    std::int32_t in = -1, out = -1;
-    sovs_plan_create(&plan);
-    sovs_plan_add_tensor(plan, 1, 11, 1, 5, SOVS_NCHW, &in);
-    sovs_plan_add_tensor(plan, 1, 4, 1, 5, SOVS_NCHW, &out);
-    const sovs_attention_params params{2, 2, 0, 4, 8, 1.0f};
-    CHECK(sovs_plan_add_attention(plan, &params, in, -1, out) == SOVS_OK);
-    CHECK(sovs_plan_finalize(plan, &in, 1, &out, 1, 1) == SOVS_INVALID_ARGUMENT);
-    CHECK(std::strstr(sovs_last_error(), "channels of all heads") != nullptr);
-    sovs_plan_destroy(plan);
+    const auto attempt = [](std::int64_t channels, std::int64_t own, const std::vector<std::int64_t>& first) {
+        Records records;
+        records.inputs.push_back(map_of(1, channels, 1, 5));
+        if (own > 0) records.inputs.push_back(map_of(1, own, 1, 5));
+        std::vector<std::string> read{"in0"};
+        if (own > 0) read.push_back("in1");
+        records.step("attention", "step", read, attention_members(2, 2, first, 1.0f));
+        records.output("step");
+        return records.attempt();
+    };
+    CHECK(attempt(12, 0, {0, 4, 8}) == SOVS_OK);
+    CHECK(refused(attempt(11, 0, {0, 4, 8}), "channels of all heads"));
+    CHECK(refused(attempt(12, 0, {9, 4, 8}), "channels of all heads"));
+    CHECK(attempt(8, 4, {0, 0, 4}) == SOVS_OK);
+    CHECK(refused(attempt(8, 3, {0, 0, 4}), "channels of all heads"));
+    CHECK(refused(attempt(8, 4, {0, 0, 5}), "channels of all heads"));
 }
 
 TEST(tokens_are_pixels_behind_class_tokens_plus_constants) {
@@ -232,33 +252,65 @@ TEST(tokens_are_pixels_behind_class_tokens_plus_constants) {
             for (const std::int64_t extra : {0, 1, 2}) {
                 const std::int64_t n = 2, c = 37, pixels = 6, tokens = pixels + extra;
                 Values x(n, c, 2, 3, layout), y(n, c, 1, tokens, layout), constants(1, c, 1, tokens, SOVS_NHWC, 5);
-                run({&x}, y, 2, [&](sovs_plan* plan, const auto& in, std::int32_t out) {
-                    return sovs_plan_add_tokens(plan, tokens, c, constants.data.data(), mean, in[0], out);
-                });
+                Records records;
+                records.tensor("step.constants", constants.data, {tokens, c});
+                run(records, "tokens", mean ? ", \"mean\": true" : ", \"mean\": false", {&x}, y, 2);
                 double worst = 0.0;
                 for (std::int64_t i = 0; i < n; ++i)
                     for (std::int64_t channel = 0; channel < c; ++channel)
                         for (std::int64_t t = 0; t < tokens; ++t) {
                             double expected = constants.at(0, channel, t);
                             if (t >= extra) expected += x.at(i, channel, t - extra);
-                            for (std::int64_t p = 0; p < pixels && mean && t < extra; ++p) expected += x.at(i, channel, p) / 6.0;
+                            for (std::int64_t p = 0; p < pixels && mean && t < extra; ++p)
+                                expected += x.at(i, channel, p) / 6.0;
                             worst = std::fmax(worst, std::fabs(expected - y.at(i, channel, t)));
                         }
                 CHECK(worst <= 1e-6);
             }
 }
 
+TEST(tokens_refuse_constants_that_do_not_fit) {
+    const auto attempt = [](std::int64_t width, const std::vector<std::int64_t>& shape) {
+        Records records;
+        records.inputs.push_back(map_of(1, 3, 2, width));
+        const std::vector<float> constants(shape[0] * (shape.size() > 1 ? shape[1] : 1));
+        records.tensor("step.constants", constants, shape);
+        records.step("tokens", "step", {"in0"}, ", \"mean\": false");
+        records.output("step");
+        return records.attempt();
+    };
+    CHECK(attempt(2, {4, 3}) == SOVS_OK);
+    CHECK(refused(attempt(3, {4, 3}), "at least as many tokens as pixels in step"));
+    CHECK(refused(attempt(2, {4, 2}), "constants for each token in step"));
+    CHECK(refused(attempt(2, {12}), "two dimensions of step.constants"));
+}
+
 TEST(a_crop_takes_pixels_of_each_image) {
     for (const sovs_layout layout : kLayouts)
         for (const std::int64_t first : {0, 1, 3}) {
             Values x(3, 21, 1, 7, layout), y(3, 21, 2, 2, layout);
-            run({&x}, y, 2, [&](sovs_plan* plan, const auto& in, std::int32_t out) {
-                return sovs_plan_add_crop(plan, first, in[0], out);
-            });
+            Records records;
+            run(records, "crop", ", \"first\": " + std::to_string(first) + ", \"size\": [2, 2]", {&x}, y, 2);
             for (std::int64_t i = 0; i < 3; ++i)
                 for (std::int64_t c = 0; c < 21; ++c)
                     for (std::int64_t p = 0; p < 4; ++p) CHECK(y.at(i, c, p) == x.at(i, c, first + p));
         }
+}
+
+TEST(a_crop_outside_its_input_is_refused) {
+    const auto attempt = [](const std::string& first, const std::string& size) {
+        Records records;
+        records.inputs.push_back(map_of(2, 3, 1, 7));
+        records.step("crop", "step", {"in0"}, ", \"first\": " + first + ", \"size\": " + size);
+        records.output("step");
+        return records.attempt();
+    };
+    CHECK(attempt("3", "[2, 2]") == SOVS_OK);
+    CHECK(refused(attempt("4", "[2, 2]"), "a crop inside the input in step"));
+    CHECK(refused(attempt("0", "[1, 8]"), "a crop inside the input in step"));
+    CHECK(refused(attempt("0", "[1048576, 1048576]"), "a crop inside the input in step"));
+    CHECK(refused(attempt("-1", "[2, 2]"), "first from 0"));
+    CHECK(refused(attempt("0", "[0, 2]"), "size from 1"));
 }
 
 TEST(depthwise_convolutions_match_double_precision) {
@@ -282,4 +334,41 @@ TEST(depthwise_convolutions_match_double_precision) {
                             p.threads = 2;
                             if (p.out_h() > 0 && p.out_w() > 0) expect_right(p, "depthwise");
                         }
+}
+
+TEST(upsampling_doubles_every_pixel_and_adds_the_map_beside_it_in_both_layouts) {
+    for (const sovs_layout layout : kLayouts)
+        for (const sovs_layout other : kLayouts)
+            for (const std::int64_t channels : {1, 16, 21})
+                for (const auto& [h, w] : {std::pair{1, 1}, {1, 17}, {8, 8}, {33, 40}})
+                    for (const bool residual : {false, true}) {
+                        Values x(2, channels, h, w, layout), y(2, channels, 2 * h, 2 * w, other);
+                        Values fine(2, channels, 2 * h, 2 * w, layout, 2);
+                        std::vector<Values*> inputs{&x};
+                        if (residual) inputs.push_back(&fine);
+                        Records records;
+                        run(records, "upsample2x", "", inputs, y, 2);
+                        for (std::int64_t i = 0; i < 2; ++i)
+                            for (std::int64_t c = 0; c < channels; ++c)
+                                for (std::int64_t p = 0; p < 4 * h * w; ++p) {
+                                    const std::int64_t row = p / (2 * w), col = p % (2 * w);
+                                    const float coarse = x.at(i, c, row / 2 * w + col / 2);
+                                    CHECK(y.at(i, c, p) == (residual ? coarse + fine.at(i, c, p) : coarse));
+                                }
+                    }
+}
+
+TEST(upsampling_refuses_to_add_a_map_of_another_shape) {
+    const auto attempt = [](std::int64_t n, std::int64_t channels, std::int64_t width) {
+        Records records;
+        records.inputs.push_back(map_of(1, 3, 4, 5));
+        records.inputs.push_back(map_of(n, channels, 8, width));
+        records.step("upsample2x", "step", {"in0", "in1"});
+        records.output("step");
+        return records.attempt();
+    };
+    CHECK(attempt(1, 3, 10) == SOVS_OK);
+    CHECK(refused(attempt(1, 3, 5), "a residual of the output's size in step"));
+    CHECK(refused(attempt(1, 2, 10), "a residual with 3 channels, got 2 in step"));
+    CHECK(refused(attempt(2, 3, 10), "inputs of one batch in step"));
 }

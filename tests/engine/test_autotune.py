@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -228,6 +228,87 @@ def test_a_dense_layer_with_any_tiles_has_the_bits_of_the_sparse_one(timings: Ti
     compiled = sparse_ovs.compile(model, X)
     assert compiled.plan_for(X).rows()[1].density == 1.0
     assert torch.equal(compiled(X), expected)
+
+
+def conv3x3(channels: int, groups: int = 1) -> nn.Conv2d:
+    """Half of the weights are zeros."""
+    conv = nn.Conv2d(channels, channels, 3, padding=1, groups=groups)
+    conv.weight.data = random_sparse_weight(conv.weight.shape, 0.5, "unstructured", 1)
+    return conv
+
+
+class Adds(nn.Module):
+    """activation(conv(x) + x)"""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.activation = conv3x3(64), activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.conv(x) + x)
+
+
+class ReadsAnOutput(nn.Module):
+    """Its first output is read by a convolution."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(64, 64, 1)
+        self.conv, self.activation = conv3x3(64), activation
+        self.last = nn.Conv2d(64, 8, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.activation(self.conv(self.first(x)))
+        return x, self.last(x)
+
+
+def between(*modules: nn.Module) -> nn.Module:
+    """The modules, between two dense 1x1 convolutions."""
+    return nn.Sequential(nn.Conv2d(64, 64, 1), *modules, nn.Conv2d(64, 8, 1))
+
+
+@pytest.mark.parametrize("activation", [nn.Identity(), nn.ReLU(), nn.GELU(), nn.GELU("tanh")])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda activation: nn.Sequential(conv3x3(64), activation),
+        lambda activation: nn.Sequential(conv3x3(32), activation),
+        lambda activation: nn.Sequential(nn.Conv2d(64, 64, 1), conv3x3(64), activation),
+        lambda activation: between(conv3x3(64), activation),
+        lambda activation: between(conv3x3(64, groups=64), activation),
+        lambda activation: between(Adds(activation)),
+        Adds,
+        ReadsAnOutput,
+    ],
+    ids=["alone", "few", "last", "between", "depthwise", "adds", "adds alone", "read again"],
+)
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_layer_is_timed_with_the_backend_that_the_plan_runs(
+    timings: Timings,
+    monkeypatch: pytest.MonkeyPatch,
+    build: Callable[[nn.Module], nn.Module],
+    activation: nn.Module,
+    dense: bool,
+) -> None:
+    timed = {}
+
+    def time(weights: NativeWeights, spot: ConvSpot, tunings: list[Tuning], _: int) -> list[float]:
+        timed[weights.block_rows is None] = weights.backend(spot)
+        return [1.0 if (weights.block_rows is None) == dense else 2.0] * len(tunings)
+
+    monkeypatch.setattr(NativeWeights, "time", time)
+    model = build(activation).eval()
+    channels = next(model.parameters()).shape[1]
+    x = torch.randn(1, channels, 12, 10)
+    rows = sparse_ovs.compile(model, x).plan_for(x).rows()
+    assert [row.backend for row in rows if "3x3" in row.op] == [timed[dense]]
+
+
+def test_layers_that_differ_in_their_activation_are_timed_apart(timings: Timings) -> None:
+    conv = one_conv(0.1)[1]
+    for activation in (nn.Identity(), nn.GELU(), nn.Identity()):
+        sparse_ovs.compile(nn.Sequential(nn.Conv2d(3, 32, 1), conv, activation).eval(), X)
+    assert timings.count == 2
 
 
 def test_dense_kernels_must_win_clearly(timings: Timings, monkeypatch: pytest.MonkeyPatch) -> None:

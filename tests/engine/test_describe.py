@@ -99,7 +99,7 @@ def test_steps_that_run_in_strips_together_carry_one_number() -> None:
 
     records = [
         {"op": "conv2d", "name": f"c{i}", "weight": {"shape": [8, 8, 3, 3]}, "stride": [1, 1],
-         "dilation": [1, 1], "groups": 2, "residual": None, "activation": None}
+         "dilation": [1, 1], "groups": 2, "inputs": ["x"], "activation": None}
         for i in range(3)
     ]  # fmt: skip
     infos = [info(0, None, "dense"), info(1, 0, "sparse rows1"), info(2, 0, "sparse rows4")]

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, safe_open, save_file
 from small_encoders import Host, Small
+from small_transformers import convnext, vit
 from torch import Tensor, nn
 
 import sparse_ovs
@@ -24,6 +25,7 @@ from forks import in_child
 from oracles import random_sparse_weight
 from sparse_ovs._native import loading
 from sparse_ovs.backbones import Backbone
+from sparse_ovs.backbones.vit import ViTTrunk
 from sparse_ovs.formats import FileFormatError
 
 ROOT = Path(__file__).parents[2]
@@ -126,7 +128,7 @@ def test_the_file_names_its_layers(saved: tuple[nn.Module, Path]) -> None:
     assert header["kind"] == "plan"
     steps = {step["name"]: step for step in header["steps"]}
     assert list(steps)[:3] == ["stem", "conv1", "conv2"]
-    assert steps["conv1"]["input"] == "stem"
+    assert steps["conv1"]["inputs"] == ["stem"]
     assert {"stem.weight", "conv2.values", "conv2.indices", "conv2.row_ptr"} <= names
 
 
@@ -185,7 +187,7 @@ def test_damaged_foreign_and_newer_files_are_refused(
     with pytest.raises(FileFormatError, match="expected a file written by sparse_ovs"):
         sparse_ovs.load_plan(path)
     _rewrite(saved[1], path, lambda header: header | {"format_version": 99})
-    with pytest.raises(FileFormatError, match="expected format version 1 or older, got 99"):
+    with pytest.raises(FileFormatError, match="expected format version 2 or older, got 99"):
         sparse_ovs.load_plan(path)
     _rewrite(saved[1], path, lambda header: header | {"tree": {"set": ["stem"]}})
     with pytest.raises(FileFormatError, match="expected a plan file, got"):
@@ -220,25 +222,91 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_a_c_program_computes_the_bits_that_python_computes(
-    saved: tuple[nn.Module, Path], program: Path, tmp_path: Path
-) -> None:
-    compiled, path = saved
-    x = torch.randn(1, 3, 31, 26)
-    x.numpy().tofile(tmp_path / "x")
-    places = [str(tmp_path / "x"), str(tmp_path / "y")]
+def run_c(program: Path, plan: Path, x: Tensor) -> tuple[np.ndarray, str]:
+    """All outputs of an image, one after the other, as the C example computes them, and what it
+    prints."""
+    x.numpy().tofile(plan.with_suffix(".x"))
+    places = [str(plan.with_suffix(suffix)) for suffix in (".x", ".y")]
+    height, width = x.shape[2:]
     done = subprocess.run(
-        [str(program), str(path), "31", "26", "2", *places],
+        [str(program), str(plan), str(height), str(width), "2", *places],
         capture_output=True,
         text=True,
         check=True,
     )
+    return np.fromfile(places[1], np.float32), done.stdout
+
+
+def in_a_row(maps: list[Tensor]) -> np.ndarray:
+    return np.concatenate([m.numpy().ravel() for m in maps])
+
+
+def test_a_c_program_computes_the_bits_that_python_computes(
+    saved: tuple[nn.Module, Path], program: Path
+) -> None:
+    compiled, path = saved
+    x = torch.randn(1, 3, 31, 26)
+    found, printed = run_c(program, path, x)
     maps = compiled(x)
-    expected = np.concatenate([m.numpy().ravel() for m in maps])
-    assert np.array_equal(np.fromfile(tmp_path / "y", np.float32), expected)
+    assert np.array_equal(found, in_a_row(maps))
     for i, m in enumerate(maps):
-        assert f"output {i}: {' x '.join(map(str, m.shape))}\n" in done.stdout
-    assert "best of 5 runs: " in done.stdout
+        assert f"output {i}: {' x '.join(map(str, m.shape))}\n" in printed
+    assert "best of 5 runs: " in printed
+
+
+@pytest.fixture(scope="module")
+def saved_vit(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
+    """A small compiled vision transformer for 32 x 32 pixels, and its file."""
+    compiled = sparse_ovs.compile(ViTTrunk(vit(), [0, 2]), torch.randn(1, 3, 32, 32))
+    path = tmp_path_factory.mktemp("plan") / "vit.plan"
+    compiled.save(path)
+    return compiled, path
+
+
+@pytest.fixture(scope="module")
+def saved_convnext(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
+    """A small compiled ConvNeXt, and its file."""
+    compiled = sparse_ovs.compile(convnext(features_only=True), torch.randn(1, 3, 64, 64))
+    path = tmp_path_factory.mktemp("plan") / "convnext.plan"
+    compiled.save(path)
+    return compiled, path
+
+
+def test_a_saved_vit_computes_the_same_bits_in_python_and_c(
+    saved_vit: tuple[nn.Module, Path], program: Path
+) -> None:
+    compiled, path = saved_vit
+    x = torch.randn(1, 3, 32, 32)
+    assert_equal(sparse_ovs.load_plan(path)(x), compiled(x))
+    assert np.array_equal(run_c(program, path, x)[0], in_a_row(compiled(x)))
+
+
+def test_a_saved_vit_takes_batches(saved_vit: tuple[nn.Module, Path]) -> None:
+    compiled, path = saved_vit
+    x = torch.randn(3, 3, 32, 32)
+    assert_equal(sparse_ovs.load_plan(path)(x), compiled(x))
+
+
+def test_a_saved_vit_refuses_another_size_in_python_and_c(
+    saved_vit: tuple[nn.Module, Path], program: Path
+) -> None:
+    said = "expected an input of 32x32 pixels, which the program is for, got 40x32"
+    loaded = sparse_ovs.load_plan(saved_vit[1])
+    with pytest.raises(ValueError, match=said):
+        loaded(torch.randn(1, 3, 40, 32))
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        run_c(program, saved_vit[1], torch.randn(1, 3, 40, 32))
+    assert failed.value.stderr == f"error: maps: {said}\n"
+
+
+@pytest.mark.parametrize("size", [(64, 64), (40, 33)])
+def test_a_saved_convnext_computes_the_same_bits_in_python_and_c_at_any_size(
+    saved_convnext: tuple[nn.Module, Path], program: Path, size: tuple[int, int]
+) -> None:
+    compiled, path = saved_convnext
+    x = torch.randn(1, 3, *size)
+    assert_equal(sparse_ovs.load_plan(path)(x), compiled(x))
+    assert np.array_equal(run_c(program, path, x)[0], in_a_row(compiled(x)))
 
 
 def test_a_c_program_is_told_why_a_file_is_refused(program: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -44,12 +44,15 @@ class Every(nn.Module):
 STEPS = ["conv2d", "layer_norm", "attention", "tokens", "crop", "avg_pool2x2", "atrous_pool2x2"]
 
 
-def refuse(monkeypatch: pytest.MonkeyPatch, *methods: str) -> None:
-    def refusing(*_: object, **__: object) -> None:
-        raise _native.NativeRefusal("expected something else")
+def refuse(monkeypatch: pytest.MonkeyPatch, op: str) -> None:
+    make = _native.Program.__init__
 
-    for method in methods:
-        monkeypatch.setattr(_native.Plan, method, refusing)
+    def refusing(program: _native.Program, header: dict[str, Any], *others: Any) -> None:
+        if any(step["op"] == op for step in header["steps"]):
+            raise _native.NativeRefusal("expected something else")
+        make(program, header, *others)
+
+    monkeypatch.setattr(_native.Program, "__init__", refusing)
 
 
 def assert_right(compiled: nn.Module, model: nn.Module, x: Tensor) -> None:
@@ -84,7 +87,10 @@ def test_a_step_that_is_refused_runs_in_torch_alone(
 
 
 def test_whole_plans_that_are_refused_run_in_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse(monkeypatch, "finalize")
+    def refusing(*_: object) -> None:
+        raise _native.NativeRefusal("expected something else")
+
+    monkeypatch.setattr(_native.Program, "plan", refusing)
     model = Every().eval()
     compiled = sparse_ovs.compile(model, X)
     assert all(row.backend == "torch" for row in compiled.plan_for(X).rows())
@@ -104,14 +110,14 @@ def test_weights_that_are_refused_run_in_torch(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_another_size_that_is_refused_runs_in_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    declare = _native.Plan.tensor
+    plan_of = _native.Program.plan
 
-    def small_alone(plan: _native.Plan, shape: Sequence[int], layout: int) -> int:
-        if shape[0] > 1 or shape[2] > 16:
+    def small_alone(program: _native.Program, inputs: Any, *others: Any) -> _native.Plan:
+        if any(shape[0] > 1 or shape[2] > 16 for shape, _ in inputs):
             raise _native.NativeRefusal("expected something else")
-        return declare(plan, shape, layout)
+        return plan_of(program, inputs, *others)
 
-    monkeypatch.setattr(_native.Plan, "tensor", small_alone)
+    monkeypatch.setattr(_native.Program, "plan", small_alone)
     model = Small().eval()
     for release in (False, True):
         compiled = sparse_ovs.compile(model, torch.randn(1, 3, 16, 16), release_dense=release)
@@ -146,6 +152,6 @@ def test_a_bug_of_the_library_is_none_of_its_refusals(monkeypatch: pytest.Monkey
     def failing(*_: object, **__: object) -> None:
         raise RuntimeError("internal")
 
-    monkeypatch.setattr(_native.Plan, "finalize", failing)
+    monkeypatch.setattr(_native.Program, "plan", failing)
     with pytest.raises(RuntimeError, match="internal"):
         sparse_ovs.compile(Small().eval(), torch.randn(1, 3, 16, 16))

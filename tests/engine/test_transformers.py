@@ -7,48 +7,19 @@ from functools import partial
 
 import open_clip
 import pytest
-import timm
 import torch
 import torch.nn.functional as F
+from small_transformers import convnext, prune, vit
 from torch import Tensor, nn
 
 import sparse_ovs
 from models import maps_of, masked_dense
-from oracles import assert_as_exact_as_torch, random_mask
+from oracles import assert_as_exact_as_torch
 from sparse_ovs.backbones.vit import ViTTrunk
 from sparse_ovs.engine.graph import Attention, Conv, Graph, LayerNorm
 from sparse_ovs.engine.importer import import_program
 from sparse_ovs.engine.passes import optimise
 from sparse_ovs.engine.torch_nodes import TorchNode
-
-
-def prune(model: nn.Module, density: float = 0.3, pattern: str = "block4x1") -> nn.Module:
-    """Zeros in every matrix but convolutions' and the last projection's; branches that count."""
-    for seed, (name, parameter) in enumerate(model.named_parameters()):
-        if parameter.dim() == 2 and name.endswith("weight"):
-            parameter.data *= random_mask(parameter.shape, density, pattern, seed)
-        elif parameter.dim() == 1:
-            generator = torch.Generator().manual_seed(seed)
-            parameter.data = torch.randn(parameter.shape, generator=generator)
-    return model.eval()
-
-
-def vit(act: Callable[..., nn.Module] = nn.GELU, **options: object) -> nn.Module:
-    """open_clip's vision transformer in miniature: 16 + 1 tokens at 32 pixels, projected."""
-    config = {"image_size": 32, "patch_size": 8, "width": 32, "layers": 3, "heads": 4}
-    tower = open_clip.transformer.VisionTransformer(
-        **config, mlp_ratio=2.0, output_dim=20, act_layer=act, **options
-    )
-    return prune(tower)
-
-
-def convnext(**options: object) -> nn.Module:
-    """timm's ConvNeXt in miniature: four maps, or a head."""
-    return prune(
-        timm.create_model(
-            "convnext_atto", depths=(1, 1, 2, 1), dims=(8, 12, 16, 24), ls_init_value=1.0, **options
-        )
-    )
 
 
 def assert_right(model: nn.Module, x: Tensor, compiled: nn.Module | None = None) -> list[Tensor]:
@@ -88,17 +59,12 @@ def test_a_vit_with_other_heads(options: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_a_vit_trunk_is_native_but_for_views(batch: int) -> None:
+def test_a_vit_trunk_is_one_native_segment(batch: int) -> None:
     model, x = ViTTrunk(vit(), [0, 2]), torch.randn(batch, 3, 32, 32)
     compiled = sparse_ovs.compile(model, x)
     maps = assert_right(model, x, compiled)
     assert [tuple(m.shape) for m in maps] == [(batch, 32, 4, 4)] * 2
-    assert operations(compiled._graph) == []
-    assert [type(part).__name__ for part in compiled.plan_for(x)._parts] == [
-        "Segment",
-        "View",
-        "View",
-    ]
+    assert [type(part).__name__ for part in compiled.plan_for(x)._parts] == ["Segment"]
 
 
 def test_a_vit_trunk_takes_other_sizes_and_batches() -> None:

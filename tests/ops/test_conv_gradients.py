@@ -174,7 +174,7 @@ def test_a_step_of_the_optimiser_builds_nothing_anew(
         raise AssertionError("expected weights and plans to stay")
 
     with monkeypatch.context() as patch:
-        for kind in (_native.ConvPlan, _native.WeightGradient, _native.NativeWeights):
+        for kind in (_native.Plan, _native.WeightGradient, _native.NativeWeights):
             patch.setattr(kind, "__init__", refuse)
         step()
         step()

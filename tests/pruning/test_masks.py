@@ -15,7 +15,7 @@ from torch.nn.utils import prune
 
 import sparse_ovs
 from sparse_ovs import sparsify
-from sparse_ovs.formats import FORMAT_VERSION, FileFormatError, write_masks
+from sparse_ovs.formats import FileFormatError, format_version, write_masks
 from sparse_ovs.pruning import MaskFile, MaskInfo, masks
 from trees import tree
 
@@ -69,7 +69,7 @@ def test_the_header_tells_everything_without_the_library(tmp_path: Path) -> None
         assert sorted(file.keys()) == [f"{name}.weight_mask" for name in NAMES]
     content = MaskFile(_masks(), INFO)
     assert header == {
-        "format_version": FORMAT_VERSION,
+        "format_version": format_version("masks"),
         "kind": "masks",
         "model": "RN50-quickgelu openai",
         "pattern": "unstructured",

@@ -39,7 +39,7 @@ public:
     std::size_t bytes() const { return capacity_ * sizeof(Element); }
 
 private:
-    void swap(AlignedBuffer& other) {
+    void swap(AlignedBuffer& other) noexcept {
         std::swap(data_, other.data_);
         std::swap(capacity_, other.capacity_);
     }

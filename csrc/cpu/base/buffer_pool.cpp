@@ -41,7 +41,8 @@ BufferPool& pool() {
 std::size_t best_fit(const std::vector<Buffer>& idle, std::size_t bytes) {
     std::size_t best = idle.size();
     for (std::size_t i = idle.size(); i-- > 0;)
-        if (idle[i].bytes >= bytes && idle[i].bytes <= 2 * bytes && (best == idle.size() || idle[i].bytes < idle[best].bytes))
+        if (idle[i].bytes >= bytes && idle[i].bytes <= 2 * bytes &&
+            (best == idle.size() || idle[i].bytes < idle[best].bytes))
             best = i;
     return best;
 }

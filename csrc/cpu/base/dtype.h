@@ -20,6 +20,8 @@ constexpr std::size_t size_of(DType type) {
     return 0;
 }
 
+constexpr bool is_float(DType type) { return type == DType::f32 || type == DType::bf16; }
+
 // As errors and files spell it; "unknown" for what is no DType.
 constexpr const char* name_of(DType type) {
     switch (type) {

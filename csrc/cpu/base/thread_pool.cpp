@@ -49,7 +49,8 @@ public:
         try {
             for (int i = 0; i < count_; ++i) {
                 Share& share = shares_[(home + i) % count_];
-                for (long unit; (unit = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) (*body_)(unit);
+                for (long unit; (unit = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;)
+                    (*body_)(unit);
             }
         } catch (...) {
             std::lock_guard<std::mutex> lock(error_mutex_);

@@ -2,40 +2,9 @@
 
 #include <algorithm>
 
-#include "base/error.h"
 #include "kernels/isa.h"
 
 namespace sovs {
-
-namespace {
-
-ConvShape shape_of(const Weights& weights, const ConvParams& p) {
-    const WeightSizes& w = weights.sizes();
-    require(p.stride_h > 0 && p.stride_w > 0, "expected strides of at least 1");
-    return {w.out_channels, w.in_channels, w.kernel_h, w.kernel_w, w.groups,
-            p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w};
-}
-
-}  // namespace
-
-TensorDesc output_of(const Weights& weights, const ConvParams& params, const TensorDesc& input, bool nhwc) {
-    const ConvShape shape = shape_of(weights, params);
-    const std::int64_t h = shape.out_h(input.h), w = shape.out_w(input.w);
-    return {input.n, shape.out_channels, h, w, nhwc ? TensorDesc::kNhwc : TensorDesc::nchw(h, w)};
-}
-
-ConvShape checked_shape(const Weights& weights, const ConvParams& params, const TensorDesc& input,
-                        const TensorDesc& output) {
-    const ConvShape shape = shape_of(weights, params);
-    require(shape.dilation_h > 0 && shape.dilation_w > 0, "expected dilations of at least 1");
-    require(shape.pad_h >= 0 && shape.pad_w >= 0, "expected paddings of at least 0");
-    require(input.c == shape.in_channels * shape.groups, "expected an input with the weight's channels");
-    require(output.c == shape.out_channels, "expected an output with the weight's channels");
-    require(output.n == input.n, "expected input and output of the same batch");
-    require(shape.out_h(input.h) == output.h && shape.out_w(input.w) == output.w && output.h > 0 && output.w > 0,
-            "expected an output of the size that the convolution gives");
-    return shape;
-}
 
 ConvTiles::ConvTiles(const ConvShape& shape, const TensorDesc& input, const TensorDesc& output, const Tiling& tiling)
     : shape_(shape),
@@ -49,7 +18,8 @@ ConvTiles::ConvTiles(const ConvShape& shape, const TensorDesc& input, const Tens
 
 Range ConvTiles::writes(long unit) const {
     const Grid& grid = tiling_.grid;
-    if (grid.flat) return {unit * tiling_.tile_cols, std::min<std::int64_t>((unit + 1) * tiling_.tile_cols, output_.pixels())};
+    if (grid.flat)
+        return {unit * tiling_.tile_cols, std::min<std::int64_t>((unit + 1) * tiling_.tile_cols, output_.pixels())};
     const std::int64_t begin = unit % grid.tiles_y * tiling_.tile_rows;
     return rows_of(output_, unit / grid.tiles_y, begin, std::min<std::int64_t>(begin + tiling_.tile_rows, output_.h));
 }
@@ -132,8 +102,8 @@ void ConvTiles::pack(const ConvTile& tile, const KTile& k_tile, const Map& input
             if (begin > 0) table.clear(to, panel_.channel_stride, channels, static_cast<std::int32_t>(begin));
             if (end < cols)
                 table.clear(to + end, panel_.channel_stride, channels, static_cast<std::int32_t>(cols - end));
-            pack_row(k_tile, input, (tile.image * input_.h + y) * input_.w, x0 + begin * shape_.stride_w, shape_.stride_w,
-                     static_cast<std::int32_t>(end - begin), to + begin);
+            pack_row(k_tile, input, (tile.image * input_.h + y) * input_.w, x0 + begin * shape_.stride_w,
+                     shape_.stride_w, static_cast<std::int32_t>(end - begin), to + begin);
         }
     }
 }

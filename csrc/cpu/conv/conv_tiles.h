@@ -1,22 +1,10 @@
 // The tiles that a convolution's output is cut into, and the panels of input pixels that they read.
 #pragma once
-#include "steps/step.h"
 #include "conv/tiling.h"
-#include "weights/weights.h"
+#include "steps/step.h"
+#include "weights/stream.h"
 
 namespace sovs {
-
-struct ConvParams {
-    std::int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
-    Activation activation;  // after the residual is added
-};
-
-// The convolution's sizes, found to fit its maps; throws InvalidArgument where they do not.
-ConvShape checked_shape(const Weights& weights, const ConvParams& params, const TensorDesc& input,
-                        const TensorDesc& output);
-
-// What the convolution of a map gives, as NHWC or NCHW: not the input's own tile, since one pixel is both.
-TensorDesc output_of(const Weights& weights, const ConvParams& params, const TensorDesc& input, bool nhwc);
 
 // A rectangle of output pixels of one image; of a pointwise convolution, a run of pixels of all images.
 struct ConvTile {

@@ -1,114 +1,18 @@
 #include "conv/tiling.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <tuple>
 #include <vector>
 
 #include "base/error.h"
+#include "conv/cost.h"
 
 namespace sovs {
 namespace {
 
 // Pixels of the largest map tile that is multiplied in place: past it, too few input channels fit in the L1.
 constexpr std::int64_t kMaxTile = 256;
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-// What the tiles cut up: output rows and columns of `images` images, or one row of all pixels.
-struct Area {
-    bool flat;
-    std::int64_t images, rows, cols;
-    Area(const ConvShape& shape, const TensorDesc& input)
-        : flat(shape.pointwise()),
-          images(flat ? 1 : input.n),
-          rows(flat ? 1 : shape.out_h(input.h)),
-          cols(flat ? input.pixels() : shape.out_w(input.w)) {}
-    std::int64_t tiles(std::int64_t tile_rows, std::int64_t tile_cols) const {
-        return images * ceil_div(rows, tile_rows) * ceil_div(cols, tile_cols);
-    }
-};
-
-struct Candidate {
-    PanelKind panel;
-    std::int32_t rows, cols;
-    std::int64_t k_tile;
-    PanelRoom room;
-    double cycles = 0.0;  // as the cost model estimates them
-};
-
-// Estimates the cycles of a whole convolution for a candidate. Only the order of the estimates matters; the constants
-// were fitted to timings of all of CLIP RN50's layers at several sizes (docs/performance-log.md).
-class CostModel {
-public:
-    CostModel(const ConvShape& shape, const Area& area, double density, std::int64_t block_rows, const KernelTable& table,
-              int threads, bool in_place)
-        : shape_(shape), area_(area), density_(density), fours_(block_rows == 4), table_(table), threads_(threads), in_place_(in_place) {}
-
-    // With the output channels in `parts` parts.
-    double cycles(const Candidate& c, std::int64_t parts = 1) const {
-        const PanelLayout layout(shape_, c.panel, c.rows, c.cols, table_.width, c.room);
-        const double vectors = layout.lanes / table_.width;
-        const double k_tiles = static_cast<double>(ceil_div(shape_.in_channels, c.k_tile)) * static_cast<double>(shape_.groups);
-        const double tile = multiply(layout, c, vectors) + rows(vectors, k_tiles) + (in_place_ ? 0.0 : pack(layout)) + kTileCycles;
-        const std::int64_t units = area_.tiles(c.rows, c.cols) * parts;
-        return tile * static_cast<double>(ceil_div(units, threads_) * threads_) / static_cast<double>(parts);
-    }
-
-private:
-    static constexpr double kTileCycles = 300;
-    static constexpr double kRowCycles = 10;
-    static constexpr double kL1 = 32 * 1024;
-
-    double per_vector() const { return table_.width == 16 ? 1.0 : 0.5; }
-    int widest() const { return fours_ ? table_.max_vectors4 : table_.max_vectors1; }
-    double block_rows() const { return static_cast<double>(shape_.out_channels) / (fours_ ? 4 : 1); }
-    // Floats of a channel that are read or written.
-    std::int64_t touched(const PanelLayout& layout) const {
-        std::int64_t vectors = 0;
-        for (const SubPanel& sub : layout.sub_panels)
-            vectors += ceil_div(std::int64_t{sub.rows} * layout.pitch, table_.width);
-        return vectors * table_.width;
-    }
-    static double beyond_l1(double bytes) { return std::clamp(bytes / kL1 - 1.0, 0.0, 4.0); }
-
-    // Stored weights times vectors. Short chains of sums wait for the FMA's latency; panels past the L1 slow the loads.
-    double multiply(const PanelLayout& layout, const Candidate& c, double vectors) const {
-        const double stored = density_ * block_rows() * static_cast<double>(shape_.in_channels * shape_.taps());
-        const double bytes = static_cast<double>(touched(layout) * c.k_tile) * sizeof(float);
-        const double calls = std::ceil(vectors / widest());
-        const double chains = (fours_ ? 4 : 1) * vectors / calls;
-        // Loads that straddle two cache lines count twice; only halo panels of several columns have them.
-        const double straddle = c.panel == PanelKind::halo && shape_.kernel_w > 1 ? (table_.width == 16 ? 0.7 : 0.35) : 0.0;
-        const double load = (fours_ ? 0.25 : 1.0) * (0.15 * beyond_l1(bytes) + straddle);
-        return stored * calls * (std::max(4.5, chains * per_vector() * (1.0 + load)) + (fours_ ? 2.0 : 1.0));
-    }
-
-    // Starting and ending each row in each K-tile; between K-tiles its sums are stored and loaded again.
-    double rows(double vectors, double k_tiles) const {
-        const double calls = std::ceil(vectors / widest());
-        const double sums = static_cast<double>(shape_.out_channels) * vectors * table_.width * sizeof(float);
-        const double reload = (k_tiles - static_cast<double>(shape_.groups)) * (fours_ ? 4 : 1) * vectors * per_vector() *
-                              (sums > kL1 / 2 ? 3.0 : 1.5);
-        return block_rows() * (k_tiles * calls * kRowCycles + reload) / static_cast<double>(shape_.groups);
-    }
-
-    double pack(const PanelLayout& layout) const {
-        double runs = 0;
-        for (const SubPanel& sub : layout.sub_panels) runs += sub.rows;
-        const double vectors = static_cast<double>(touched(layout)) / table_.width;
-        return static_cast<double>(shape_.in_channels * shape_.groups) * (1.5 * vectors * per_vector() + 6.0 * runs);
-    }
-
-    const ConvShape& shape_;
-    const Area& area_;
-    double density_;
-    bool fours_;
-    const KernelTable& table_;
-    int threads_;
-    bool in_place_;
-};
 
 // Tile widths that cut a row evenly, whole vectors where the map is wider than a tile.
 std::vector<std::int32_t> column_choices(const Area& area, std::int64_t max_lanes, int width) {
@@ -166,7 +70,11 @@ class Chooser {
 public:
     Chooser(const ConvShape& shape, const Area& area, const WeightDemands& weights, const Tuning& wanted,
             const KernelTable& table, int threads, std::int64_t map_tile)
-        : shape_(shape), area_(area), wanted_(wanted), table_(table), map_tile_(map_tile),
+        : shape_(shape),
+          area_(area),
+          wanted_(wanted),
+          table_(table),
+          map_tile_(map_tile),
           max_lanes_(table.width == 4 ? 64 : 192),
           model_(shape, area, weights.density, weights.block_rows, table, threads, map_tile > 0) {}
 
@@ -202,7 +110,8 @@ private:
         return found.empty() ? Candidate{} : *std::min_element(found.begin(), found.end(), cheaper);
     }
 
-    std::vector<Candidate> all_of(const std::vector<PanelKind>& panels, PanelRoom room, const StreamLayout* live) const {
+    std::vector<Candidate> all_of(const std::vector<PanelKind>& panels, PanelRoom room,
+                                  const StreamLayout* live) const {
         // A quarter of a megabyte leaves room in any L2 for the weights that stream past.
         constexpr std::int64_t kMaxPanelFloats = 64 * 1024;
         constexpr std::int64_t kUnitPixels = 160;
@@ -247,8 +156,8 @@ private:
 
 }  // namespace
 
-Tiling choose_tiling(const ConvShape& shape, const TensorDesc& input, const WeightDemands& weights, const Tuning& wanted,
-                     const KernelTable& table, int threads) {
+Tiling choose_tiling(const ConvShape& shape, const TensorDesc& input, const WeightDemands& weights,
+                     const Tuning& wanted, const KernelTable& table, int threads) {
     // Times the best tiling's estimate that one may cost that saves a stream.
     constexpr double kMostForLive = 1.25, kMostHeldOnce = 1.6;
     require(wanted.panel >= 0 && wanted.panel <= 3, "expected a panel kind from 0 to 3");

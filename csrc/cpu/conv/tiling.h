@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/kernel_table.h"
+#include "weights/conv_shape.h"
 #include "weights/panel_layout.h"
 #include "maps/tensor.h"
 
@@ -44,8 +45,8 @@ struct WeightDemands {
     bool held_once;
 };
 
-Tiling choose_tiling(const ConvShape& shape, const TensorDesc& input, const WeightDemands& weights, const Tuning& wanted,
-                     const KernelTable& table, int threads);
+Tiling choose_tiling(const ConvShape& shape, const TensorDesc& input, const WeightDemands& weights,
+                     const Tuning& wanted, const KernelTable& table, int threads);
 
 // Tunings worth timing, at most `most` of them: what choose_tiling takes for one thread, then others that are expected
 // to be about as fast, of several kinds.

@@ -5,11 +5,10 @@
 #include <limits>
 
 #include "base/buffer_pool.h"
-#include "conv/depthwise_step.h"
 #include "base/error.h"
-#include "kernels/isa.h"
+#include "conv/backend.h"
 #include "maps/map_tile.h"
-#include "conv/winograd_step.h"
+#include "steps/copy_step.h"
 
 namespace sovs {
 namespace {
@@ -17,32 +16,43 @@ namespace {
 // What the timed units read and write: about the L2, as the maps that a strip works on.
 constexpr std::int64_t kSliceBytes = 1 << 20;
 
-struct Maps {
-    TensorDesc input, output;
-    bool winograd() const { return input.pixel_major() && output.pixel_major(); }
-};
-
-Maps maps_of(const Weights& weights, const ConvParams& p, const ConvPlace& place) {
-    const WeightSizes& w = weights.sizes();
-    require(place.n > 0 && place.h > 0 && place.w > 0, "expected input sizes of at least 1");
-    require(p.stride_h > 0 && p.stride_w > 0, "expected strides of at least 1");
-    const ConvShape shape{w.out_channels, w.in_channels, w.kernel_h, w.kernel_w, w.groups,
-                          p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w};
-    Maps maps{{place.n, w.in_channels * w.groups, place.h, place.w, 1},
-              {place.n, w.out_channels, shape.out_h(place.h), shape.out_w(place.w), 1}};
-    checked_shape(weights, p, maps.input, maps.output);
-    if (!place.pixel_major || !WinogradStep::fits(weights, p))
-        for (TensorDesc* map : {&maps.input, &maps.output}) map->tile = tile_for(*map, weights.held_once());
-    return maps;
+void put(TensorDesc& map, MapPlace place, bool held_once) {
+    switch (place) {
+        case MapPlace::nchw: map.tile = TensorDesc::nchw(map.h, map.w); break;
+        case MapPlace::nhwc: map.tile = TensorDesc::kNhwc; break;
+        case MapPlace::tiled:
+        case MapPlace::free: map.tile = tile_for(map, held_once); break;
+    }
 }
 
-std::unique_ptr<const Step> make_step(const std::shared_ptr<const Weights>& weights, const ConvParams& params,
-                                      const Maps& maps, const Tuning& tuning) {
-    if (DepthwiseStep::fits(*weights, params))
-        return std::make_unique<const DepthwiseStep>(weights, params, maps.input, maps.output);
-    if (maps.winograd())
-        return std::make_unique<const WinogradStep>(weights, params, maps.input, maps.output);
-    return std::make_unique<const ConvStep>(weights, params, maps.input, maps.output, tuning, 1);
+// The convolution before the plan lays out its maps.
+ConvCase case_at(const std::shared_ptr<const Weights>& weights, const ConvParams& params, const ConvPlace& place) {
+    require(place.n > 0 && place.h > 0 && place.w > 0, "expected input sizes of at least 1");
+    const auto callers = [](MapPlace map) { return map == MapPlace::nchw || map == MapPlace::nhwc; };
+    require(!place.alone || (callers(place.input) && callers(place.output)),
+            "expected the caller's maps of a plan's only step");
+    const WeightSizes& w = weights->sizes();
+    TensorDesc input{place.n, w.in_channels * w.groups, place.h, place.w, TensorDesc::kNhwc};
+    TensorDesc output = output_of(*weights, params, input, true);
+    checked_shape(*weights, params, input, output);
+    put(input, place.input, weights->held_once());
+    put(output, place.output, weights->held_once());
+    return {.weights = weights,
+            .params = params,
+            .input = input,
+            .output = output,
+            .residual = place.residual,
+            .free_maps = place.input == MapPlace::free && place.output == MapPlace::free,
+            .alone = place.alone};
+}
+
+// And with its maps as its backend wants them.
+ConvCase laid_out(ConvCase conv, const ConvBackend& backend) {
+    if (const std::optional<Layouts> wanted = backend.layouts(conv)) {
+        conv.input.tile = wanted->input;
+        conv.output.tile = wanted->output;
+    }
+    return conv;
 }
 
 // A step, and its first units: as many as fit the slice.
@@ -52,10 +62,10 @@ struct Run {
     std::int64_t pixels_read = 0, pixels_written = 0;
     double best = std::numeric_limits<double>::infinity();  // seconds
 
-    Run(std::unique_ptr<const Step> made, const Maps& maps) : step(std::move(made)) {
+    Run(std::unique_ptr<const Step> made, const TensorDesc& input, const TensorDesc& output) : step(std::move(made)) {
         while (units < step->units()) {
-            const std::int64_t read = step->reads(units).end, written = step->writes(units).end;
-            const auto floats = static_cast<std::int64_t>(read * maps.input.c + written * maps.output.c);
+            const std::int64_t read = step->reads(units, 0).end, written = step->writes(units).end;
+            const std::int64_t floats = read * input.c + written * output.c;
             if (units > 0 && floats * static_cast<std::int64_t>(sizeof(float)) > kSliceBytes) break;
             pixels_read = std::max(pixels_read, read);
             pixels_written = written;
@@ -71,50 +81,81 @@ struct Run {
     }
 };
 
-std::int64_t tiles_until(const TensorDesc& map, std::int64_t pixel) {
-    return std::max<std::int64_t>(1, (pixel + map.tile - 1) / map.tile);
+// The first tiles of a map, all its numbers 1.
+class Slice {
+public:
+    Slice(const TensorDesc& map, std::int64_t pixels)
+        : tiles_(std::max<std::int64_t>(1, (pixels + map.tile - 1) / map.tile)),
+          floats_(static_cast<std::size_t>(tiles_ * map.tile * map.c)),
+          buffer_(take_buffer(floats_ * sizeof(float)), give_buffer),
+          map_(map, static_cast<float*>(buffer_.get()), tiles_) {
+        std::fill_n(map_.at(0), floats_, 1.0f);
+    }
+    const Map& map() const { return map_; }
+
+private:
+    std::int64_t tiles_;
+    std::size_t floats_;
+    std::unique_ptr<void, void (*)(void*)> buffer_;
+    Map map_;
+};
+
+// Seconds that each of these steps between two maps takes for the whole of them.
+std::vector<double> time_steps(std::vector<std::unique_ptr<const Step>> steps, const TensorDesc& input,
+                               const TensorDesc& output, int rounds) {
+    std::vector<Run> runs;
+    std::int64_t read = 0, written = 0;
+    for (std::unique_ptr<const Step>& step : steps) {
+        const Run& run = runs.emplace_back(std::move(step), input, output);
+        read = std::max(read, run.pixels_read);
+        written = std::max(written, run.pixels_written);
+    }
+    const Slice input_slice(input, read), output_slice(output, written);
+    const StepMaps maps{{input_slice.map()}, output_slice.map()};
+    for (int round = 0; round <= rounds; ++round)
+        for (Run& run : runs) {
+            run.time(maps);
+            if (round == 0) run.best = std::numeric_limits<double>::infinity();  // it filled the caches
+        }
+    std::vector<double> seconds;
+    for (const Run& run : runs)
+        seconds.push_back(run.best * static_cast<double>(output.pixels()) / static_cast<double>(run.pixels_written));
+    return seconds;
+}
+
+double time_copy(const TensorDesc& from, const TensorDesc& to, int rounds) {
+    std::vector<std::unique_ptr<const Step>> copy;
+    copy.push_back(std::make_unique<const CopyStep>(from, to));
+    return time_steps(std::move(copy), from, to, rounds)[0];
 }
 
 }  // namespace
 
+const char* conv_backend(const std::shared_ptr<const Weights>& weights, const ConvParams& params,
+                         const ConvPlace& place) {
+    return backend_for(case_at(weights, params, place)).name();
+}
+
 std::vector<Tuning> conv_candidates(const std::shared_ptr<const Weights>& weights, const ConvParams& params,
                                     const ConvPlace& place, std::size_t most) {
-    const Maps maps = maps_of(*weights, params, place);
-    if (maps.winograd() || DepthwiseStep::fits(*weights, params)) return {Tuning{}};
-    return candidate_tunings(checked_shape(*weights, params, maps.input, maps.output), maps.input,
-                             {weights->density(), weights->sizes().block_rows, {}, weights->held_once()}, kernels(), most);
+    const ConvCase conv = case_at(weights, params, place);
+    const ConvBackend& backend = backend_for(conv);
+    return backend.candidates(laid_out(conv, backend), most);
 }
 
 std::vector<double> time_conv(const std::shared_ptr<const Weights>& weights, const ConvParams& params,
                               const ConvPlace& place, const std::vector<Tuning>& tunings, int rounds) {
     require(rounds > 0, "expected at least 1 round");
-    const Maps maps = maps_of(*weights, params, place);
-    std::vector<Run> runs;
-    std::int64_t read = 0, written = 0;
-    for (const Tuning& tuning : tunings) {
-        const Run& run = runs.emplace_back(make_step(weights, params, maps, tuning), maps);
-        read = std::max(read, run.pixels_read);
-        written = std::max(written, run.pixels_written);
+    const ConvCase given = case_at(weights, params, place);
+    const ConvBackend& backend = backend_for(given);
+    const ConvCase conv = laid_out(given, backend);
+    std::vector<std::unique_ptr<const Step>> steps;
+    for (const Tuning& tuning : tunings) steps.push_back(backend.make(conv, tuning, 1));
+    std::vector<double> seconds = time_steps(std::move(steps), conv.input, conv.output, rounds);
+    if (conv.alone && backend.layouts(conv)) {
+        const double copies = time_copy(given.input, conv.input, rounds) + time_copy(conv.output, given.output, rounds);
+        for (double& s : seconds) s += copies;
     }
-    // Only the tiles that the slice touches.
-    const auto tiles_in = tiles_until(maps.input, read), tiles_out = tiles_until(maps.output, written);
-    const auto floats_of = [](const TensorDesc& map, std::int64_t tiles) {
-        return static_cast<std::size_t>(tiles * map.tile * map.c);
-    };
-    const std::unique_ptr<void, void (*)(void*)> input(take_buffer(floats_of(maps.input, tiles_in) * sizeof(float)), give_buffer);
-    const std::unique_ptr<void, void (*)(void*)> output(take_buffer(floats_of(maps.output, tiles_out) * sizeof(float)), give_buffer);
-    std::fill_n(static_cast<float*>(input.get()), floats_of(maps.input, tiles_in), 1.0f);
-    StepMaps step_maps;
-    step_maps.input = Map(maps.input, static_cast<float*>(input.get()), tiles_in);
-    step_maps.output = Map(maps.output, static_cast<float*>(output.get()), tiles_out);
-    for (int round = 0; round <= rounds; ++round)
-        for (Run& run : runs) {
-            run.time(step_maps);
-            if (round == 0) run.best = std::numeric_limits<double>::infinity();  // it filled the caches
-        }
-    std::vector<double> seconds;
-    for (const Run& run : runs)
-        seconds.push_back(run.best * static_cast<double>(maps.output.pixels()) / static_cast<double>(run.pixels_written));
     return seconds;
 }
 

@@ -3,23 +3,34 @@
 #include <memory>
 #include <vector>
 
-#include "conv/conv_step.h"
+#include "conv/conv_params.h"
+#include "conv/tiling.h"
 
 namespace sovs {
 
-// Where in a plan a convolution stands: the size of its input, and whether its maps may be pixel-major.
+// Where a plan's map lies: in the caller's layout, in the plan's own tiles, or as its neighbours want it.
+enum class MapPlace { nchw, nhwc, tiled, free };
+
+// Where in a plan a convolution stands; n, h, w are those of its input.
 struct ConvPlace {
     std::int64_t n, h, w;
-    bool pixel_major;
+    MapPlace input, output;
+    bool residual;  // it adds one
+    bool alone;     // it is the plan's only step, on the caller's maps
 };
 
-// See candidate_tunings.
+// The name of the backend that a plan runs it with. Where an own map meets a neighbour that wants it pixel by pixel, and
+// this convolution does not, the plan may take another one: what neighbours want is not known here.
+const char* conv_backend(const std::shared_ptr<const Weights>& weights, const ConvParams& params,
+                         const ConvPlace& place);
+
+// That backend's, see ConvBackend.
 std::vector<Tuning> conv_candidates(const std::shared_ptr<const Weights>& weights, const ConvParams& params,
                                     const ConvPlace& place, std::size_t most);
 
 // Seconds that one thread takes for the whole map with each tuning: the best of `rounds`, estimated from a run of pixels
 // that stays in the near caches, as in a strip. The tunings take turns, so that other work on the machine meets all of
-// them. Dense 3x3 weights are timed in Winograd's scheme where a plan would run them so.
+// them. With the copies that a plan puts around its only step; without the residual.
 std::vector<double> time_conv(const std::shared_ptr<const Weights>& weights, const ConvParams& params,
                               const ConvPlace& place, const std::vector<Tuning>& tunings, int rounds);
 

@@ -12,8 +12,8 @@ std::vector<const KernelTable*> usable_tables() {
     std::vector<const KernelTable*> tables;
 #if defined(__x86_64__)
     __builtin_cpu_init();  // also asks whether the system saves the wide registers
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512bw"))
         tables.push_back(&avx512::table);
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         tables.push_back(&avx2::table);

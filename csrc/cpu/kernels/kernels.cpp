@@ -14,6 +14,7 @@
 #include "kernels/f32/rows.h"
 #include "kernels/f32/sampled.h"
 #include "kernels/f32/winograd.h"
+#include "kernels/kernel_table.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
 

@@ -5,8 +5,8 @@
 
 namespace sovs {
 
-inline void load_rows(const Map& map, std::int64_t pixel, std::int64_t channel, std::int32_t channels, std::int64_t pixels,
-                      float* rows, std::ptrdiff_t row_stride) {
+inline void load_rows(const Map& map, std::int64_t pixel, std::int64_t channel, std::int32_t channels,
+                      std::int64_t pixels, float* rows, std::ptrdiff_t row_stride) {
     PackTask task;
     task.channel_stride = map.channel_stride();
     task.pixel_stride = map.pixel_stride();
@@ -22,19 +22,19 @@ inline void load_rows(const Map& map, std::int64_t pixel, std::int64_t channel, 
     }
 }
 
+// `residual`, where it has data, is added; it lies in the map's tiles.
 inline void store_rows(const Map& map, std::int64_t pixel, std::int64_t channel, std::int32_t channels,
-                       std::int64_t pixels, const float* rows) {
+                       std::int64_t pixels, const float* rows, const Map& residual = {}) {
     StoreTask task;
     task.sums_stride = pixels;
     task.channels = channels;
-    task.channel_stride = map.channel_stride();
-    task.pixel_stride = map.pixel_stride();
-    task.residual = nullptr;
-    task.activation = Activation::none;
+    task.epilogue = {nullptr, nullptr, map.channel_stride(), map.pixel_stride(), Activation::none};
     for (std::int64_t left = pixels; left > 0; left -= task.pixels) {
         task.pixels = static_cast<std::int32_t>(std::min(left, map.run(pixel)));
         task.sums = rows;
-        task.out = map.at(pixel) + channel * task.channel_stride;
+        task.epilogue.out = map.at(pixel) + channel * task.epilogue.channel_stride;
+        if (residual.data != nullptr)
+            task.epilogue.residual = residual.at(pixel) + channel * task.epilogue.channel_stride;
         kernels().store(task);
         rows += task.pixels;
         pixel += task.pixels;

@@ -1,4 +1,4 @@
-// Activation maps: their sizes, and where in memory each number lies.
+// Activation maps: their sizes and types, and where in memory each number lies.
 //
 // The pixels of all images are numbered in a row, (n, y, x). A map stores them in tiles: the `tile` pixels of one
 // channel side by side, then the next channel, then the next tile. One tile an image is NCHW, one pixel a tile is NHWC;
@@ -9,11 +9,23 @@
 #include <cstdint>
 #include <limits>
 
+#include "base/dtype.h"
+
 namespace sovs {
+
+// What an integer of a map stands for: scale * (integer - zero_point). Not read where numbers are floats.
+struct Quant {
+    float scale = 1.0f;
+    std::int32_t zero_point = 0;
+
+    bool operator==(const Quant&) const = default;
+};
 
 struct TensorDesc {
     std::int64_t n, c, h, w;
     std::int64_t tile;
+    DType dtype = DType::f32;
+    Quant quant{};
 
     static std::int64_t nchw(std::int64_t h, std::int64_t w) { return h * w; }
     static constexpr std::int64_t kNhwc = 1;
@@ -24,20 +36,23 @@ struct TensorDesc {
     bool same_shape(const TensorDesc& other) const {
         return n == other.n && c == other.c && h == other.h && w == other.w;
     }
+    // Of `count` tiles in memory.
+    std::size_t bytes(std::int64_t count) const { return static_cast<std::size_t>(count * tile * c) * size_of(dtype); }
 };
 
-// A map in memory. Where only its last tiles are kept, they lie in a ring of `slots` tiles.
+// A map in memory. Where only its last tiles are kept, they lie in a ring of `slots` tiles. Strides are in numbers.
 struct Map {
-    float* data = nullptr;
+    std::byte* data = nullptr;
     std::int64_t channels = 0, tile = 1, slots = 1;
 
     Map() = default;
-    Map(const TensorDesc& desc, float* data, std::int64_t slots)
-        : data(data), channels(desc.c), tile(desc.tile), slots(slots) {}
+    Map(const TensorDesc& desc, void* data, std::int64_t slots)
+        : data(static_cast<std::byte*>(data)), channels(desc.c), tile(desc.tile), slots(slots) {}
 
-    // Channel 0 of a pixel.
-    float* at(std::int64_t pixel) const {
-        return data + pixel / tile % slots * (channels * tile) + pixel % tile;
+    // Channel 0 of a pixel. Number is the type that the map's description names.
+    template <typename Number = float>
+    Number* at(std::int64_t pixel) const {
+        return reinterpret_cast<Number*>(data) + pixel / tile % slots * (channels * tile) + pixel % tile;
     }
     std::ptrdiff_t channel_stride() const { return tile; }
     std::ptrdiff_t pixel_stride() const { return tile == TensorDesc::kNhwc ? channels : 1; }

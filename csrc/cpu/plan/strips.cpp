@@ -33,11 +33,11 @@ public:
         for (int s = static_cast<int>(steps_.size()) - 1; s >= 0; --s) {
             const GroupStep& g = steps_[s];
             const long units = g.step->units();
-            target[s] = inner_[g.output] ? units_until(*g.step, need_[g.output])
-                                         : std::clamp(static_cast<long>(part * static_cast<double>(units) + 0.5), 0L, units);
+            target[s] = inner_[g.output]
+                            ? units_until(*g.step, need_[g.output])
+                            : std::clamp(static_cast<long>(part * static_cast<double>(units) + 0.5), 0L, units);
             if (target[s] == 0) continue;
-            need(g.input, g.step->reads(target[s] - 1).end);
-            if (g.residual >= 0) need(g.residual, g.step->writes(target[s] - 1).end);
+            for (std::size_t i = 0; i < g.inputs.size(); ++i) need(g.inputs[i], g.step->reads(target[s] - 1, i).end);
         }
         return target;
     }
@@ -51,13 +51,13 @@ public:
             if (!inner_[g.output]) {
                 done_[s] = std::clamp(static_cast<long>(part * static_cast<double>(units) + 0.5), 0L, units);
             } else {
-                done_[s] = first[g.output] == kNothing ? last[s]
-                                                       : std::max(0L, units_until(*g.step, first[g.output] + 1) - 1);
+                done_[s] =
+                    first[g.output] == kNothing ? last[s] : std::max(0L, units_until(*g.step, first[g.output] + 1) - 1);
             }
             end_[s] = last[s];
             if (done_[s] >= last[s]) continue;
-            first[g.input] = std::min(first[g.input], g.step->reads(done_[s]).begin);
-            if (g.residual >= 0) first[g.residual] = std::min(first[g.residual], g.step->writes(done_[s]).begin);
+            for (std::size_t i = 0; i < g.inputs.size(); ++i)
+                first[g.inputs[i]] = std::min(first[g.inputs[i]], g.step->reads(done_[s], i).begin);
         }
     }
 
@@ -72,8 +72,8 @@ public:
                 for (std::size_t reader = s + 1; reader < steps_.size(); ++reader) {
                     const GroupStep& r = steps_[reader];
                     if (done_[reader] >= end_[reader]) continue;
-                    if (r.input == g.output) oldest = std::min(oldest, r.step->reads(done_[reader]).begin);
-                    if (r.residual == g.output) oldest = std::min(oldest, r.step->writes(done_[reader]).begin);
+                    for (std::size_t i = 0; i < r.inputs.size(); ++i)
+                        if (r.inputs[i] == g.output) oldest = std::min(oldest, r.step->reads(done_[reader], i).begin);
                 }
                 const TensorDesc& map = tensors[g.output];
                 std::int64_t tiles = (g.step->writes(target[s] - 1).end + map.tile - 1) / map.tile - oldest / map.tile;
@@ -107,7 +107,8 @@ StripSchedule schedule_strips(const std::vector<GroupStep>& steps, const std::ve
         band.begin(static_cast<double>(b) / bands, band.targets(static_cast<double>(b + 1) / bands));
         std::vector<StripRun> runs;
         for (int strip = 1; strip <= strips_a_band; ++strip)
-            band.advance(band.targets((b + static_cast<double>(strip) / strips_a_band) / bands), tensors, runs, made.slots);
+            band.advance(band.targets((b + static_cast<double>(strip) / strips_a_band) / bands), tensors, runs,
+                         made.slots);
         made.bands.push_back(std::move(runs));
     }
     double written = 0.0, wanted = 0.0;  // numbers

@@ -7,10 +7,11 @@
 
 namespace sovs {
 
-// A step of a group and the maps it joins; maps go by their numbers in the plan, residual is -1 for none.
+// A step of a group and the maps it joins, which go by their numbers in the plan.
 struct GroupStep {
     const Step* step;
-    int input, residual, output;
+    std::vector<int> inputs;
+    int output;
 };
 
 // Units [begin, end) of the group's step `step`.

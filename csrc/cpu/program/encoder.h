@@ -24,15 +24,17 @@ public:
     // Maps of the outputs, NCHW.
     std::vector<TensorDesc> outputs(std::int64_t n, std::int64_t h, std::int64_t w) const;
     // Any number of threads may ask at the same time.
-    std::shared_ptr<Plan> plan(std::int64_t n, std::int64_t h, std::int64_t w, int threads) const;
+    std::shared_ptr<const Plan> plan(std::int64_t n, std::int64_t h, std::int64_t w, int threads) const;
 
 private:
+    std::vector<TensorDesc> inputs(std::int64_t n, std::int64_t h, std::int64_t w) const;
+
     using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, int>;
 
     std::string header_;
     Program program_;
     mutable std::mutex mutex_;
-    mutable std::list<std::pair<Key, std::shared_ptr<Plan>>> plans_;  // the last used first
+    mutable std::list<std::pair<Key, std::shared_ptr<const Plan>>> plans_;  // the last used first
 };
 
 }  // namespace sovs

@@ -1,8 +1,10 @@
 #include "program/json.h"
 
 #include <charconv>
-#include <locale>
-#include <sstream>
+#include <clocale>
+#include <cmath>
+#include <cstdlib>
+#include <string>
 
 #include "base/error.h"
 
@@ -163,11 +165,10 @@ private:
                 fail("integers of 64 bits");
             return Json(value);
         }
-        // from_chars for double is missing in some C++ libraries; the stream must not follow the process's locale.
-        std::istringstream stream{std::string(text)};
-        stream.imbue(std::locale::classic());
-        double value = 0.0;
-        if (!(stream >> value)) fail("numbers that a double holds");
+        // from_chars for double is missing in some C++ libraries, and strtod follows the process's locale.
+        static const locale_t kPlain = newlocale(LC_ALL_MASK, "C", nullptr);
+        const double value = strtod_l(std::string(text).c_str(), nullptr, kPlain);
+        if (!std::isfinite(value)) fail("numbers that a double holds");
         return Json(value);
     }
 

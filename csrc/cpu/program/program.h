@@ -1,41 +1,54 @@
-// What an encoder computes, at any input size: a list of steps over numbered values, as a plan file holds it.
+// What an encoder computes: a list of operations over numbered values, read from records as plan files hold them.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "program/json.h"
 #include "plan/plan.h"
-#include "program/safetensors.h"
+#include "program/json.h"
+#include "program/tensor_source.h"
 
 namespace sovs {
 
-// Value 0 is the input, value i + 1 what step i makes.
-struct ProgramStep {
-    enum class Kind { conv2d, avg_pool2x2, atrous_pool2x2 };
-    Kind kind;
+// What a record says of a value's numbers.
+struct ValueType {
+    DType dtype = DType::f32;
+    Quant quant{};
+};
+
+struct ProgramInput {
     std::string name;
-    int input, residual;                     // values; residual is -1 for none
-    std::shared_ptr<const Weights> weights;  // of a convolution
-    ConvParams params;
-    std::int64_t out_channels;
-    AtrousPoolParams pool{1};  // of an à-trous pool
+    std::int64_t channels;
+    ValueType type;
 };
 
+struct ProgramStep {
+    std::string name;
+    std::shared_ptr<const Operation> operation;
+    std::vector<int> inputs;  // values
+    ValueType type;           // of the value that it makes
+};
+
+// Values are numbered: the inputs first, then what each step makes.
 struct Program {
-    std::int64_t in_channels;
+    std::vector<ProgramInput> inputs;
     std::vector<ProgramStep> steps;
-    std::vector<int> outputs;  // values that steps make, each once
+    std::vector<int> outputs;     // values that steps make, each once
+    std::optional<MapSize> size;  // of the only input that it takes; any where there is none
 };
 
-// Throws InvalidArgument where the header or a tensor is not what the format asks for.
-Program read_program(const Json& header, SafetensorsFile& file);
+// Reads a header as plan files of this and of older versions hold it; which, its format_version says. Throws
+// InvalidArgument where it, or a tensor, is not what the format asks for.
+Program read_program(const Json& header, TensorSource& tensors);
 
-// The maps of all values for an input of n images of h x w pixels, NCHW. Throws InvalidArgument where the input is too
-// small for a step, or a map would be larger than memory.
-std::vector<TensorDesc> program_shapes(const Program& program, std::int64_t n, std::int64_t h, std::int64_t w);
+// The maps of all values for such inputs, those of steps NCHW. Tiles of inputs: TensorDesc::kNhwc, or 0 for NCHW.
+// Throws InvalidArgument where inputs are too small for a step, do not fit the program, or a map would be larger than
+// memory.
+std::vector<TensorDesc> program_shapes(const Program& program, const std::vector<TensorDesc>& inputs);
 
-// The final plan for such an input.
-std::shared_ptr<Plan> lower_program(const Program& program, std::int64_t n, std::int64_t h, std::int64_t w, int threads);
+// The plan for such inputs; tiles of outputs: TensorDesc::kNhwc, or 0 for NCHW.
+std::shared_ptr<Plan> lower_program(const Program& program, const std::vector<TensorDesc>& inputs,
+                                    const std::vector<std::int64_t>& output_tiles, int threads);
 
 }  // namespace sovs

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <type_traits>
 
 #include "base/error.h"
 #include "program/json.h"
@@ -35,8 +34,9 @@ SafetensorsFile::SafetensorsFile(const std::string& path) {
     if (error || !stream_) throw InvalidArgument("expected a readable file, got " + path);
 
     std::uint8_t length_bytes[8];
-    require_whole(size >= sizeof length_bytes && stream_.read(reinterpret_cast<char*>(length_bytes), sizeof length_bytes),
-                  "without a header");
+    require_whole(
+        size >= sizeof length_bytes && stream_.read(reinterpret_cast<char*>(length_bytes), sizeof length_bytes),
+        "without a header");
     std::uint64_t length = 0;
     for (int i = 7; i >= 0; --i) length = length << 8 | length_bytes[i];
     require_whole(length <= size - sizeof length_bytes && length <= kLargestHeader, "without a whole header");
@@ -75,7 +75,8 @@ void SafetensorsFile::check_places(std::uint64_t bytes) const {
                           "with a wrong shape of " + name);
             count *= static_cast<std::uint64_t>(side);
         }
-        require_whole(count * (bits / 8) == entry.end - entry.begin, "with another size of " + name + " than its shape");
+        require_whole(count * (bits / 8) == entry.end - entry.begin,
+                      "with another size of " + name + " than its shape");
         places.emplace_back(entry.begin, entry.end);
     }
     std::sort(places.begin(), places.end());
@@ -98,22 +99,11 @@ const SafetensorsFile::Entry& SafetensorsFile::entry(const std::string& name) co
     return found->second;
 }
 
-template <typename T>
-std::vector<T> SafetensorsFile::read(const std::string& name, const std::vector<std::int64_t>& shape) {
-    const Entry& found = entry(name);
-    const char* wanted = std::is_same_v<T, float> ? "F32" : std::is_same_v<T, std::int32_t> ? "I32" : "U16";
-    if (found.dtype != wanted) throw InvalidArgument("expected " + name + " of type " + wanted + ", got " + found.dtype);
-    if (found.shape != shape) throw InvalidArgument("expected another shape of " + name);
-    std::vector<T> numbers((found.end - found.begin) / sizeof(T));
+void SafetensorsFile::copy(const std::string& name, void* to, std::size_t bytes) {
     stream_.clear();
-    stream_.seekg(static_cast<std::streamoff>(data_start_ + found.begin));
-    stream_.read(reinterpret_cast<char*>(numbers.data()), static_cast<std::streamsize>(numbers.size() * sizeof(T)));
+    stream_.seekg(static_cast<std::streamoff>(data_start_ + entry(name).begin));
+    stream_.read(static_cast<char*>(to), static_cast<std::streamsize>(bytes));
     require_whole(static_cast<bool>(stream_), "that is cut");
-    return numbers;
 }
-
-template std::vector<float> SafetensorsFile::read(const std::string&, const std::vector<std::int64_t>&);
-template std::vector<std::int32_t> SafetensorsFile::read(const std::string&, const std::vector<std::int64_t>&);
-template std::vector<std::uint16_t> SafetensorsFile::read(const std::string&, const std::vector<std::int64_t>&);
 
 }  // namespace sovs

@@ -6,23 +6,20 @@
 #include <string>
 #include <vector>
 
+#include "program/tensor_source.h"
+
 namespace sovs {
 
-class SafetensorsFile {
+class SafetensorsFile final : public TensorSource {
 public:
     // Reads and checks the header. Throws InvalidArgument where the file is missing, cut, or none of this format.
     explicit SafetensorsFile(const std::string& path);
 
     // An entry of the file's own metadata; null for none.
     const std::string* metadata(const std::string& name) const;
-    bool has(const std::string& name) const { return entries_.contains(name); }
-    const std::vector<std::int64_t>& shape(const std::string& name) const { return entry(name).shape; }
-    const std::string& dtype(const std::string& name) const { return entry(name).dtype; }
-
-    // The numbers of a tensor. T is float ("F32"), std::int32_t ("I32") or std::uint16_t ("U16"); throws
-    // InvalidArgument where the tensor is missing, of another type or of another shape.
-    template <typename T>
-    std::vector<T> read(const std::string& name, const std::vector<std::int64_t>& shape);
+    bool has(const std::string& name) const override { return entries_.contains(name); }
+    const std::vector<std::int64_t>& shape(const std::string& name) const override { return entry(name).shape; }
+    const std::string& dtype(const std::string& name) const override { return entry(name).dtype; }
 
 private:
     struct Entry {
@@ -33,6 +30,7 @@ private:
 
     const Entry& entry(const std::string& name) const;
     void check_places(std::uint64_t bytes) const;
+    void copy(const std::string& name, void* to, std::size_t bytes) override;
 
     std::ifstream stream_;
     std::uint64_t data_start_ = 0;

@@ -1,7 +1,7 @@
 #include "steps/atrous_pool_step.h"
 
-#include "base/aligned.h"
 #include "base/error.h"
+#include "base/scratch.h"
 #include "kernels/isa.h"
 #include "kernels/map_rows.h"
 
@@ -11,12 +11,10 @@ namespace {
 constexpr std::int64_t kPartFloats = 16 * 1024;  // enough work to pay for handing it out
 constexpr std::int32_t kChannels = 16;           // pooled at a time, while their rows are in the L1
 
-thread_local AlignedBuffer<float> rows;
-
 }  // namespace
 
-AtrousPoolStep::AtrousPoolStep(const AtrousPoolParams& params, const TensorDesc& input, const TensorDesc& output)
-    : dilation_(params.dilation), input_(input), output_(output) {
+AtrousPoolStep::AtrousPoolStep(std::int64_t dilation, const TensorDesc& input, const TensorDesc& output)
+    : dilation_(dilation), input_(input), output_(output) {
     require(dilation_ > 0, "expected a dilation of at least 1");
     require(output.same_shape(input), "expected a pooled map of the input's shape");
     const std::int64_t parts = (output.w * output.c + kPartFloats - 1) / kPartFloats;
@@ -27,34 +25,38 @@ Range AtrousPoolStep::writes(long unit) const {
     return rows_of(output_, unit / output_.h, unit % output_.h, unit % output_.h + 1);
 }
 
-Range AtrousPoolStep::reads(long unit) const {
+Range AtrousPoolStep::reads(long unit, std::size_t) const {
     const std::int64_t y = unit % output_.h, lower = y + dilation_ < input_.h ? y + dilation_ : y;
     return rows_of(input_, unit / output_.h, y, lower + 1);
 }
 
 void AtrousPoolStep::run(long unit, int part, const StepMaps& maps) const {
     const std::int64_t w = input_.w;
-    const std::int64_t from = reads(unit).begin, below = reads(unit).end - w, to = writes(unit).begin;
+    const Range read = reads(unit, 0);
+    const std::int64_t from = read.begin, below = read.end - w, to = writes(unit).begin;
     const std::int64_t channel_end = output_.c * (part + 1) / parts_;
-    if (maps.input.tile == TensorDesc::kNhwc && maps.output.tile == TensorDesc::kNhwc && parts_ == 1) {
-        pool_row(maps.output.at(to), maps.input.at(from), maps.input.at(below), output_.c);
+    if (maps.inputs[0].tile == TensorDesc::kNhwc && maps.output.tile == TensorDesc::kNhwc && parts_ == 1) {
+        pool_row(maps.output.at(to), maps.inputs[0].at(from), maps.inputs[0].at(below), output_.c);
         return;
     }
-    const bool in_runs = maps.input.pixel_stride() == 1 && maps.input.run(from) >= w && maps.input.run(below) >= w;
+    const bool in_runs =
+        maps.inputs[0].pixel_stride() == 1 && maps.inputs[0].run(from) >= w && maps.inputs[0].run(below) >= w;
     if (in_runs && maps.output.pixel_stride() == 1 && maps.output.run(to) >= w) {
         for (std::int64_t channel = output_.c * part / parts_; channel < channel_end; ++channel) {
-            const std::int64_t place = channel * maps.input.channel_stride();
-            pool_row(maps.output.at(to) + channel * maps.output.channel_stride(), maps.input.at(from) + place,
-                     maps.input.at(below) + place, 1);
+            const std::int64_t place = channel * maps.inputs[0].channel_stride();
+            pool_row(maps.output.at(to) + channel * maps.output.channel_stride(), maps.inputs[0].at(from) + place,
+                     maps.inputs[0].at(below) + place, 1);
         }
         return;
     }
-    rows.reserve(static_cast<std::size_t>(3 * kChannels * w));
-    float *upper = rows.data(), *lower = upper + kChannels * w, *pooled = lower + kChannels * w;
+    Scratch scratch;
+    float* const upper = scratch.take(kChannels * w);
+    float* const lower = scratch.take(kChannels * w);
+    float* const pooled = scratch.take(kChannels * w);
     for (std::int64_t channel = output_.c * part / parts_; channel < channel_end; channel += kChannels) {
         const auto channels = static_cast<std::int32_t>(std::min<std::int64_t>(kChannels, channel_end - channel));
-        load_rows(maps.input, from, channel, channels, w, upper, w);
-        load_rows(maps.input, below, channel, channels, w, lower, w);
+        load_rows(maps.inputs[0], from, channel, channels, w, upper, w);
+        load_rows(maps.inputs[0], below, channel, channels, w, lower, w);
         for (std::int32_t c = 0; c < channels; ++c) pool_row(pooled + c * w, upper + c * w, lower + c * w, 1);
         store_rows(maps.output, to, channel, channels, w, pooled);
     }
@@ -64,6 +66,17 @@ void AtrousPoolStep::pool_row(float* out, const float* upper, const float* lower
     const std::int64_t alone = std::min(dilation_, input_.w) * channels, paired = input_.w * channels - alone;
     kernels().atrous_pool_row(out, upper, lower, dilation_ * channels, paired);
     kernels().atrous_pool_row(out + paired, upper + paired, lower + paired, 0, alone);
+}
+
+std::int64_t AtrousPool2x2::out_channels(const std::vector<std::int64_t>& inputs) const {
+    require_inputs(inputs.size(), 1, 1);
+    return inputs[0];
+}
+
+MapSize AtrousPool2x2::out_size(const std::vector<TensorDesc>& inputs) const { return {inputs[0].h, inputs[0].w}; }
+
+std::unique_ptr<const Step> AtrousPool2x2::make(const StepPlace& place, int) const {
+    return std::make_unique<const AtrousPoolStep>(dilation_, place.inputs[0], place.output);
 }
 
 }  // namespace sovs

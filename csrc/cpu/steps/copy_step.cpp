@@ -1,7 +1,7 @@
 #include "steps/copy_step.h"
 
-#include "base/aligned.h"
 #include "base/error.h"
+#include "base/scratch.h"
 #include "kernels/map_rows.h"
 
 namespace sovs {
@@ -9,8 +9,6 @@ namespace {
 
 constexpr std::int64_t kPixels = 256;
 constexpr std::int32_t kChannels = 16;
-
-thread_local AlignedBuffer<float> rows;
 
 }  // namespace
 
@@ -32,17 +30,29 @@ void CopyStep::run(long unit, int, const StepMaps& maps) const {
         std::int64_t count = 0;
         for (std::int64_t pixel = range.begin; pixel < range.end; pixel += count) {
             count = std::min(range.end - pixel, maps.output.run(pixel));
-            load_rows(maps.input, pixel, 0, channels, count, maps.output.at(pixel), maps.output.channel_stride());
+            load_rows(maps.inputs[0], pixel, 0, channels, count, maps.output.at(pixel), maps.output.channel_stride());
         }
         return;
     }
     const std::int64_t pixels = range.end - range.begin;
-    rows.reserve(static_cast<std::size_t>(kChannels * pixels));
+    Scratch scratch;
+    float* const rows = scratch.take(kChannels * pixels);
     for (std::int32_t channel = 0; channel < channels; channel += kChannels) {
         const std::int32_t some = std::min(kChannels, channels - channel);
-        load_rows(maps.input, range.begin, channel, some, pixels, rows.data(), pixels);
-        store_rows(maps.output, range.begin, channel, some, pixels, rows.data());
+        load_rows(maps.inputs[0], range.begin, channel, some, pixels, rows, pixels);
+        store_rows(maps.output, range.begin, channel, some, pixels, rows);
     }
+}
+
+std::int64_t Copy::out_channels(const std::vector<std::int64_t>& inputs) const {
+    require_inputs(inputs.size(), 1, 1);
+    return inputs[0];
+}
+
+MapSize Copy::out_size(const std::vector<TensorDesc>& inputs) const { return {inputs[0].h, inputs[0].w}; }
+
+std::unique_ptr<const Step> Copy::make(const StepPlace& place, int) const {
+    return std::make_unique<const CopyStep>(place.inputs[0], place.output);
 }
 
 }  // namespace sovs

@@ -1,7 +1,7 @@
 #include "steps/layer_norm_step.h"
 
-#include "base/aligned.h"
 #include "base/error.h"
+#include "base/scratch.h"
 #include "kernels/isa.h"
 #include "kernels/map_rows.h"
 
@@ -10,14 +10,14 @@ namespace {
 
 constexpr std::int64_t kPixels = 16;  // of a unit: one or more whole vectors
 
-thread_local AlignedBuffer<float> rows;
-
 }  // namespace
 
 LayerNormStep::LayerNormStep(LayerNormParams params, const TensorDesc& input, const TensorDesc& output)
     : params_(std::move(params)), output_(output) {
     require(input.same_shape(output), "expected a normalised map of the input's shape");
-    require(params_.gamma.size() == static_cast<std::size_t>(output.c), "expected gamma and beta for each channel");
+    const auto channels = static_cast<std::size_t>(output.c);
+    if (params_.gamma.empty()) params_.gamma.assign(channels, 1.0f);
+    if (params_.beta.empty()) params_.beta.assign(channels, 0.0f);
 }
 
 long LayerNormStep::units() const { return static_cast<long>((output_.pixels() + kPixels - 1) / kPixels); }
@@ -36,22 +36,39 @@ void LayerNormStep::run(long unit, int, const StepMaps& maps) const {
     task.gamma = params_.gamma.data();
     task.beta = params_.beta.data();
     task.eps = params_.eps;
-    const auto one_run = [&](const Map& map) { return map.tile != TensorDesc::kNhwc && map.run(range.begin) >= pixels; };
-    const bool in_place = one_run(maps.input) && one_run(maps.output);
+    const auto one_run = [&](const Map& map) {
+        return map.tile != TensorDesc::kNhwc && map.run(range.begin) >= pixels;
+    };
+    const bool in_place = one_run(maps.inputs[0]) && one_run(maps.output);
     if (in_place) {
-        task.source = maps.input.at(range.begin);
-        task.source_stride = maps.input.channel_stride();
+        task.source = maps.inputs[0].at(range.begin);
+        task.source_stride = maps.inputs[0].channel_stride();
         task.out = maps.output.at(range.begin);
         task.out_stride = maps.output.channel_stride();
         kernels().layer_norm(task);
         return;
     }
-    rows.reserve(static_cast<std::size_t>(channels * pixels));
-    load_rows(maps.input, range.begin, 0, channels, pixels, rows.data(), pixels);
-    task.source = task.out = rows.data();
+    Scratch scratch;
+    float* const rows = scratch.take(channels * pixels);
+    load_rows(maps.inputs[0], range.begin, 0, channels, pixels, rows, pixels);
+    task.source = task.out = rows;
     task.source_stride = task.out_stride = pixels;
     kernels().layer_norm(task);
-    store_rows(maps.output, range.begin, 0, channels, pixels, rows.data());
+    store_rows(maps.output, range.begin, 0, channels, pixels, rows);
+}
+
+std::int64_t LayerNorm::out_channels(const std::vector<std::int64_t>& inputs) const {
+    require_inputs(inputs.size(), 1, 1);
+    for (const std::vector<float>* vector : {&params_.gamma, &params_.beta})
+        require(vector->empty() || vector->size() == static_cast<std::size_t>(inputs[0]),
+                "expected gamma and beta for each channel");
+    return inputs[0];
+}
+
+MapSize LayerNorm::out_size(const std::vector<TensorDesc>& inputs) const { return {inputs[0].h, inputs[0].w}; }
+
+std::unique_ptr<const Step> LayerNorm::make(const StepPlace& place, int) const {
+    return std::make_unique<const LayerNormStep>(params_, place.inputs[0], place.output);
 }
 
 }  // namespace sovs

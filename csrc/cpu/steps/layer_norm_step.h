@@ -1,13 +1,14 @@
 // LayerNorm over the channels of each pixel.
 #pragma once
+#include <utility>
 #include <vector>
 
-#include "steps/step.h"
+#include "steps/operation.h"
 
 namespace sovs {
 
 struct LayerNormParams {
-    std::vector<float> gamma, beta;  // (channels,)
+    std::vector<float> gamma, beta;  // (channels,); none stands for ones and zeros
     float eps = 0.0f;
 };
 
@@ -20,12 +21,25 @@ public:
     const char* backend() const override { return "layer norm"; }
     int parts() const override { return 1; }
     Range writes(long unit) const override;
-    Range reads(long unit) const override { return writes(unit); }
+    Range reads(long unit, std::size_t) const override { return writes(unit); }
     void run(long unit, int part, const StepMaps& maps) const override;
 
 private:
     LayerNormParams params_;
     TensorDesc output_;
+};
+
+class LayerNorm final : public Operation {
+public:
+    explicit LayerNorm(LayerNormParams params) : params_(std::move(params)) {}
+
+    const char* name() const override { return "layer_norm"; }
+    std::int64_t out_channels(const std::vector<std::int64_t>& inputs) const override;
+    MapSize out_size(const std::vector<TensorDesc>& inputs) const override;
+    std::unique_ptr<const Step> make(const StepPlace& place, int threads) const override;
+
+private:
+    LayerNormParams params_;
 };
 
 }  // namespace sovs

@@ -1,6 +1,6 @@
 // Average pooling over 2x2 pixels with stride 2, the only pooling inside CLIP's ResNets.
 #pragma once
-#include "steps/step.h"
+#include "steps/operation.h"
 
 namespace sovs {
 
@@ -12,13 +12,21 @@ public:
     long units() const override { return static_cast<long>(output_.n * output_.h); }
     int parts() const override { return parts_; }
     Range writes(long unit) const override;
-    Range reads(long unit) const override;
+    Range reads(long unit, std::size_t input) const override;
     void run(long unit, int part, const StepMaps& maps) const override;
     const char* backend() const override { return "pool"; }
 
 private:
     TensorDesc input_, output_;
     int parts_;  // of the channels
+};
+
+class AvgPool2x2 final : public Operation {
+public:
+    const char* name() const override { return "avg_pool2x2"; }
+    std::int64_t out_channels(const std::vector<std::int64_t>& inputs) const override;
+    MapSize out_size(const std::vector<TensorDesc>& inputs) const override;
+    std::unique_ptr<const Step> make(const StepPlace& place, int threads) const override;
 };
 
 }  // namespace sovs

@@ -4,17 +4,13 @@
 
 #include "base/buffer_pool.h"
 #include "base/error.h"
+#include "base/scratch.h"
 #include "kernels/isa.h"
 #include "kernels/map_rows.h"
 #include "base/thread_pool.h"
 
 namespace sovs {
 namespace {
-
-struct Scratch {
-    AlignedBuffer<float> panel, grad;
-};
-thread_local Scratch scratch;
 
 // Chunks cost a set of sums each, which must be small beside the products.
 int chunks_of(const TensorDesc& output) {
@@ -24,7 +20,8 @@ int chunks_of(const TensorDesc& output) {
 
 // Few chunks leave threads idle: then the output channels are cut too, though each part packs the inputs again.
 Tuning parts_for(Tuning tuning, int chunks, int threads) {
-    if (tuning.row_parts == 0 && threads > 1) tuning.row_parts = chunks >= 2 * threads ? 1 : (2 * threads + chunks - 1) / chunks;
+    if (tuning.row_parts == 0 && threads > 1)
+        tuning.row_parts = chunks >= 2 * threads ? 1 : (2 * threads + chunks - 1) / chunks;
     return tuning;
 }
 
@@ -34,8 +31,8 @@ struct GiveBack {
 
 }  // namespace
 
-WeightGradient::WeightGradient(std::shared_ptr<const Weights> weights, const ConvParams& params, const TensorDesc& input,
-                               const TensorDesc& output, const Tuning& tuning, int threads)
+WeightGradient::WeightGradient(std::shared_ptr<const Weights> weights, const ConvParams& params,
+                               const TensorDesc& input, const TensorDesc& output, const Tuning& tuning, int threads)
     : weights_(std::move(weights)),
       packed_(weights_->packed()),
       shape_(checked_shape(*weights_, params, input, output)),
@@ -44,23 +41,23 @@ WeightGradient::WeightGradient(std::shared_ptr<const Weights> weights, const Con
       chunks_(chunks_of(output)),
       // For one thread, and whatever streams live: tiles settle the order of the sums.
       tiles_(shape_, input, output,
-             choose_tiling(shape_, input, {weights_->density(), weights_->sizes().block_rows, {}, false},
+             choose_tiling(shape_, input, {weights_->density(), weights_->sizes().block.rows, {}, false},
                            parts_for(tuning, chunks_, threads), kernels(), 1)),
       stream_(expand_stream(*packed_, {tiles_.panel(), tiling().k_tile, tiling().row_parts})),
-      positions_(stream_positions(*packed_, stream_.layout)) {}
+      positions_(stream_positions(packed_->structure, stream_.layout)) {}
 
 void WeightGradient::load_gradients(const ConvTile& tile, const Map& grad, std::int64_t begin, std::int64_t end,
                                     float* rows) const {
     const std::ptrdiff_t stride = std::ptrdiff_t{tile.vectors} * kernels().width;
     for (std::int32_t r = 0; r < tile.rows; ++r)
-        load_rows(grad, tiles_.first_pixel(tile) + r * output_.w, begin, static_cast<std::int32_t>(end - begin), tile.cols,
-                  rows + begin * stride + r * tiles_.panel().pitch, stride);
+        load_rows(grad, tiles_.first_pixel(tile) + r * output_.w, begin, static_cast<std::int32_t>(end - begin),
+                  tile.cols, rows + begin * stride + r * tiles_.panel().pitch, stride);
 }
 
 void WeightGradient::sample(const ConvTile& tile, const KTile& k_tile, int part, const float* panel, const float* grad,
                             std::ptrdiff_t grad_stride, float* sums) const {
     const KernelTable& table = kernels();
-    const bool fours = weights_->sizes().block_rows == 4;
+    const bool fours = weights_->sizes().block.rows == 4;
     SampledTask task{};
     task.groups = stream_.groups.data() + k_tile.group_begin[part];
     task.group_count = k_tile.group_begin[part + 1] - k_tile.group_begin[part];
@@ -77,14 +74,15 @@ void WeightGradient::sample(const ConvTile& tile, const KTile& k_tile, int part,
         const std::ptrdiff_t lane = std::ptrdiff_t{vector} * table.width;
         task.panel = panel + lane;
         task.grad = grad + lane;
-        task.lanes = static_cast<std::int32_t>(std::min<std::ptrdiff_t>(tile.lanes - lane, std::ptrdiff_t{vectors} * table.width));
+        task.lanes = static_cast<std::int32_t>(
+            std::min<std::ptrdiff_t>(tile.lanes - lane, std::ptrdiff_t{vectors} * table.width));
         (fours ? table.sampled4 : table.sampled1)[vectors](task);
         vector += vectors;
     }
 }
 
 void WeightGradient::run_part(int chunk, int part, const Map& input, const Map& grad, float* sums) const {
-    const std::int64_t rows = weights_->sizes().block_rows;
+    const std::int64_t rows = weights_->sizes().block.rows;
     const std::int64_t begin = stream_.part_begin[part] * rows;
     const std::int64_t end = std::min(output_.c, stream_.part_begin[part + 1] * rows);
     if (begin >= end) return;  // more parts than block rows
@@ -94,8 +92,10 @@ void WeightGradient::run_part(int chunk, int part, const Map& input, const Map& 
             std::fill_n(sums + group.first_entry * rows, std::int64_t{group.entries} * group.block_rows * rows, 0.0f);
         }
     // Lanes that no pixel fills meet gradients of zero, and must not hold what another layer left: it might be NaN.
-    scratch.panel.reserve(static_cast<std::size_t>(tiles_.panel_floats()));
-    std::fill_n(scratch.panel.data(), tiles_.panel_floats(), 0.0f);
+    Scratch scratch;
+    float* const packed = scratch.take(tiles_.panel_floats());
+    std::fill_n(packed, tiles_.panel_floats(), 0.0f);
+    float* copied = nullptr;  // gradients of a tile, at most of the largest one
     const Grid& grid = tiling().grid;
     const std::int64_t tiles = grid.units * grid.tiles_x;
     std::int32_t cleared_rows = 0, cleared_cols = 0;
@@ -105,22 +105,21 @@ void WeightGradient::run_part(int chunk, int part, const Map& input, const Map& 
         const float* rows_of_grad = tiles_.direct(tile, grad);
         if (rows_of_grad == nullptr) {
             stride = std::ptrdiff_t{tile.vectors} * kernels().width;
-            const auto floats = static_cast<std::size_t>(output_.c * stride);
-            scratch.grad.reserve(floats);
+            if (copied == nullptr) copied = scratch.take(output_.c * tiles_.panel().lanes);
             if (tile.rows != cleared_rows || tile.cols != cleared_cols)  // the lanes between rows have moved
-                std::fill_n(scratch.grad.data() + begin * stride, (end - begin) * stride, 0.0f);
+                std::fill_n(copied + begin * stride, (end - begin) * stride, 0.0f);
             cleared_rows = tile.rows;
             cleared_cols = tile.cols;
-            load_gradients(tile, grad, begin, end, scratch.grad.data());
-            rows_of_grad = scratch.grad.data();
+            load_gradients(tile, grad, begin, end, copied);
+            rows_of_grad = copied;
         }
         for (const KTile& k_tile : stream_.tiles) {
             if (k_tile.group_begin[part] == k_tile.group_begin[part + 1]) continue;
-            const float* panel = scratch.panel.data();
+            const float* panel = packed;
             if (tiling().in_place)
                 panel = input.at(tile.x) + k_tile.channel_begin * input.channel_stride();
             else
-                tiles_.pack(tile, k_tile, input, scratch.panel.data());
+                tiles_.pack(tile, k_tile, input, packed);
             sample(tile, k_tile, part, panel, rows_of_grad, stride, sums);
         }
     }
@@ -129,16 +128,16 @@ void WeightGradient::run_part(int chunk, int part, const Map& input, const Map& 
 // The sums of all chunks, in their order, to a block row's places in the dense gradient.
 void WeightGradient::scatter(std::int64_t block_row, const float* sums, float* gradient) const {
     const WeightSizes& sizes = weights_->sizes();
-    const std::int64_t columns = sizes.in_channels * sizes.taps(), rows = sizes.block_rows;
+    const std::int64_t columns = sizes.in_channels * sizes.taps(), rows = sizes.block.rows;
     const std::ptrdiff_t chunk_floats = static_cast<std::ptrdiff_t>(packed_->values.size());
     const std::int64_t first = block_row * rows, last = std::min(sizes.out_channels, first + rows);
     std::fill_n(gradient + first * columns, (last - first) * columns, 0.0f);
-    for (std::int64_t b = packed_->row_ptr[block_row]; b < packed_->row_ptr[block_row + 1]; ++b)
+    for (std::int64_t b = packed_->structure.row_ptr[block_row]; b < packed_->structure.row_ptr[block_row + 1]; ++b)
         for (std::int64_t row = first; row < last; ++row) {
             const float* sum = sums + positions_[b] * rows + (row - first);
             float total = *sum;
             for (int chunk = 1; chunk < chunks_; ++chunk) total += sum[chunk * chunk_floats];
-            gradient[row * columns + packed_->keys[b]] = total;
+            gradient[row * columns + packed_->structure.keys[b]] = total;
         }
 }
 
@@ -151,7 +150,8 @@ void WeightGradient::run(const float* input, const float* grad, float* gradient,
     const int parts = tiling().row_parts;
     parallel_for(long{chunks_} * parts, threads, [&](long unit) {
         const int chunk = static_cast<int>(unit / parts);
-        run_part(chunk, static_cast<int>(unit % parts), input_map, grad_map, sums.get() + static_cast<std::size_t>(chunk) * floats);
+        run_part(chunk, static_cast<int>(unit % parts), input_map, grad_map,
+                 sums.get() + static_cast<std::size_t>(chunk) * floats);
     });
     constexpr std::int64_t kRows = 8;  // of a unit
     const std::int64_t rows = weights_->block_row_count();

@@ -3,6 +3,7 @@
 #pragma once
 #include <memory>
 
+#include "conv/conv_params.h"
 #include "conv/conv_tiles.h"
 
 namespace sovs {
@@ -34,7 +35,7 @@ private:
     TensorDesc input_, output_;
     int chunks_;  // of the pixels: each has sums of its own, so that threads never change their order
     ConvTiles tiles_;
-    Stream stream_;  // its weights are not read
+    Stream stream_;                        // its weights are not read
     std::vector<std::int32_t> positions_;  // of the compact copy's blocks in it
 };
 

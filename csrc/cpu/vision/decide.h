@@ -8,8 +8,8 @@ namespace sovs {
 
 struct ScoreGrid {
     std::int64_t classes, h, w;
-    const float* scores;           // (classes, h, w)
-    double covered_h, covered_w;   // rows and columns that the image lies over, from the first on
+    const float* scores;          // (classes, h, w)
+    double covered_h, covered_w;  // rows and columns that the image lies over, from the first on
 };
 
 // Enlarges (or shrinks) each class's grid bilinearly, pixel centres aligned, and takes the highest score of every pixel,

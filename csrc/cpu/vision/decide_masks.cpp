@@ -71,14 +71,15 @@ private:
 
 // The columns of the input that a strip of the image reads.
 Columns input_columns(const Places& across, std::int64_t left, std::int64_t width) {
-    return {across.first[static_cast<std::size_t>(left)], across.second[static_cast<std::size_t>(left + width - 1)] + 1};
+    return {across.first[static_cast<std::size_t>(left)],
+            across.second[static_cast<std::size_t>(left + width - 1)] + 1};
 }
 
 // What all threads share.
 struct Pass {
     const std::vector<MaskedClasses>& windows;
     const std::int64_t classes;
-    const Places &across, &down;  // from the image to the input
+    const Places &across, &down;      // from the image to the input
     const std::int64_t stride;        // floats of a strip's rows at the image
     const std::int64_t input_stride;  // and at the input
     const Decisions& to;
@@ -109,7 +110,8 @@ void enlarge_band(const Pass& pass, std::int64_t planes, std::int64_t top, std::
 // Rows of scores at the input, the mean over the windows that cover a pixel.
 class MeanScores {
 public:
-    explicit MeanScores(const Pass& pass) : pass_(pass), total_(pass.padded_classes() * stride()), part_(pass.padded_classes() * stride()) {
+    explicit MeanScores(const Pass& pass)
+        : pass_(pass), total_(pass.padded_classes() * stride()), part_(pass.padded_classes() * stride()) {
         for (const MaskedClasses& window : pass.windows) windows_.emplace_back(window, pass.input_stride);
     }
 
@@ -120,14 +122,17 @@ public:
 
     // (classes, input_stride), from the first column on.
     const float* row(std::int64_t y) {
-        const auto whole = [&](const WindowRows& w) { return w.begin() == columns_.begin && w.width() == columns_.end - columns_.begin; };
+        const auto whole = [&](const WindowRows& w) {
+            return w.begin() == columns_.begin && w.width() == columns_.end - columns_.begin;
+        };
         if (windows_.size() == 1 && windows_[0].covers(y) && whole(windows_[0])) {
             windows_[0].scores(y, total_.data());
             return total_.data();
         }
         const std::int64_t width = columns_.end - columns_.begin;
         counts_.assign(static_cast<std::size_t>(width), 0.0f);
-        for (std::int64_t k = 0; k < pass_.classes; ++k) std::fill_n(total_.data() + k * pass_.input_stride, width, 0.0f);
+        for (std::int64_t k = 0; k < pass_.classes; ++k)
+            std::fill_n(total_.data() + k * pass_.input_stride, width, 0.0f);
         for (WindowRows& window : windows_) {
             if (!window.covers(y)) continue;
             const std::int64_t shift = window.begin() - columns_.begin;
@@ -166,16 +171,16 @@ void decide_at_input(const Pass& pass, std::int64_t top, std::int64_t bottom) {
             const float* row = scores.row(y);
             return [&pass, row](std::int64_t k) { return row + k * pass.input_stride; };
         },
-        [&](std::int64_t y, std::int64_t left, std::int64_t width, const float* upper, const float* lower, float weight) {
-            decisions.write(y, left, width, upper, lower, weight);
-        });
+        [&](std::int64_t y, std::int64_t left, std::int64_t width, const float* upper, const float* lower,
+            float weight) { decisions.write(y, left, width, upper, lower, weight); });
 }
 
 void decide_at_image(const Pass& pass, std::int64_t top, std::int64_t bottom) {
     const MaskedClasses& window = pass.windows.front();
     WindowRows rows(window, pass.input_stride);
     AlignedBuffer<float> logits(static_cast<std::size_t>(window.queries() * pass.input_stride));
-    AlignedBuffer<float> panel(window.panel_floats()), scores(pass.padded_classes() * static_cast<std::size_t>(pass.stride));
+    AlignedBuffer<float> panel(window.panel_floats()),
+        scores(pass.padded_classes() * static_cast<std::size_t>(pass.stride));
     DecisionRows decisions(pass.to, pass.classes, pass.stride, false);
     enlarge_band(
         pass, window.queries(), top, bottom, [&](const Columns& columns) { rows.start(columns); },
@@ -183,7 +188,8 @@ void decide_at_image(const Pass& pass, std::int64_t top, std::int64_t bottom) {
             rows.logits(y, logits.data());
             return [&](std::int64_t query) { return logits.data() + query * pass.input_stride; };
         },
-        [&](std::int64_t y, std::int64_t left, std::int64_t width, const float* upper, const float* lower, float weight) {
+        [&](std::int64_t y, std::int64_t left, std::int64_t width, const float* upper, const float* lower,
+            float weight) {
             window.add_up(upper, lower, weight, width, pass.stride, panel.data(), scores.data());
             decisions.write(y, left, width, scores.data(), scores.data(), 0.0f);
         });
@@ -191,21 +197,21 @@ void decide_at_image(const Pass& pass, std::int64_t top, std::int64_t bottom) {
 
 }  // namespace
 
-void decide_masks(const std::vector<MaskWindow>& windows, std::int64_t classes, std::int64_t input_h, std::int64_t input_w,
-                  MaskedAt masked_at, const Decisions& to, int threads) {
+void decide_masks(const std::vector<MaskWindow>& windows, std::int64_t classes, std::int64_t input_h,
+                  std::int64_t input_w, MaskedAt masked_at, const Decisions& to, int threads) {
     require(classes > 0 && input_h > 0 && input_w > 0 && to.h > 0 && to.w > 0,
             "expected classes and pixels of at least 1");
     require(classes < (1 << 24), "expected fewer than 2^24 classes");  // kernels count them in floats
     require(!windows.empty(), "expected at least 1 window");
-    require(masked_at == MaskedAt::input || windows.size() == 1, "expected one window where masks are enlarged to the image");
+    require(masked_at == MaskedAt::input || windows.size() == 1,
+            "expected one window where masks are enlarged to the image");
     std::int64_t most_queries = 0;
     std::vector<MaskedClasses> prepared;
     for (const MaskWindow& w : windows) {
         require(w.logits != nullptr && w.probabilities != nullptr, "expected logits and probabilities, got NULL");
         require(w.top >= 0 && w.left >= 0 && w.h > 0 && w.w > 0 && w.grid_h > 0 && w.grid_w > 0 && w.queries > 0,
                 "expected queries, cells and pixels of at least 1 in every window, within the input");
-        require(masked_at == MaskedAt::input ||
-                    (w.top == 0 && w.left == 0 && w.h >= input_h && w.w >= input_w),
+        require(masked_at == MaskedAt::input || (w.top == 0 && w.left == 0 && w.h >= input_h && w.w >= input_w),
                 "expected a window over the whole image");
         require(w.queries < (1 << 20), "expected fewer than 2^20 queries");  // offsets within a panel are 32 bits wide
         prepared.emplace_back(w, classes);
@@ -216,7 +222,8 @@ void decide_masks(const std::vector<MaskWindow>& windows, std::int64_t classes, 
     // input, two of results at the image.
     const double scale = std::max(1.0, static_cast<double>(input_w) / static_cast<double>(to.w));
     const std::int64_t results = masked_at == MaskedAt::input ? classes : most_queries;
-    const auto floats = static_cast<std::int64_t>(scale * static_cast<double>(2 * most_queries + results)) + 2 * results;
+    const auto floats =
+        static_cast<std::int64_t>(scale * static_cast<double>(2 * most_queries + results)) + 2 * results;
     const std::int64_t stride = strip_columns(std::max<std::int64_t>(floats, 1), to.w), vector = kernels().width;
     std::int64_t most_columns = 0;
     for (std::int64_t left = 0; left < to.w; left += stride) {

@@ -11,8 +11,8 @@ namespace sovs {
 struct MaskWindow {
     std::int64_t top, left, h, w;  // pixels of the input
     std::int64_t queries, grid_h, grid_w;
-    const float* logits;           // (queries, grid_h, grid_w): cells cover the window evenly
-    const float* probabilities;    // (queries, classes)
+    const float* logits;         // (queries, grid_h, grid_w): cells cover the window evenly
+    const float* probabilities;  // (queries, classes)
 };
 
 // Where a sum over queries is taken of a class's probability times the mask's.
@@ -25,8 +25,8 @@ enum class MaskedAt {
 // first input_h rows and input_w columns, to the image; takes the highest score of every pixel, the first class of equal
 // ones. Where no window lies scores are 0. Left out are queries whose probabilities together change no score by more than
 // kNegligible.
-void decide_masks(const std::vector<MaskWindow>& windows, std::int64_t classes, std::int64_t input_h, std::int64_t input_w,
-                  MaskedAt masked_at, const Decisions& to, int threads);
+void decide_masks(const std::vector<MaskWindow>& windows, std::int64_t classes, std::int64_t input_h,
+                  std::int64_t input_w, MaskedAt masked_at, const Decisions& to, int threads);
 
 inline constexpr float kNegligible = 1e-6f;
 

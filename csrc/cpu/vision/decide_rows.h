@@ -32,11 +32,16 @@ inline std::int64_t band_count(std::int64_t rows, int threads) {
 class DecisionRows {
 public:
     DecisionRows(const Decisions& to, std::int64_t classes, std::int64_t stride, bool logits)
-        : to_(to), classes_(classes), stride_(stride), logits_(logits),
-          label_(static_cast<std::size_t>(stride)), sure_(static_cast<std::size_t>(stride)) {}
+        : to_(to),
+          classes_(classes),
+          stride_(stride),
+          logits_(logits),
+          label_(static_cast<std::size_t>(stride)),
+          sure_(static_cast<std::size_t>(stride)) {}
 
     // upper, lower: (classes, stride) scores of the pixels' columns in two rows, `weight` of the lower one.
-    void write(std::int64_t y, std::int64_t left, std::int64_t width, const float* upper, const float* lower, float weight) {
+    void write(std::int64_t y, std::int64_t left, std::int64_t width, const float* upper, const float* lower,
+               float weight) {
         const std::int64_t at = y * to_.w + left;
         kernels().decide_row({upper, lower, stride_, weight, classes_, width, logits_, label_.data(),
                               to_.confidence == nullptr ? nullptr : sure_.data(),

@@ -75,7 +75,8 @@ Values by_head(const DeformableSizes& s, const float* values, float* to, int thr
 class Memory {
 public:
     Memory(std::int64_t samples, std::int64_t width)
-        : samples_(samples), padded_((samples + width - 1) / width * width),
+        : samples_(samples),
+          padded_((samples + width - 1) / width * width),
           indices_(static_cast<std::size_t>(kBatch * (5 * padded_ + 1))),
           floats_(static_cast<std::size_t>(kBatch * (10 * padded_ + width))) {}
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/kernel_table.h"
+#include "kernels/tasks/deformable.h"
 
 namespace sovs {
 
@@ -18,8 +18,8 @@ std::vector<DeformableLevel> deformable_levels(const std::int64_t* shapes, std::
 
 // values: (n, cells, heads, depth); locations: (n, queries, heads, levels, points, 2); weights: the same without the last;
 // out: (n, queries, heads, depth).
-void deformable_attention(const DeformableSizes& sizes, const float* values, const float* locations, const float* weights,
-                          float* out, int threads);
+void deformable_attention(const DeformableSizes& sizes, const float* values, const float* locations,
+                          const float* weights, float* out, int threads);
 
 // The same at locations = references + offsets / a map's size with weights = softmax(logits), as DeformableTask says.
 struct DeformablePlaces {

@@ -19,7 +19,8 @@ struct Places {
     Places(std::int64_t cells, std::int64_t pixels, double covered) {
         const double scale = covered / static_cast<double>(pixels);
         for (std::int64_t i = 0; i < pixels; ++i) {
-            const double at = std::clamp((static_cast<double>(i) + 0.5) * scale - 0.5, 0.0, static_cast<double>(cells - 1));
+            const double at =
+                std::clamp((static_cast<double>(i) + 0.5) * scale - 0.5, 0.0, static_cast<double>(cells - 1));
             const auto cell = static_cast<std::int32_t>(at);
             first.push_back(cell);
             second.push_back(std::min(cell + 1, static_cast<std::int32_t>(cells - 1)));
@@ -58,7 +59,8 @@ public:
         const int k = held_[0] == keep ? 1 : 0;
         const auto cells = source(wanted);
         for (std::int64_t p = 0; p < planes_; ++p)
-            kernels().enlarge_row(cells(p), first_.data(), second_.data(), weight_, width_, rows_[k].data() + p * stride_);
+            kernels().enlarge_row(cells(p), first_.data(), second_.data(), weight_, width_,
+                                  rows_[k].data() + p * stride_);
         held_[k] = wanted;
         return rows_[k].data();
     }

@@ -32,15 +32,16 @@ void group_norm(const GroupNormShape& s, float* x, const float* gamma, const flo
         for (std::int64_t c = 0; c < channels; ++c) {
             const std::int64_t channel = group % s.groups * channels + c;
             float* plane = planes + c * pixels;
-            NormRowTask task{plane, nullptr, nullptr, 0.0f, mean, static_cast<float>(gamma[channel] * inverse),
-                             beta[channel], relu, pixels};
+            NormRowTask task{plane,         nullptr, nullptr, 0.0f, mean, static_cast<float>(gamma[channel] * inverse),
+                             beta[channel], relu,    pixels};
             if (!adds) {
                 table.norm_row(task);
                 continue;
             }
             task.pixels = s.w;
             enlarged.start(0, s.w, 0);
-            const auto rows = rows_of_planes(above.values + (group * channels + c) * above.h * above.w, above.h, above.w);
+            const auto rows =
+                rows_of_planes(above.values + (group * channels + c) * above.h * above.w, above.h, above.w);
             for (std::int64_t y = 0; y < s.h; ++y) {
                 const auto at = static_cast<std::size_t>(y);
                 task.x = plane + y * s.w;

@@ -56,8 +56,8 @@ MaskedClasses::MaskedClasses(const MaskWindow& window, std::int64_t classes)
 
 std::size_t MaskedClasses::panel_floats() const { return static_cast<std::size_t>(queries() * most_pixels()); }
 
-void MaskedClasses::add_up(const float* upper, const float* lower, float weight, std::int64_t pixels, std::int64_t stride,
-                           float* panel, float* scores) const {
+void MaskedClasses::add_up(const float* upper, const float* lower, float weight, std::int64_t pixels,
+                           std::int64_t stride, float* panel, float* scores) const {
     const KernelTable& table = kernels();
     RowGroup group{};
     group.entries = static_cast<std::int32_t>(queries());
@@ -73,7 +73,8 @@ void MaskedClasses::add_up(const float* upper, const float* lower, float weight,
     task.first = task.last = true;
     task.sums_stride = stride;
     for (std::int64_t x = 0; x < pixels; x += most_pixels()) {
-        const std::int64_t count = std::min(most_pixels(), pixels - x), vectors = (count + table.width - 1) / table.width;
+        const std::int64_t count = std::min(most_pixels(), pixels - x),
+                           vectors = (count + table.width - 1) / table.width;
         table.mask_row({upper + x, lower + x, stride, weight, queries(), count, true, panel, most_pixels()});
         task.pixels = static_cast<std::int32_t>(count);
         task.sums = scores + x;

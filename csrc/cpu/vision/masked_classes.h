@@ -31,8 +31,8 @@ public:
     // scores (classes padded to fours, stride) = the sum over queries of class probability times mask probability, from
     // two rows (queries, stride) of logits; `stride` and what the rows hold are whole vectors. panel: working memory of
     // panel_floats().
-    void add_up(const float* upper, const float* lower, float weight, std::int64_t pixels, std::int64_t stride, float* panel,
-                float* scores) const;
+    void add_up(const float* upper, const float* lower, float weight, std::int64_t pixels, std::int64_t stride,
+                float* panel, float* scores) const;
     std::size_t panel_floats() const;
 
 private:

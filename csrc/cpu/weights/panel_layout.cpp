@@ -7,7 +7,9 @@
 namespace sovs {
 namespace {
 
-std::int64_t round_up(std::int64_t value, std::int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
 
 // A tap along one axis: the sub-panel it reads (by that one's origin) and how many sub-panel rows or columns further.
 struct AxisTap {
@@ -52,8 +54,8 @@ PanelLayout::PanelLayout(const ConvShape& shape, PanelKind kind, std::int32_t ro
             const auto [place, added] =
                 starts.try_emplace({y.origin, x.origin}, static_cast<std::ptrdiff_t>(sub_panels.size()) * sub_size);
             if (added)
-                sub_panels.push_back({y.origin, x.origin, panel_rows, static_cast<std::int32_t>(cols + steps_x),
-                                      place->second});
+                sub_panels.push_back(
+                    {y.origin, x.origin, panel_rows, static_cast<std::int32_t>(cols + steps_x), place->second});
             tap_offsets.push_back(place->second + y.step * pitch + x.step);
         }
     channel_stride = static_cast<std::ptrdiff_t>(sub_panels.size()) * sub_size;

@@ -8,20 +8,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "weights/conv_shape.h"
+
 namespace sovs {
-
-struct ConvShape {
-    std::int64_t out_channels, in_channels, kernel_h, kernel_w, groups;  // in_channels of one group
-    std::int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
-
-    std::int64_t taps() const { return kernel_h * kernel_w; }
-    // Pixels are independent of their neighbours: the map is one flat run.
-    bool pointwise() const {
-        return kernel_h == 1 && kernel_w == 1 && stride_h == 1 && stride_w == 1 && pad_h == 0 && pad_w == 0;
-    }
-    std::int64_t out_h(std::int64_t h) const { return (h + 2 * pad_h - dilation_h * (kernel_h - 1) - 1) / stride_h + 1; }
-    std::int64_t out_w(std::int64_t w) const { return (w + 2 * pad_w - dilation_w * (kernel_w - 1) - 1) / stride_w + 1; }
-};
 
 enum class PanelKind { halo, shifted, taps };
 
@@ -35,15 +24,15 @@ struct SubPanel {
 
 // The least room that a panel leaves, so that tiles of several sizes meet the same offsets.
 struct PanelRoom {
-    std::int32_t pitch = 0;      // used where offsets depend on it
+    std::int32_t pitch = 0;       // used where offsets depend on it
     std::ptrdiff_t sub_size = 0;  // floats of a sub-panel, a multiple of the vector's
 };
 
 struct PanelLayout {
     PanelKind kind;
     std::int32_t tile_rows, tile_cols;
-    std::int32_t pitch;     // floats between two pixel rows of the tile
-    std::int32_t lanes;     // (tile_rows - 1) * pitch + tile_cols, rounded up to whole vectors
+    std::int32_t pitch;             // floats between two pixel rows of the tile
+    std::int32_t lanes;             // (tile_rows - 1) * pitch + tile_cols, rounded up to whole vectors
     std::ptrdiff_t sub_size;        // floats from one sub-panel to the next one
     std::ptrdiff_t channel_stride;  // floats
     std::vector<SubPanel> sub_panels;

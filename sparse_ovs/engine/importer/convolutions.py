@@ -1,13 +1,14 @@
-"""Reads convolutions, BatchNorm and pooling."""
+"""Reads convolutions, BatchNorm, pooling and upsampling."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sparse_ovs.engine.graph import AtrousPool, BatchNorm, Conv, Pool
+from sparse_ovs.engine.graph import AtrousPool, BatchNorm, Conv, Pool, Upsample2x
 from sparse_ovs.engine.importer.handlers import (
     Call,
     handles,
@@ -84,3 +85,24 @@ def _pools(call: Call, size: int) -> bool:
         and not call["ceil_mode"]
         and call["divisor_override"] is None
     )
+
+
+@handles(aten.upsample_nearest2d.vec)
+def _upsample_nearest(call: Call) -> Any:
+    return _upsample(call, call["input"], call.shape_of("input"), call["scale_factors"] or ())
+
+
+@handles(aten.upsample_nearest2d.default)
+def _upsample_nearest_to_size(call: Call) -> Any:
+    return _upsample(
+        call, call["self"], call.shape_of("self"), (call["scales_h"], call["scales_w"])
+    )
+
+
+def _upsample(call: Call, x: Any, shape: tuple[int, ...], scales: Sequence[float | None]) -> Any:
+    # A scale of 2.1 may give this size too, of other pixels.
+    doubled = call.shape == (*shape[:2], *(2 * size for size in shape[2:]))
+    if not doubled or any(scale not in (None, 2.0) for scale in scales):
+        return None
+    image = call.values.as_image(x, shape)
+    return None if image is None else call.values.add(Upsample2x(call.name, image.name))

@@ -139,7 +139,7 @@ class Values:
         key = (value.name, first, count)
         if key not in self._views:
             self._views[key] = self.add(
-                Crop(f"{value.name}_crop{len(self._views)}", value.name, first, count)
+                Crop(f"{value.name}_crop{len(self._views)}", value.name, first, (1, count))
             )
         return Mapped(self._views[key].name, (n, c, 1, count), value.dims.from_start("p"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sparse_ovs.engine.graph import Graph
 from sparse_ovs.engine.passes.attend import join_projections
 from sparse_ovs.engine.passes.clean import remove_unused
-from sparse_ovs.engine.passes.crop import move_crops_up
+from sparse_ovs.engine.passes.crop import move_crops_up, shape_crops
 from sparse_ovs.engine.passes.fold import fold_batch_norms, fold_scales, fold_shifts
 from sparse_ovs.engine.passes.fuse import fuse_activations, fuse_residuals
 
@@ -20,6 +20,7 @@ def optimise(graph: Graph) -> Graph:
     fuse_residuals(graph)
     fuse_activations(graph)
     move_crops_up(graph)
+    shape_crops(graph)
     join_projections(graph)
     remove_unused(graph)
     return graph

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
+from sparse_ovs.conv_size import checked_output_size
 from sparse_ovs.formats import CsrWeight
 from sparse_ovs.ops.cuda.launch import (
     DTYPE_NUMBERS,
@@ -17,7 +18,6 @@ from sparse_ovs.ops.cuda.launch import (
     check_additions,
     check_input,
     int32s,
-    output_size,
 )
 
 _WARPS = 4
@@ -56,7 +56,7 @@ def csr_conv2d(
     if len(weight.shape) != 4:
         raise ValueError(f"expected a weight (O, I, kh, kw), got {weight.shape}")
     kernel = weight.shape[2:]
-    size = output_size(x.shape[2:], kernel, stride, padding, dilation)
+    size = checked_output_size(x.shape[2:], kernel, stride, padding, dilation)
     y = x.new_empty(x.shape[0], weight.shape[0], *size)
     check_additions(bias, added, y, 1)
     # Contiguous after padding, too: F.pad keeps channels_last.

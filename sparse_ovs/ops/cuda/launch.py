@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -85,35 +84,6 @@ def int32s(*values: int) -> tuple[ctypes.c_int32, ...]:
 def ceil_div(count: int, size: int) -> int:
     """How many parts of this size hold them all."""
     return -(-count // size)
-
-
-def output_size(
-    size: Sequence[int],
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-) -> tuple[int, int]:
-    """Height and width of what a convolution gives.
-
-    Raises:
-        ValueError: strides or dilations below 1, padding below 0, or a kernel that is larger than
-            the padded input.
-    """
-    for name, values, least in (
-        ("stride", stride, 1),
-        ("padding", padding, 0),
-        ("dilation", dilation, 1),
-    ):
-        if len(values) != 2 or min(values) < least:
-            raise ValueError(f"expected two of {name}, at least {least}, got {tuple(values)}")
-    spans = [size[i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) for i in range(2)]
-    if min(spans) < 1:
-        raise ValueError(
-            f"expected a kernel no larger than the padded input, got {tuple(kernel)} with dilation "
-            f"{tuple(dilation)} for {tuple(size)} with padding {tuple(padding)}"
-        )
-    return (spans[0] - 1) // stride[0] + 1, (spans[1] - 1) // stride[1] + 1
 
 
 def check_input(x: Tensor, weight: CsrWeight | TwoFourWeight, dims: int, channel_dim: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from sparse_ovs.conv_size import checked_output_size
 from sparse_ovs.formats import TwoFourWeight
 from sparse_ovs.ops.cuda.launch import (
     DTYPE_NUMBERS,
@@ -16,7 +17,6 @@ from sparse_ovs.ops.cuda.launch import (
     check_additions,
     check_input,
     int32s,
-    output_size,
 )
 
 
@@ -108,7 +108,7 @@ def sp24_conv2d(
     if len(weight.shape) != 4:
         raise ValueError(f"expected a weight (O, I, kh, kw), got {weight.shape}")
     kernel = weight.shape[2:]
-    size = output_size(x.shape[2:], kernel, stride, padding, dilation)
+    size = checked_output_size(x.shape[2:], kernel, stride, padding, dilation)
     y = x.new_empty(x.shape[0], *size, weight.shape[0])
     check_additions(bias, added, y.permute(0, 3, 1, 2), 1)
     pointwise = (*kernel, *stride, *padding) == (1, 1, 1, 1, 0, 0)

@@ -148,10 +148,10 @@ def test_what_does_not_belong_together_is_refused(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stride": (0, 1)}, r"expected two of stride, at least 1, got \(0, 1\)"),
-        ({"padding": (0, -1)}, r"expected two of padding, at least 0, got \(0, -1\)"),
-        ({"dilation": (1,)}, r"expected two of dilation, at least 1, got \(1,\)"),
-        ({"dilation": (1, 3)}, "expected a kernel no larger than the padded input"),
+        ({"stride": (0, 1)}, r"expected stride of two numbers from 1 up, got \(0, 1\)"),
+        ({"padding": (0, -1)}, r"expected padding of two numbers from 0 up, got \(0, -1\)"),
+        ({"dilation": (1,)}, r"expected dilation of two numbers from 1 up, got \(1,\)"),
+        ({"dilation": (1, 3)}, "expected an input of at least 3 x 7"),
     ],
 )
 def test_windows_that_make_no_sense_are_refused(

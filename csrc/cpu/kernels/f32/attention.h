@@ -6,7 +6,7 @@
 #include <cassert>
 #include <cstdint>
 
-#include "kernels/kernel_table.h"
+#include "kernels/tasks/attention.h"
 #include "kernels/vec/vec_math.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
@@ -17,9 +17,8 @@ inline void score_keys(const AttendTask& t, std::int32_t first, Vec (&top)[kVect
     constexpr int W = Vec::kWidth;
     Vec sum[kKeys][kVectors];
     SOVS_UNROLL
-    for (int k = 0; k < kKeys; ++k)
-        SOVS_UNROLL
-        for (int j = 0; j < kVectors; ++j) sum[k][j] = Vec::zero();
+    for (int k = 0; k < kKeys; ++k) SOVS_UNROLL
+    for (int j = 0; j < kVectors; ++j) sum[k][j] = Vec::zero();
     const float *key = t.key + first, *query = t.query;
     for (std::int32_t d = 0; d < t.depth; ++d, key += t.key_stride, query += t.stride) {
         Vec q[kVectors];
@@ -34,13 +33,12 @@ inline void score_keys(const AttendTask& t, std::int32_t first, Vec (&top)[kVect
     }
     const Vec scale = Vec::broadcast(&t.scale);
     SOVS_UNROLL
-    for (int k = 0; k < kKeys; ++k)
-        SOVS_UNROLL
-        for (int j = 0; j < kVectors; ++j) {
-            const Vec score = sum[k][j] * scale;
-            top[j] = Vec::max(top[j], score);
-            score.store(t.scores + (first + k) * t.stride + j * W);
-        }
+    for (int k = 0; k < kKeys; ++k) SOVS_UNROLL
+    for (int j = 0; j < kVectors; ++j) {
+        const Vec score = sum[k][j] * scale;
+        top[j] = Vec::max(top[j], score);
+        score.store(t.scores + (first + k) * t.stride + j * W);
+    }
 }
 
 // sums[d] = sums[d] * shrink + sum over k of scores[k] * value[d][k], for kRows channels.
@@ -50,9 +48,8 @@ inline void add_values(const AttendTask& t, std::int32_t first, const Vec (&shri
     Vec sum[kRows][kVectors];
     float* place = t.sums + first * t.stride;
     SOVS_UNROLL
-    for (int r = 0; r < kRows; ++r)
-        SOVS_UNROLL
-        for (int j = 0; j < kVectors; ++j) sum[r][j] = Vec::load(place + r * t.stride + j * W) * shrink[j];
+    for (int r = 0; r < kRows; ++r) SOVS_UNROLL
+    for (int j = 0; j < kVectors; ++j) sum[r][j] = Vec::load(place + r * t.stride + j * W) * shrink[j];
     const float *value = t.value + first * t.value_stride, *score = t.scores;
     for (std::int32_t k = 0; k < t.keys; ++k, ++value, score += t.stride) {
         Vec weight[kVectors];
@@ -66,9 +63,8 @@ inline void add_values(const AttendTask& t, std::int32_t first, const Vec (&shri
         }
     }
     SOVS_UNROLL
-    for (int r = 0; r < kRows; ++r)
-        SOVS_UNROLL
-        for (int j = 0; j < kVectors; ++j) sum[r][j].store(place + r * t.stride + j * W);
+    for (int r = 0; r < kRows; ++r) SOVS_UNROLL
+    for (int j = 0; j < kVectors; ++j) sum[r][j].store(place + r * t.stride + j * W);
 }
 
 template <int kVectors>

@@ -3,7 +3,7 @@
 #include <cassert>
 #include <cstdint>
 
-#include "kernels/kernel_table.h"
+#include "kernels/tasks/norm.h"
 #include "kernels/vec/vec.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
@@ -17,9 +17,8 @@ inline std::int64_t add_up(std::int64_t pixels, double* sums, Term term) {
     SOVS_UNROLL
     for (int k = 0; k < 4; ++k) first[k] = second[k] = Vec::zero();
     std::int64_t i = 0;
-    for (; i + 4 * W <= pixels; i += 4 * W)
-        SOVS_UNROLL
-        for (int k = 0; k < 4; ++k) term(i + k * W, first[k], second[k]);
+    for (; i + 4 * W <= pixels; i += 4 * W) SOVS_UNROLL
+    for (int k = 0; k < 4; ++k) term(i + k * W, first[k], second[k]);
     for (; i + W <= pixels; i += W) term(i, first[0], second[0]);
     float lanes[2][W];
     ((first[0] + first[1]) + (first[2] + first[3])).store(lanes[0]);

@@ -20,9 +20,8 @@ inline void deformable_run(const DeformableTask& t, std::int32_t query, std::int
     const char* values = reinterpret_cast<const char*>(t.values + d);
     Vec sum[kCorners][kVectors];
     SOVS_UNROLL
-    for (int c = 0; c < kCorners; ++c)
-        SOVS_UNROLL
-        for (int j = 0; j < kVectors; ++j) sum[c][j] = Vec::zero();
+    for (int c = 0; c < kCorners; ++c) SOVS_UNROLL
+    for (int j = 0; j < kVectors; ++j) sum[c][j] = Vec::zero();
     const auto add_all = [&](bool cut) {
         for (std::int32_t i = 0; i < count; ++i) {
             const std::ptrdiff_t at = listed[i];
@@ -32,7 +31,8 @@ inline void deformable_run(const DeformableTask& t, std::int32_t query, std::int
                 const float* cell = reinterpret_cast<const float*>(values + corners[at + c * W]);
                 SOVS_UNROLL
                 for (int j = 0; j < kVectors; ++j) {
-                    const Vec value = cut && j == kVectors - 1 ? Vec::load_first(cell + j * W, rest) : Vec::load(cell + j * W);
+                    const Vec value =
+                        cut && j == kVectors - 1 ? Vec::load_first(cell + j * W, rest) : Vec::load(cell + j * W);
                     sum[c][j] = Vec::fma(weight, value, sum[c][j]);
                 }
             }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels/kernel_table.h"
+#include "kernels/tasks/deformable.h"
 #include "kernels/vec/vec_math.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
@@ -86,7 +86,8 @@ inline void make_pixels(const DeformableTask& t, std::int32_t query) {
         const Vec w = Vec::load(t.maps.w + i), h = Vec::load(t.maps.h + i);
         const bool around = t.references != nullptr;
         (around ? Vec::fma(Vec::load(to), w, x - half) : Vec::fma(x, w, Vec::zero() - half)).store(to);
-        (around ? Vec::fma(Vec::load(to + padded), h, y - half) : Vec::fma(y, h, Vec::zero() - half)).store(to + padded);
+        (around ? Vec::fma(Vec::load(to + padded), h, y - half) : Vec::fma(y, h, Vec::zero() - half))
+            .store(to + padded);
     }
 }
 
@@ -103,7 +104,8 @@ inline void make_corners(const DeformableTask& t, std::int32_t query) {
     for (std::int32_t i = 0; i < count; i += W) {
         const int lanes = std::min(W, count - i);
         const Vec x = Vec::load(pixels + i), y = Vec::load(pixels + padded + i);
-        const Neighbours columns = neighbours(x, Vec::load(t.maps.w + i)), rows = neighbours(y, Vec::load(t.maps.h + i));
+        const Neighbours columns = neighbours(x, Vec::load(t.maps.w + i)),
+                         rows = neighbours(y, Vec::load(t.maps.h + i));
         // 0, but NaN where a coordinate is not finite: an infinity less itself is NaN too.
         const Vec nowhere = (x - x) + (y - y);
         const Vec weight = Vec::load(weights + i) + nowhere;
@@ -127,7 +129,8 @@ inline void make_corners(const DeformableTask& t, std::int32_t query) {
         }
         std::copy_n(offsets[0], 4 * W, corners + 4 * i);
 
-        const Vec met = Vec::where_greater(columns.inside, zero, Vec::where_greater(rows.inside, zero, one, zero), zero);
+        const Vec met =
+            Vec::where_greater(columns.inside, zero, Vec::where_greater(rows.inside, zero, one, zero), zero);
         Vec::where_greater(nowhere + one, zero, met, one).store_whole(meets);
         for (int j = 0; j < lanes; ++j) {
             *to = 4 * i + j;

@@ -2,7 +2,7 @@
 #pragma once
 #include <cassert>
 
-#include "kernels/kernel_table.h"
+#include "kernels/tasks/dense.h"
 #include "kernels/vec/vec.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
@@ -68,7 +68,8 @@ inline void dense(const DenseTask& t) {
     const std::int32_t padded = (t.channels + kPair - 1) / kPair * kPair;
     for (std::int32_t channel = 0; channel < t.channels; channel += kPair) {
         std::int32_t pixel = 0;
-        for (; pixel + kDensePixels <= t.pixels; pixel += kDensePixels) dense_tile<kDensePixels>(t, pixel, channel, padded);
+        for (; pixel + kDensePixels <= t.pixels; pixel += kDensePixels)
+            dense_tile<kDensePixels>(t, pixel, channel, padded);
         dense_rest<kDensePixels - 1>(t, pixel, t.pixels - pixel, channel, padded);
     }
 }

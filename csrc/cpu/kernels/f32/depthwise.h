@@ -3,7 +3,7 @@
 #include <cassert>
 #include <cstdint>
 
-#include "kernels/kernel_table.h"
+#include "kernels/tasks/depthwise.h"
 #include "kernels/vec/vec_math.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {

@@ -3,7 +3,7 @@
 #include <cassert>
 #include <cstdint>
 
-#include "kernels/kernel_table.h"
+#include "kernels/tasks/norm.h"
 #include "kernels/vec/vec.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {

@@ -3,7 +3,7 @@
 #include <cassert>
 #include <cstdint>
 
-#include "kernels/kernel_table.h"
+#include "kernels/tasks/norm.h"
 #include "kernels/vec/vec_math.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
@@ -30,10 +30,12 @@ inline void normalise(const NormTask& t, std::int32_t first, int lanes) {
     };
     const Vec count = constant(static_cast<float>(t.channels));
     const Vec mean = sum_over(t.channels, pixels) / count;
-    const Vec variance = sum_over(t.channels, [&](std::int32_t c) {
-        const Vec off = pixels(c) - mean;
-        return off * off;
-    }) / count;
+    const Vec variance = sum_over(t.channels,
+                                  [&](std::int32_t c) {
+                                      const Vec off = pixels(c) - mean;
+                                      return off * off;
+                                  }) /
+                         count;
     const Vec scale = constant(1.0f) / Vec::sqrt(variance + constant(t.eps));
     float* out = t.out + first;
     for (std::int32_t c = 0; c < t.channels; ++c, out += t.out_stride) {

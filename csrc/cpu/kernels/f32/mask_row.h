@@ -1,6 +1,6 @@
 // Masks between two rows of their logits.
 #pragma once
-#include "kernels/kernel_table.h"
+#include "kernels/tasks/mask_row.h"
 #include "kernels/vec/vec_math.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {

@@ -2,8 +2,8 @@
 #pragma once
 #include <cassert>
 
-#include "kernels/f32/activation.h"
-#include "kernels/kernel_table.h"
+#include "kernels/f32/epilogue.h"
+#include "kernels/tasks/panel.h"
 #include "kernels/vec/vec.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
@@ -16,7 +16,8 @@ inline void copy_run(float* to, const float* from, std::int64_t count) {
     constexpr int W = Vec::kWidth;
     std::int64_t i = 0;
     for (; i + W <= count; i += W) Vec::load(from + i).store(to + i);
-    if (i < count) Vec::load_first(from + i, static_cast<int>(count - i)).store_first(to + i, static_cast<int>(count - i));
+    if (i < count)
+        Vec::load_first(from + i, static_cast<int>(count - i)).store_first(to + i, static_cast<int>(count - i));
 }
 
 // to[c * to_stride + p] = from[p * from_stride + c], in squares small enough for both sides to stay in L1.
@@ -57,36 +58,23 @@ inline void clear(float* panel, std::ptrdiff_t channel_stride, std::int32_t chan
     }
 }
 
-inline void store_run(float* out, const float* sums, const float* residual, std::int64_t count,
-                      Activation activation) {
-    constexpr int W = Vec::kWidth;
-    for (std::int64_t i = 0; i < count; i += W) {
-        const int lanes = static_cast<int>(lesser(W, count - i));
-        Vec v = Vec::load_first(sums + i, lanes);
-        if (residual != nullptr) v = v + Vec::load_first(residual + i, lanes);
-        if (activation == Activation::relu) v = Vec::relu(v);
-        v.store_first(out + i, lanes);
-    }
-    if (activation > Activation::relu) activate(out, count, activation);
-}
-
 inline void store(const StoreTask& t) {
+    const Epilogue& e = t.epilogue;
     assert(t.channels > 0 && t.pixels > 0);
-    assert(t.pixel_stride == 1 || t.channel_stride == 1);
-    if (t.pixel_stride == 1) {
+    assert(e.pixel_stride == 1 || e.channel_stride == 1);
+    if (e.pixel_stride == 1) {
         for (int m = 0; m < t.channels; ++m)
-            store_run(t.out + m * t.channel_stride, t.sums + m * t.sums_stride,
-                      t.residual == nullptr ? nullptr : t.residual + m * t.channel_stride, t.pixels,
-                      t.activation);
+            finish_run(e.out + m * e.channel_stride, t.sums + m * t.sums_stride,
+                       e.residual == nullptr ? nullptr : e.residual + m * e.channel_stride, t.pixels, e.activation);
         return;
     }
     // Pixel-major: a pixel's channels are the run.
-    transpose(t.out, t.pixel_stride, t.sums, t.sums_stride, t.channels, t.pixels);
-    if (t.residual == nullptr && t.activation == Activation::none) return;
+    transpose(e.out, e.pixel_stride, t.sums, t.sums_stride, t.channels, t.pixels);
+    if (e.residual == nullptr && e.activation == Activation::none) return;
     for (int p = 0; p < t.pixels; ++p) {
-        const std::ptrdiff_t place = p * t.pixel_stride;
-        store_run(t.out + place, t.out + place, t.residual == nullptr ? nullptr : t.residual + place, t.channels,
-                  t.activation);
+        const std::ptrdiff_t place = p * e.pixel_stride;
+        finish_run(e.out + place, e.out + place, e.residual == nullptr ? nullptr : e.residual + place, t.channels,
+                   e.activation);
     }
 }
 

@@ -27,8 +27,8 @@ inline void pool_row(float* out, const float* upper, const float* lower, std::in
         float* to = out + x * channels;
         std::int64_t c = 0;
         for (; c + W <= channels; c += W) {
-            const Vec sum = (Vec::load(a + c) + Vec::load(a + channels + c)) +
-                            (Vec::load(b + c) + Vec::load(b + channels + c));
+            const Vec sum =
+                (Vec::load(a + c) + Vec::load(a + channels + c)) + (Vec::load(b + c) + Vec::load(b + channels + c));
             (sum * scale).store(to + c);
         }
         for (; c < channels; ++c) to[c] = ((a[c] + a[channels + c]) + (b[c] + b[channels + c])) * quarter;
@@ -36,7 +36,8 @@ inline void pool_row(float* out, const float* upper, const float* lower, std::in
 }
 
 // Means of `count` floats of two rows with those `offset` later.
-inline void atrous_pool_row(float* out, const float* upper, const float* lower, std::int64_t offset, std::int64_t count) {
+inline void atrous_pool_row(float* out, const float* upper, const float* lower, std::int64_t offset,
+                            std::int64_t count) {
     constexpr int W = Vec::kWidth;
     const float quarter = 0.25f;
     const Vec scale = Vec::broadcast(&quarter);

@@ -3,8 +3,8 @@
 #include <cassert>
 #include <cstring>
 
-#include "kernels/f32/activation.h"
-#include "kernels/kernel_table.h"
+#include "kernels/f32/epilogue.h"
+#include "kernels/tasks/rows.h"
 #include "kernels/vec/vec.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
@@ -29,54 +29,17 @@ inline Vec weight_of(const Entry* entry, const float*& pixels) {
 }
 #endif
 
+// Whether the sums of this call go to the map.
+inline bool leaves(const RowsTask& task) { return task.last && task.epilogue.out != nullptr; }
+
 // What every call must keep to; checked once a call, far from the inner loops.
 template <int kVectors>
 inline void check_contract(const RowsTask& task) {
     constexpr int W = Vec::kWidth;
     assert(task.pixels > (kVectors - 1) * W && task.pixels <= kVectors * W);
     assert(task.first || task.sums != nullptr);
-    assert((task.last && task.out != nullptr) || (task.sums != nullptr && task.sums_stride >= kVectors * W));
-    assert(task.residual == nullptr || task.out != nullptr);
-}
-
-// Writes the final sums of one channel to its place in the output, or any sums to the tile's buffer. Activations that
-// are more than a maximum come later: see activate_rows.
-template <int kVectors>
-inline void finish(const RowsTask& task, std::int64_t channel, Vec (&sum)[kVectors]) {
-    constexpr int W = Vec::kWidth;
-    if (!task.last || task.out == nullptr) {
-        float* place = task.sums + channel * task.sums_stride;
-        SOVS_UNROLL
-        for (int j = 0; j < kVectors; ++j) sum[j].store(place + j * W);
-        return;
-    }
-    if (channel >= task.channels) return;
-    float* out = task.out + channel * task.channel_stride;
-    const int tail = task.pixels - (kVectors - 1) * W;  // valid lanes of the last vector
-    if (task.residual != nullptr) {
-        const float* residual = task.residual + channel * task.channel_stride;
-        SOVS_UNROLL
-        for (int j = 0; j + 1 < kVectors; ++j) sum[j] = sum[j] + Vec::load(residual + j * W);
-        constexpr int end = (kVectors - 1) * W;
-        sum[kVectors - 1] =
-            sum[kVectors - 1] + (tail == W ? Vec::load(residual + end) : Vec::load_first(residual + end, tail));
-    }
-    if (task.activation == Activation::relu)
-        SOVS_UNROLL
-        for (int j = 0; j < kVectors; ++j) sum[j] = Vec::relu(sum[j]);
-    SOVS_UNROLL
-    for (int j = 0; j + 1 < kVectors; ++j) sum[j].store(out + j * W);
-    if (tail == W)
-        sum[kVectors - 1].store(out + (kVectors - 1) * W);
-    else
-        sum[kVectors - 1].store_first(out + (kVectors - 1) * W, tail);
-}
-
-// The rest of finish, apart from it: a call takes the registers of all sums that are still to be stored.
-inline void activate_rows(const RowsTask& task, std::int64_t channel, int rows) {
-    if (task.activation <= Activation::relu || !task.last || task.out == nullptr) return;
-    for (const std::int64_t end = channel + rows; channel < end && channel < task.channels; ++channel)
-        activate(task.out + channel * task.channel_stride, task.pixels, task.activation);
+    assert(leaves(task) || (task.sums != nullptr && task.sums_stride >= kVectors * W));
+    assert(task.epilogue.out == nullptr ? task.epilogue.residual == nullptr : task.epilogue.pixel_stride == 1);
 }
 
 template <int kVectors>
@@ -91,6 +54,26 @@ inline void start(const RowsTask& task, std::int64_t channel, Vec (&sum)[kVector
         SOVS_UNROLL
         for (int j = 0; j < kVectors; ++j) sum[j] = Vec::load(place + j * W);
     }
+}
+
+// The other end: final sums go through the epilogue, others to the tile's buffer.
+template <int kVectors>
+inline void end(const RowsTask& task, std::int64_t channel, Vec (&sum)[kVectors]) {
+    constexpr int W = Vec::kWidth;
+    if (!leaves(task)) {
+        float* place = task.sums + channel * task.sums_stride;
+        SOVS_UNROLL
+        for (int j = 0; j < kVectors; ++j) sum[j].store(place + j * W);
+        return;
+    }
+    if (channel < task.channels) finish(task.epilogue, channel, task.pixels, sum);
+}
+
+// What the epilogue does once no sums of these rows are in registers any more.
+inline void end_rows(const RowsTask& task, std::int64_t channel, int rows) {
+    if (!leaves(task) || !has_rest(task.epilogue)) return;
+    for (const std::int64_t end = channel + rows; channel < end && channel < task.channels; ++channel)
+        finish_rest(task.epilogue, channel, task.pixels);
 }
 
 // One output channel at a time: kVectors sums stay in registers, activations are memory operands of the FMAs.
@@ -112,8 +95,8 @@ void rows1(const RowsTask& task) {
                 SOVS_UNROLL
                 for (int j = 0; j < kVectors; ++j) sum[j] = Vec::fma(weight, Vec::load(pixels + j * W), sum[j]);
             }
-            finish(task, channel, sum);
-            activate_rows(task, channel, 1);
+            end(task, channel, sum);
+            end_rows(task, channel, 1);
         }
     }
 }
@@ -146,8 +129,8 @@ void rows4(const RowsTask& task) {
                 }
             }
             SOVS_UNROLL
-            for (int r = 0; r < 4; ++r) finish(task, channel + r, sum[r]);
-            activate_rows(task, channel, 4);
+            for (int r = 0; r < 4; ++r) end(task, channel + r, sum[r]);
+            end_rows(task, channel, 4);
         }
     }
 }

@@ -2,8 +2,8 @@
 #pragma once
 #include <cassert>
 
-#include "kernels/kernel_table.h"
 #include "kernels/f32/rows.h"
+#include "kernels/tasks/sampled.h"
 #include "kernels/vec/vec.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
@@ -56,9 +56,8 @@ inline void sample(const float* panel, const Entry* entry, const Vec (&grad)[kVe
         sum[e] = grad[0] * Vec::load(pixels[e]);
     }
     SOVS_UNROLL
-    for (int j = 1; j < kVectors; ++j)
-        SOVS_UNROLL
-        for (int e = 0; e < kCount; ++e) sum[e] = Vec::fma(grad[j], Vec::load(pixels[e] + j * W), sum[e]);
+    for (int j = 1; j < kVectors; ++j) SOVS_UNROLL
+    for (int e = 0; e < kCount; ++e) sum[e] = Vec::fma(grad[j], Vec::load(pixels[e] + j * W), sum[e]);
     if constexpr (kCount == 4) {
         Vec::add_sums(sum[0], sum[1], sum[2], sum[3], to);
     } else {

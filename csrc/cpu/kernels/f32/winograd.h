@@ -5,7 +5,7 @@
 #pragma once
 #include <cassert>
 
-#include "kernels/kernel_table.h"
+#include "kernels/tasks/winograd.h"
 #include "kernels/vec/vec.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
@@ -17,12 +17,11 @@ inline void patch(const PatchTask& t) {
         const int lanes = t.channels - c < W ? t.channels - c : W;
         Vec d[4][4];
         SOVS_UNROLL
-        for (int y = 0; y < 4; ++y)
-            SOVS_UNROLL
-            for (int x = 0; x < 4; ++x) {
-                const bool inside = t.rows[y] != nullptr && x >= t.x0 && x < t.x1;
-                d[y][x] = inside ? Vec::load_first(t.rows[y] + x * t.pixel_stride + c, lanes) : Vec::zero();
-            }
+        for (int y = 0; y < 4; ++y) SOVS_UNROLL
+        for (int x = 0; x < 4; ++x) {
+            const bool inside = t.rows[y] != nullptr && x >= t.x0 && x < t.x1;
+            d[y][x] = inside ? Vec::load_first(t.rows[y] + x * t.pixel_stride + c, lanes) : Vec::zero();
+        }
         Vec rows[4][4];
         SOVS_UNROLL
         for (int x = 0; x < 4; ++x) {

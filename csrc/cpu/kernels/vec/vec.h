@@ -224,9 +224,7 @@ struct Vec {
         for (int i = 0; i < 4; ++i) a.v[i] *= b.v[i];
         return a;
     }
-    static Vec pair_sums(const float* p) {
-        return {{p[0] + p[1], p[2] + p[3], p[4] + p[5], p[6] + p[7]}};
-    }
+    static Vec pair_sums(const float* p) { return {{p[0] + p[1], p[2] + p[3], p[4] + p[5], p[6] + p[7]}}; }
     static void add_sums(Vec a, Vec b, Vec c, Vec d, float* to) {
         to[0] += (a.v[0] + a.v[1]) + (a.v[2] + a.v[3]);
         to[1] += (b.v[0] + b.v[1]) + (b.v[2] + b.v[3]);

@@ -1,0 +1,32 @@
+#include "conv/backend.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "conv/dense_backend.h"
+#include "conv/depthwise_backend.h"
+#include "conv/rows_backend.h"
+#include "conv/winograd_backend.h"
+
+namespace sovs {
+namespace {
+
+// The fastest one of those that may fit the same case stands first; rows take what no other does.
+const ConvBackend* const kRegistry[] = {
+    &depthwise_backend(), &winograd_backend(), &dense_backend(), &rows4_backend(), &rows1_backend(),
+};
+
+}  // namespace
+
+std::optional<Layouts> ConvBackend::layouts(const ConvCase&) const { return std::nullopt; }
+
+std::vector<Tuning> ConvBackend::candidates(const ConvCase&, std::size_t) const { return {Tuning{}}; }
+
+const ConvBackend& backend_for(const ConvCase& conv) {
+    const auto* const found = std::find_if(std::begin(kRegistry), std::end(kRegistry),
+                                           [&](const ConvBackend* backend) { return backend->fits(conv); });
+    require(found != std::end(kRegistry), "expected a convolution that some backend computes");
+    return **found;
+}
+
+}  // namespace sovs

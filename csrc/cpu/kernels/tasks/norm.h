@@ -1,0 +1,37 @@
+// What LayerNorm, BatchNorm and GroupNorm make of pixels.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace sovs {
+
+// Normalises each pixel over its channels: (x - mean) / sqrt(variance + eps) * gamma + beta.
+struct NormTask {
+    const float* source;           // pixel 0 of channel 0; pixels side by side
+    std::ptrdiff_t source_stride;  // floats between channels
+    std::int32_t channels, pixels;
+    const float *gamma, *beta;  // (channels,)
+    float eps;
+    float* out;
+    std::ptrdiff_t out_stride;
+};
+
+// One plane of a channel, for BatchNorm: out = (x - mean) * of_x + shift + grad * of_grad.
+struct PlaneTask {
+    const float* x;
+    const float* grad;  // or null
+    float* out;
+    std::int64_t pixels;
+    float mean, of_x, of_grad, shift;
+};
+
+// Pixels side by side, in place: x = [relu]((x - mean) * scale + shift + (1 - weight) * upper + weight * lower).
+struct NormRowTask {
+    float* x;
+    const float *upper, *lower;  // or both null
+    float weight, mean, scale, shift;
+    bool relu;
+    std::int64_t pixels;
+};
+
+}  // namespace sovs
