@@ -10,7 +10,6 @@ from c_header import HEADER, read_header
 
 from sparse_ovs._native import loading, plan, structures, tuning
 from sparse_ovs._native.structures import Sized
-from sparse_ovs.engine.graph import ACTIVATIONS
 
 if not HEADER.is_file():
     pytest.skip("needs the C header of the sources", allow_module_level=True)
@@ -116,5 +115,5 @@ def test_the_numbers_of_places_panels_and_activations_are_the_header_s() -> None
     assert numbers_of("sovs_map_place", "SOVS_MAP_") == places
     panels = {name.upper() or "AUTO": i for i, name in enumerate(tuning.PANELS)}
     assert numbers_of("sovs_panel", "SOVS_PANEL_") == panels
-    activations = {name.upper(): i for i, name in enumerate(ACTIVATIONS)}
+    activations = {name.upper(): i for i, name in enumerate(tuning.ACTIVATIONS)}
     assert numbers_of("sovs_activation", "SOVS_") == activations
