@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from sparse_ovs.formats import (
-    FORMAT_VERSION,
     FileFormatError,
+    format_version,
     read_file,
     read_masks,
     write_file,
@@ -34,7 +34,7 @@ def test_masks_and_header_come_back_with_counts(tmp_path: Path) -> None:
     assert torch.equal(masks["a.b"], MASK)
     assert torch.equal(masks["c"], ~MASK.T)
     assert header == {
-        "format_version": FORMAT_VERSION,
+        "format_version": format_version("masks"),
         "kind": "masks",
         "seed": 3,
         "density": 0.5,
@@ -191,7 +191,7 @@ def test_a_header_without_counts_is_refused(tmp_path: Path) -> None:
 
 def test_a_newer_file_asks_for_an_update(tmp_path: Path) -> None:
     path = tmp_path / "masks.safetensors"
-    text = json.dumps({"format_version": FORMAT_VERSION + 1, "kind": "masks"})
+    text = json.dumps({"format_version": format_version("masks") + 1, "kind": "masks"})
     safetensors.torch.save_file({KEY: MASK}, path, {"sparse_ovs": text})
     with pytest.raises(
         FileFormatError, match=r"expected format version 1 or older, got 2 .* update"

@@ -490,8 +490,8 @@ def test_a_structure_of_64_bits_is_refused(name: str, message: str) -> None:
     ("name", "value", "message"),
     [
         ("stride", (0, 1), "expected strides of at least 1"),
-        ("padding", (-1, 0), "expected paddings of at least 0"),
-        ("dilation", (1, 0), "expected dilations of at least 1"),
+        ("padding", (-1, 0), "expected padding from 0 to"),
+        ("dilation", (1, 0), "expected dilation from 1 to"),
     ],
 )
 def test_an_impossible_geometry_is_refused(name: str, value: tuple[int, int], message: str) -> None:
