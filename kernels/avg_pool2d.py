@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+from typing import Any
+
 from torch import Tensor
 
 from sparse_ovs.kernels import contracts
 from sparse_ovs.kernels._triton import tl, triton
+from sparse_ovs.kernels.launch import empty_nhwc, launch, tile_count
+from sparse_ovs.kernels.programs import row_pointers
 
 # A program's pixels and channels; 4 warps, so that a thread has 8 channels: 16 bytes of halves.
 _PIXELS, _CHANNELS, _WARPS = 16, 64, 4
+
+
+@triton.jit
+def _tile_of_program(M, C, BLOCK_M: tl.constexpr, BLOCK_C: tl.constexpr):
+    """BLOCK_M pixels, BLOCK_C channels, and which of them there are."""
+    channel_blocks = tl.cdiv(C, BLOCK_C)
+    pixels = tl.program_id(0) // channel_blocks * BLOCK_M + tl.arange(0, BLOCK_M)
+    channels = tl.program_id(0) % channel_blocks * BLOCK_C + tl.arange(0, BLOCK_C)
+    return pixels, channels, (pixels < M)[:, None] & (channels < C)[None, :]
 
 
 @triton.jit
@@ -27,18 +40,15 @@ def forward_kernel(
     BLOCK_C: tl.constexpr,
 ):
     """One program: BLOCK_M of the M = N * OH * OW output pixels, BLOCK_C channels."""
-    channel_blocks = tl.cdiv(C, BLOCK_C)
-    pixels = tl.program_id(0) // channel_blocks * BLOCK_M + tl.arange(0, BLOCK_M)
-    channels = tl.program_id(0) % channel_blocks * BLOCK_C + tl.arange(0, BLOCK_C)
-    mask = (pixels < M)[:, None] & (channels < C)[None, :]
+    pixels, channels, mask = _tile_of_program(M, C, BLOCK_M, BLOCK_C)
     lines = pixels // OW
     corner = ((lines // OH).to(tl.int64) * H + lines % OH * K) * W + pixels % OW * K
-    windows = x_ptr + corner[:, None] * C + channels[None, :]
+    windows = row_pointers(x_ptr, corner, C, channels)
     acc = tl.zeros((BLOCK_M, BLOCK_C), dtype=tl.float32)
     for tap in tl.static_range(K * K):
         step = (tap // K * W + tap % K) * C
         acc += tl.load(windows + step, mask=mask, other=0.0).to(tl.float32)
-    y_ptrs = y_ptr + pixels.to(tl.int64)[:, None] * C + channels[None, :]
+    y_ptrs = row_pointers(y_ptr, pixels, C, channels)
     tl.store(y_ptrs, (acc * (1.0 / (K * K))).to(y_ptr.dtype.element_ty), mask=mask)
 
 
@@ -57,20 +67,16 @@ def input_gradient_kernel(
     BLOCK_C: tl.constexpr,
 ):
     """One program: BLOCK_M of the M = N * H * W input pixels, BLOCK_C channels."""
-    channel_blocks = tl.cdiv(C, BLOCK_C)
-    pixels = tl.program_id(0) // channel_blocks * BLOCK_M + tl.arange(0, BLOCK_M)
-    channels = tl.program_id(0) % channel_blocks * BLOCK_C + tl.arange(0, BLOCK_C)
-    stored = (pixels < M)[:, None] & (channels < C)[None, :]
+    pixels, channels, stored = _tile_of_program(M, C, BLOCK_M, BLOCK_C)
     lines = pixels // W
     down = lines % H // K
     right = pixels % W // K
     # Lines and columns past the last whole window were not read: their gradient is zero.
     mask = stored & ((down < OH) & (right < OW))[:, None]
     source = ((lines // H).to(tl.int64) * OH + down) * OW + right
-    grad = tl.load(grad_ptr + source[:, None] * C + channels[None, :], mask=mask, other=0.0).to(
-        tl.float32
-    )
-    out_ptrs = out_ptr + pixels.to(tl.int64)[:, None] * C + channels[None, :]
+    grad_ptrs = row_pointers(grad_ptr, source, C, channels)
+    grad = tl.load(grad_ptrs, mask=mask, other=0.0).to(tl.float32)
+    out_ptrs = row_pointers(out_ptr, pixels, C, channels)
     tl.store(out_ptrs, (grad * (1.0 / (K * K))).to(out_ptr.dtype.element_ty), mask=stored)
 
 
@@ -88,29 +94,12 @@ def forward(x: Tensor, kernel_size: int) -> Tensor:
         TypeError, ValueError: arguments that break these rules.
         RuntimeError: no GPU.
     """
-    contracts.check_activations("x", x)
-    contracts.check_nhwc("x", x, (-1, -1, -1, -1))
-    batch, channels, height, width = x.shape
-    out_height, out_width = _output_size((height, width), kernel_size)
+    contracts.check_nhwc("x", x)
+    batch, channels, *size = x.shape
+    out_size = _output_size(size, kernel_size)
     contracts.check_device("x", x)
-    y = x.new_empty(batch, out_height, out_width, channels).permute(0, 3, 1, 2)
-    if y.numel():
-        pixels = batch * out_height * out_width
-        with torch.cuda.device_of(x):
-            forward_kernel[_grid(pixels, channels)](
-                x,
-                y,
-                pixels,
-                channels,
-                height,
-                width,
-                out_height,
-                out_width,
-                K=kernel_size,
-                BLOCK_M=_PIXELS,
-                BLOCK_C=_CHANNELS,
-                num_warps=_WARPS,
-            )
+    y = empty_nhwc(x, (batch, channels, *out_size))
+    _launch(forward_kernel, x, y, size, out_size, kernel_size)
     return y
 
 
@@ -128,37 +117,40 @@ def input_gradient(grad: Tensor, kernel_size: int, size: tuple[int, int]) -> Ten
     Raises:
         TypeError, ValueError, RuntimeError: see `forward`.
     """
-    contracts.check_activations("grad", grad)
-    out_height, out_width = _output_size(size, kernel_size)
-    contracts.check_nhwc("grad", grad, (-1, -1, out_height, out_width))
+    out_size = _output_size(size, kernel_size)
+    contracts.check_nhwc("grad", grad, (-1, -1, *out_size))
     batch, channels = grad.shape[:2]
-    out = grad.new_empty(batch, *size, channels).permute(0, 3, 1, 2)
+    out = empty_nhwc(grad, (batch, channels, *size))
     contracts.check_nhwc("the input", out, (batch, channels, *size))
     contracts.check_device("grad", grad)
-    if out.numel():
-        pixels = batch * size[0] * size[1]
-        with torch.cuda.device_of(grad):
-            input_gradient_kernel[_grid(pixels, channels)](
-                grad,
-                out,
-                pixels,
-                channels,
-                *size,
-                out_height,
-                out_width,
-                K=kernel_size,
-                BLOCK_M=_PIXELS,
-                BLOCK_C=_CHANNELS,
-                num_warps=_WARPS,
-            )
+    _launch(input_gradient_kernel, grad, out, size, out_size, kernel_size)
     return out
 
 
-def _grid(pixels: int, channels: int) -> tuple[int]:
-    return (-(-pixels // _PIXELS) * -(-channels // _CHANNELS),)
+def _launch(
+    kernel: Any,
+    read: Tensor,
+    written: Tensor,
+    size: Sequence[int],
+    out_size: Sequence[int],
+    kernel_size: int,
+) -> None:
+    """Programs for all that is written; size and out_size are of the pooling's input and output."""
+    batch, channels, height, width = written.shape
+    pixels = batch * height * width
+    launch(
+        kernel,
+        tile_count(pixels, channels, _PIXELS, _CHANNELS),
+        (read, written),
+        (pixels, channels, *size, *out_size),
+        K=kernel_size,
+        BLOCK_M=_PIXELS,
+        BLOCK_C=_CHANNELS,
+        num_warps=_WARPS,
+    )
 
 
-def _output_size(size: tuple[int, int], kernel_size: int) -> tuple[int, int]:
+def _output_size(size: Sequence[int], kernel_size: int) -> tuple[int, int]:
     if not 1 <= kernel_size <= min(size):
         raise ValueError(
             f"expected a kernel_size from 1 to {min(size)} for an input of {size[0]} x {size[1]}, "

@@ -6,13 +6,24 @@ for each stored block, a tile of pixels shifted by the tap is read where it lies
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from sparse_ovs.conv_size import checked_output_size
 from sparse_ovs.kernels import contracts
 from sparse_ovs.kernels._triton import tl, triton
-from sparse_ovs.kernels.epilogue import store_output
-from sparse_ovs.kernels.splits import split_rows, sum_splits
+from sparse_ovs.kernels.epilogue import store_block, store_output, store_rows
+from sparse_ovs.kernels.launch import empty_nhwc, launch, tile_count
+from sparse_ovs.kernels.programs import (
+    and_unless,
+    block_pointers,
+    own_block,
+    own_tile,
+    row_pointers,
+    rows_of_split,
+    stored_blocks,
+    transposed_block_pointers,
+)
+from sparse_ovs.kernels.splits import sum_in_parts
 from sparse_ovs.kernels.tiles import Tile, tile_for, weight_gradient_tile_for
 
 Pair = tuple[int, int]
@@ -51,24 +62,19 @@ def forward_kernel(
     STAGES: tl.constexpr,
 ):
     """One program: BLOCK_M of the M = N * OH * OW output pixels, one block row."""
-    block_rows = tl.cdiv(O, BLOCK_O)
-    block_row = tl.program_id(0) % block_rows
-    pixels = tl.program_id(0) // block_rows * BLOCK_M + tl.arange(0, BLOCK_M)
+    block_row, pixels = own_tile(O, BLOCK_M, BLOCK_O)
     outs = block_row * BLOCK_O + tl.arange(0, BLOCK_O)
     ins = tl.arange(0, BLOCK_I)
     inside = pixels < M
-    start = tl.load(row_ptr + block_row)
-    end = tl.load(row_ptr + block_row + 1)
+    start, end = stored_blocks(row_ptr, block_row)
 
     # Where the tap (0, 0) of each pixel lies; in the padding it is outside x and is not read.
     lines = pixels // OW
     left = pixels % OW * stride_w - pad_w
     top = lines % OH * stride_h - pad_h
     corner = ((lines // OH).to(tl.int64) * H + top) * W + left
-    x_rows = x_ptr + corner[:, None] * I + ins[None, :]
-    # The stored (R, C), read as (C, R).
-    block = values_ptr + start.to(tl.int64) * (BLOCK_O * BLOCK_I)
-    block = block + tl.arange(0, BLOCK_O)[None, :] * BLOCK_I + ins[:, None]
+    x_rows = row_pointers(x_ptr, corner, I, ins)
+    block = transposed_block_pointers(values_ptr, start, BLOCK_O, BLOCK_I)
     acc = tl.zeros((BLOCK_M, BLOCK_O), dtype=tl.float32)
     for i in tl.range(start, end, num_stages=STAGES):
         tap = tl.load(taps_ptr + i)
@@ -76,9 +82,8 @@ def forward_kernel(
         down = tap // KW * dilation_h
         right = tap % KW * dilation_w
         mask = inside & (top + down >= 0) & (top + down < H)
-        mask = (mask & (left + right >= 0) & (left + right < W))[:, None]
-        if not EVEN_I:
-            mask = mask & (first + ins < I)[None, :]
+        mask = mask & (left + right >= 0) & (left + right < W)
+        mask = and_unless(EVEN_I, mask[:, None], (first + ins < I)[None, :])
         x = tl.load(x_rows + ((down * W + right) * I + first), mask=mask, other=0.0)
         weight = tl.load(block)
         block += BLOCK_O * BLOCK_I
@@ -123,19 +128,16 @@ def input_gradient_kernel(
     STAGES: tl.constexpr,
 ):
     """One program: BLOCK_M of the M = N * H * W input pixels, one block of input channels."""
-    channel_blocks = tl.cdiv(I, BLOCK_I)
-    channel_block = tl.program_id(0) % channel_blocks
-    pixels = tl.program_id(0) // channel_blocks * BLOCK_M + tl.arange(0, BLOCK_M)
+    channel_block, pixels = own_tile(I, BLOCK_M, BLOCK_I)
     outs = tl.arange(0, BLOCK_O)
     inside = pixels < M
-    start = tl.load(row_ptr + channel_block)
-    end = tl.load(row_ptr + channel_block + 1)
+    start, end = stored_blocks(row_ptr, channel_block)
 
     lines = pixels // W
     left = pixels % W + pad_w
     top = lines % H + pad_h
     image = (lines // H).to(tl.int64) * OH
-    block = values_ptr + outs[:, None] * BLOCK_I + tl.arange(0, BLOCK_I)[None, :]
+    block = block_pointers(values_ptr, BLOCK_O, BLOCK_I)
     acc = tl.zeros((BLOCK_M, BLOCK_I), dtype=tl.float32)
     for i in tl.range(start, end, num_stages=STAGES):
         tap = tl.load(taps_ptr + i)
@@ -150,18 +152,15 @@ def input_gradient_kernel(
         if STRIDE_W > 1:
             mask = mask & (right % STRIDE_W == 0)
             right = right // STRIDE_W
-        mask = (mask & (down < OH) & (right < OW))[:, None]
-        if not EVEN_O:
-            mask = mask & (first + outs < O)[None, :]
+        mask = mask & (down < OH) & (right < OW)
+        mask = and_unless(EVEN_O, mask[:, None], (first + outs < O)[None, :])
         place = ((image + down) * OW + right) * O
         grad = tl.load(grad_ptr + place[:, None] + (first + outs)[None, :], mask=mask, other=0.0)
         weight = tl.load(block + tl.load(blocks_ptr + i).to(tl.int64) * (BLOCK_O * BLOCK_I))
         acc = tl.dot(grad, weight, acc, input_precision=PRECISION)
 
-    channels = channel_block * BLOCK_I + tl.arange(0, BLOCK_I)
-    out_ptrs = out_ptr + pixels.to(tl.int64)[:, None] * I + channels[None, :]
-    mask = inside[:, None] & (channels < I)[None, :]
-    tl.store(out_ptrs, acc.to(out_ptr.dtype.element_ty), mask=mask)
+    ins = channel_block * BLOCK_I + tl.arange(0, BLOCK_I)
+    store_rows(acc, out_ptr, pixels, I, inside, ins, I)
 
 
 @triton.jit
@@ -197,41 +196,30 @@ def weight_gradient_kernel(
     STAGES: tl.constexpr,
 ):
     """One program: one stored block, over `length` output pixels; out is (splits, blocks, R, C)."""
-    block = tl.program_id(0) % blocks
-    split = tl.program_id(0) // blocks
-    outs = tl.load(block_rows_ptr + block) * BLOCK_O + tl.arange(0, BLOCK_O)
-    ins = tl.load(channels_ptr + block) * BLOCK_I + tl.arange(0, BLOCK_I)
+    block, split, outs, ins = own_block(block_rows_ptr, channels_ptr, blocks, BLOCK_O, BLOCK_I)
     tap = tl.load(taps_ptr + block)
     down = tap // KW * dilation_h - pad_h
     right = tap % KW * dilation_w - pad_w
-    end = tl.minimum(split * length + length, M)
+    start, end = rows_of_split(split, length, M)
 
     acc = tl.zeros((BLOCK_O, BLOCK_I), dtype=tl.float32)
-    for first in tl.range(split * length, end, BLOCK_M, num_stages=STAGES):
+    for first in tl.range(start, end, BLOCK_M, num_stages=STAGES):
         pixels = first + tl.arange(0, BLOCK_M)
         inside = pixels < end
         lines = pixels // OW
         left = pixels % OW * stride_w + right
         top = lines % OH * stride_h + down
-        grad_mask = inside[None, :]
-        if not EVEN_O:
-            grad_mask = grad_mask & (outs < O)[:, None]
-        x_mask = (inside & (top >= 0) & (top < H) & (left >= 0) & (left < W))[:, None]
-        if not EVEN_I:
-            x_mask = x_mask & (ins < I)[None, :]
+        grad_mask = and_unless(EVEN_O, inside[None, :], (outs < O)[:, None])
+        x_mask = inside & (top >= 0) & (top < H) & (left >= 0) & (left < W)
+        x_mask = and_unless(EVEN_I, x_mask[:, None], (ins < I)[None, :])
         grad_places = pixels.to(tl.int64)[None, :] * O + outs[:, None]
         x_places = ((lines // OH).to(tl.int64) * H + top) * W + left
         # (R, pixels) and (pixels, C)
         grad = tl.load(grad_ptr + grad_places, mask=grad_mask, other=0.0)
-        x = tl.load(x_ptr + x_places[:, None] * I + ins[None, :], mask=x_mask, other=0.0)
+        x = tl.load(row_pointers(x_ptr, x_places, I, ins), mask=x_mask, other=0.0)
         acc = tl.dot(grad, x, acc, input_precision=PRECISION)
 
-    place = (
-        tl.program_id(0).to(tl.int64) * (BLOCK_O * BLOCK_I)
-        + tl.arange(0, BLOCK_O)[:, None] * BLOCK_I
-        + tl.arange(0, BLOCK_I)[None, :]
-    )
-    tl.store(out_ptr + place, acc.to(out_ptr.dtype.element_ty))
+    store_block(acc, out_ptr, BLOCK_O, BLOCK_I)
 
 
 def forward(
@@ -255,8 +243,7 @@ def forward(
 
     Args:
         x: (N, I, H, W), channels_last in memory, float16, bfloat16 or float32.
-        values, row_ptr, taps, channels: of a `formats.BsrWeight` (O, I, kh, kw), of x's dtype and
-            device.
+        values, row_ptr, taps, channels: of a `BsrWeight` (O, I, kh, kw), of x's dtype and device.
         out_channels, kernel_size: O and (kh, kw).
         bias: (O,) of x's dtype or float32.
         residual: (N, O, OH, OW), channels_last, of x's dtype.
@@ -273,59 +260,28 @@ def forward(
         TypeError, ValueError: arguments that break these rules.
         RuntimeError: no GPU.
     """
-    contracts.check_activations("x", x)
-    contracts.check_nhwc("x", x, (-1, -1, -1, -1))
-    count, block_o, block_i = contracts.check_values(values, x)
-    contracts.check_vectors(
-        x,
-        row_ptr=(row_ptr, -(-out_channels // block_o) + 1),
-        taps=(taps, count),
-        channels=(channels, count),
-    )
+    contracts.check_nhwc("x", x)
+    block = contracts.check_bsr(values, row_ptr, out_channels, 0, x, taps=taps, channels=channels)
     contracts.check_epilogue(bias, out_channels, activation, x)
-    batch, in_channels, height, width = x.shape
-    out_height, out_width = output_size((height, width), kernel_size, stride, padding, dilation)
+    batch, in_channels, *size = x.shape
+    out_size = checked_output_size(size, kernel_size, stride, padding, dilation)
     if residual is not None:
-        contracts.check_activations("residual", residual, x)
-        contracts.check_nhwc("residual", residual, (batch, out_channels, out_height, out_width))
-    tile = tile or tile_for((block_o, block_i), x.dtype, precision)
+        contracts.check_nhwc("residual", residual, (batch, out_channels, *out_size), x)
+    tile = tile or tile_for(block, x.dtype, precision)
     contracts.check_device("x", x)
 
-    y = _empty_nhwc(x, (batch, out_channels, out_height, out_width))
-    pixels = batch * out_height * out_width
-    if pixels:
-        grid = (-(-pixels // tile.rows) * -(-out_channels // block_o),)
-        with torch.cuda.device_of(x):
-            forward_kernel[grid](
-                x,
-                values,
-                row_ptr,
-                taps,
-                channels,
-                bias,
-                residual,
-                y,
-                pixels,
-                out_channels,
-                in_channels,
-                height,
-                width,
-                out_height,
-                out_width,
-                *stride,
-                *padding,
-                *dilation,
-                KW=kernel_size[1],
-                BLOCK_M=tile.rows,
-                BLOCK_O=block_o,
-                BLOCK_I=block_i,
-                EVEN_I=in_channels % block_i == 0,
-                ACTIVATION=activation,
-                PRECISION=precision,
-                STAGES=tile.stages,
-                num_warps=tile.warps,
-                num_stages=tile.stages,
-            )
+    y = empty_nhwc(x, (batch, out_channels, *out_size))
+    pixels = batch * out_size[0] * out_size[1]
+    launch(
+        forward_kernel,
+        tile_count(pixels, out_channels, tile.rows, block[0]),
+        (x, values, row_ptr, taps, channels, bias, residual, y),
+        (pixels, out_channels, in_channels, *size, *out_size, *stride, *padding, *dilation),
+        KW=kernel_size[1],
+        EVEN_I=in_channels % block[1] == 0,
+        ACTIVATION=activation,
+        **tile.constants(block, precision),
+    )
     return y
 
 
@@ -360,57 +316,30 @@ def input_gradient(
     Raises:
         TypeError, ValueError, RuntimeError: see `forward`.
     """
-    batch, in_channels, height, width = input_shape
-    out_height, out_width = output_size((height, width), kernel_size, stride, padding, dilation)
-    contracts.check_activations("grad", grad)
-    contracts.check_nhwc("grad", grad, (batch, -1, out_height, out_width))
-    count, block_o, block_i = contracts.check_values(values, grad)
-    contracts.check_vectors(
-        grad,
-        row_ptr=(row_ptr, -(-in_channels // block_i) + 1),
-        blocks=(blocks, count),
-        rows=(rows, count),
-        taps=(taps, count),
+    batch, in_channels, *size = input_shape
+    out_size = checked_output_size(size, kernel_size, stride, padding, dilation)
+    contracts.check_nhwc("grad", grad, (batch, -1, *out_size))
+    block = contracts.check_bsr(
+        values, row_ptr, in_channels, 1, grad, blocks=blocks, rows=rows, taps=taps
     )
-    tile = tile or tile_for((block_o, block_i), grad.dtype, precision)
+    tile = tile or tile_for(block, grad.dtype, precision)
     contracts.check_device("grad", grad)
 
     out_channels = grad.shape[1]
-    out = _empty_nhwc(grad, input_shape)
+    out = empty_nhwc(grad, input_shape)
     contracts.check_nhwc("the input", out, input_shape)
-    pixels = batch * height * width
-    if pixels:
-        grid = (-(-pixels // tile.rows) * -(-in_channels // block_i),)
-        with torch.cuda.device_of(grad):
-            input_gradient_kernel[grid](
-                grad,
-                values,
-                row_ptr,
-                blocks,
-                rows,
-                taps,
-                out,
-                pixels,
-                out_channels,
-                in_channels,
-                height,
-                width,
-                out_height,
-                out_width,
-                *padding,
-                *dilation,
-                STRIDE_H=stride[0],
-                STRIDE_W=stride[1],
-                KW=kernel_size[1],
-                BLOCK_M=tile.rows,
-                BLOCK_O=block_o,
-                BLOCK_I=block_i,
-                EVEN_O=out_channels % block_o == 0,
-                PRECISION=precision,
-                STAGES=tile.stages,
-                num_warps=tile.warps,
-                num_stages=tile.stages,
-            )
+    pixels = batch * size[0] * size[1]
+    launch(
+        input_gradient_kernel,
+        tile_count(pixels, in_channels, tile.rows, block[1]),
+        (grad, values, row_ptr, blocks, rows, taps, out),
+        (pixels, out_channels, in_channels, *size, *out_size, *padding, *dilation),
+        STRIDE_H=stride[0],
+        STRIDE_W=stride[1],
+        KW=kernel_size[1],
+        EVEN_O=out_channels % block[0] == 0,
+        **tile.constants(block, precision),
+    )
     return out
 
 
@@ -445,87 +374,25 @@ def weight_gradient(
     Raises:
         TypeError, ValueError, RuntimeError: see `forward`.
     """
-    contracts.check_activations("x", x)
-    contracts.check_nhwc("x", x, (-1, -1, -1, -1))
-    batch, in_channels, height, width = x.shape
-    out_height, out_width = output_size((height, width), kernel_size, stride, padding, dilation)
-    contracts.check_activations("grad", grad, x)
-    contracts.check_nhwc("grad", grad, (batch, -1, out_height, out_width))
-    count = channels.numel()
-    contracts.check_vectors(
-        x, block_rows=(block_rows, count), taps=(taps, count), channels=(channels, count)
-    )
+    contracts.check_nhwc("x", x)
+    batch, in_channels, *size = x.shape
+    out_size = checked_output_size(size, kernel_size, stride, padding, dilation)
+    contracts.check_nhwc("grad", grad, (batch, -1, *out_size), x)
+    count = contracts.check_stored(x, channels, block_rows=block_rows, taps=taps)
     tile = tile or weight_gradient_tile_for(block, x.dtype, precision)
     contracts.check_device("x", x)
 
     out_channels = grad.shape[1]
-    pixels = batch * out_height * out_width
-    length, splits = split_rows(pixels, count, tile.rows)
-    out = x.new_empty((splits, count, *block), dtype=x.dtype if splits == 1 else torch.float32)
-    if count:
-        with torch.cuda.device_of(x):
-            weight_gradient_kernel[(splits * count,)](
-                grad,
-                x,
-                block_rows,
-                taps,
-                channels,
-                out,
-                pixels,
-                out_channels,
-                in_channels,
-                height,
-                width,
-                out_height,
-                out_width,
-                *stride,
-                *padding,
-                *dilation,
-                count,
-                length,
-                KW=kernel_size[1],
-                BLOCK_M=tile.rows,
-                BLOCK_O=block[0],
-                BLOCK_I=block[1],
-                EVEN_O=out_channels % block[0] == 0,
-                EVEN_I=in_channels % block[1] == 0,
-                PRECISION=precision,
-                STAGES=tile.direct_stages,
-                num_warps=tile.warps_for(*block),
-                num_stages=tile.direct_stages,
-            )
-    return sum_splits(out, x.dtype)
-
-
-def output_size(size: Pair, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
-    """(OH, OW) of a convolution over (H, W).
-
-    Raises:
-        ValueError: a kernel, stride or dilation below 1, negative padding, or a kernel that is
-            larger than the padded input.
-    """
-    for name, pair, least in (
-        ("kernel_size", kernel_size, 1),
-        ("stride", stride, 1),
-        ("padding", padding, 0),
-        ("dilation", dilation, 1),
-    ):
-        if len(pair) != 2 or min(pair) < least:
-            raise ValueError(f"expected {name} of two numbers from {least} up, got {pair!r}")
-    spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel_size, strict=True)]
-    height, width = (
-        (n + 2 * p - span) // s + 1
-        for n, p, span, s in zip(size, padding, spans, stride, strict=True)
+    pixels = batch * out_size[0] * out_size[1]
+    return sum_in_parts(
+        weight_gradient_kernel,
+        (grad, x, block_rows, taps, channels),
+        (pixels, out_channels, in_channels, *size, *out_size, *stride, *padding, *dilation),
+        count,
+        block,
+        tile,
+        precision,
+        KW=kernel_size[1],
+        EVEN_O=out_channels % block[0] == 0,
+        EVEN_I=in_channels % block[1] == 0,
     )
-    if height < 1 or width < 1:
-        raise ValueError(
-            f"expected an input of at least {spans[0]} x {spans[1]} with its padding, "
-            f"got {size[0]} x {size[1]} with padding {padding}"
-        )
-    return height, width
-
-
-def _empty_nhwc(like: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
-    """(N, C, H, W), channels_last also where a size is 1."""
-    batch, channels, height, width = shape
-    return like.new_empty(batch, height, width, channels).permute(0, 3, 1, 2)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from sparse_ovs.kernels import contracts
 from sparse_ovs.kernels._triton import tl, triton
-from sparse_ovs.kernels.epilogue import store_output
-from sparse_ovs.kernels.splits import split_rows, sum_splits
+from sparse_ovs.kernels.epilogue import store_block, store_output, store_rows
+from sparse_ovs.kernels.launch import launch, tile_count
+from sparse_ovs.kernels.programs import (
+    and_unless,
+    block_pointers,
+    own_block,
+    own_tile,
+    row_pointers,
+    rows_of_split,
+    stored_blocks,
+    transposed_block_pointers,
+)
+from sparse_ovs.kernels.splits import sum_in_parts
 from sparse_ovs.kernels.tiles import Tile, tile_for, weight_gradient_tile_for
 
 
@@ -36,34 +46,27 @@ def forward_kernel(
     STAGES: tl.constexpr,
 ):
     """One program: BLOCK_M rows of y, one block row. Neighbours share rows of x (in L2)."""
-    block_rows = tl.cdiv(O, BLOCK_O)
-    block_row = tl.program_id(0) % block_rows
-    rows = tl.program_id(0) // block_rows * BLOCK_M + tl.arange(0, BLOCK_M)
+    block_row, rows = own_tile(O, BLOCK_M, BLOCK_O)
     outs = block_row * BLOCK_O + tl.arange(0, BLOCK_O)
     ins = tl.arange(0, BLOCK_I)
     inside = rows < M
-    start = tl.load(row_ptr + block_row)
-    end = tl.load(row_ptr + block_row + 1)
+    start, end = stored_blocks(row_ptr, block_row)
 
-    x_rows = x_ptr + rows.to(tl.int64)[:, None] * x_stride + ins[None, :]
-    # The stored (R, C), read as (C, R).
-    block = values_ptr + start.to(tl.int64) * (BLOCK_O * BLOCK_I)
-    block = block + tl.arange(0, BLOCK_O)[None, :] * BLOCK_I + ins[:, None]
+    x_rows = row_pointers(x_ptr, rows, x_stride, ins)
+    block = transposed_block_pointers(values_ptr, start, BLOCK_O, BLOCK_I)
     acc = tl.zeros((BLOCK_M, BLOCK_O), dtype=tl.float32)
     for i in tl.range(start, end, num_stages=STAGES):
         first = tl.load(channels_ptr + i) * BLOCK_I
-        mask = inside[:, None]
-        if not EVEN_I:
-            mask = mask & (first + ins < I)[None, :]
+        mask = and_unless(EVEN_I, inside[:, None], (first + ins < I)[None, :])
         x = tl.load(x_rows + first, mask=mask, other=0.0)
         weight = tl.load(block)
         block += BLOCK_O * BLOCK_I
         acc = tl.dot(x, weight, acc, input_precision=PRECISION)
 
-    y_ptrs = y_ptr + rows.to(tl.int64)[:, None] * y_stride + outs[None, :]
+    y_ptrs = row_pointers(y_ptr, rows, y_stride, outs)
     residual_ptrs = None
     if residual_ptr is not None:
-        residual_ptrs = residual_ptr + rows.to(tl.int64)[:, None] * residual_stride + outs[None, :]
+        residual_ptrs = row_pointers(residual_ptr, rows, residual_stride, outs)
     mask = inside[:, None] & (outs < O)[None, :]
     store_output(acc, y_ptrs, mask, bias_ptr, outs, O, residual_ptrs, ACTIVATION)
 
@@ -89,30 +92,23 @@ def input_gradient_kernel(
     STAGES: tl.constexpr,
 ):
     """One program: BLOCK_M rows of the gradient, one block of input channels."""
-    channel_blocks = tl.cdiv(I, BLOCK_I)
-    channel_block = tl.program_id(0) % channel_blocks
-    rows = tl.program_id(0) // channel_blocks * BLOCK_M + tl.arange(0, BLOCK_M)
+    channel_block, rows = own_tile(I, BLOCK_M, BLOCK_I)
     outs = tl.arange(0, BLOCK_O)
     inside = rows < M
-    start = tl.load(row_ptr + channel_block)
-    end = tl.load(row_ptr + channel_block + 1)
+    start, end = stored_blocks(row_ptr, channel_block)
 
-    grad_rows = grad_ptr + rows.to(tl.int64)[:, None] * grad_stride + outs[None, :]
-    block = values_ptr + outs[:, None] * BLOCK_I + tl.arange(0, BLOCK_I)[None, :]
+    grad_rows = row_pointers(grad_ptr, rows, grad_stride, outs)
+    block = block_pointers(values_ptr, BLOCK_O, BLOCK_I)
     acc = tl.zeros((BLOCK_M, BLOCK_I), dtype=tl.float32)
     for i in tl.range(start, end, num_stages=STAGES):
         first = tl.load(rows_ptr + i) * BLOCK_O
-        mask = inside[:, None]
-        if not EVEN_O:
-            mask = mask & (first + outs < O)[None, :]
+        mask = and_unless(EVEN_O, inside[:, None], (first + outs < O)[None, :])
         grad = tl.load(grad_rows + first, mask=mask, other=0.0)
         weight = tl.load(block + tl.load(blocks_ptr + i).to(tl.int64) * (BLOCK_O * BLOCK_I))
         acc = tl.dot(grad, weight, acc, input_precision=PRECISION)
 
-    channels = channel_block * BLOCK_I + tl.arange(0, BLOCK_I)
-    out_ptrs = out_ptr + rows.to(tl.int64)[:, None] * out_stride + channels[None, :]
-    mask = inside[:, None] & (channels < I)[None, :]
-    tl.store(out_ptrs, acc.to(out_ptr.dtype.element_ty), mask=mask)
+    ins = channel_block * BLOCK_I + tl.arange(0, BLOCK_I)
+    store_rows(acc, out_ptr, rows, out_stride, inside, ins, I)
 
 
 @triton.jit
@@ -138,36 +134,22 @@ def weight_gradient_kernel(
     STAGES: tl.constexpr,
 ):
     """One program: one stored block, summed over `length` rows; out is (splits, blocks, R, C)."""
-    block = tl.program_id(0) % blocks
-    split = tl.program_id(0) // blocks
-    outs = tl.load(block_rows_ptr + block) * BLOCK_O + tl.arange(0, BLOCK_O)
-    ins = tl.load(channels_ptr + block) * BLOCK_I + tl.arange(0, BLOCK_I)
-    end = tl.minimum(split * length + length, M)
+    _, split, outs, ins = own_block(block_rows_ptr, channels_ptr, blocks, BLOCK_O, BLOCK_I)
+    start, end = rows_of_split(split, length, M)
 
     acc = tl.zeros((BLOCK_O, BLOCK_I), dtype=tl.float32)
-    for first in tl.range(split * length, end, BLOCK_M, num_stages=STAGES):
+    for first in tl.range(start, end, BLOCK_M, num_stages=STAGES):
         rows = first + tl.arange(0, BLOCK_M)
         inside = rows < end
-        grad_mask = inside[None, :]
-        if not EVEN_O:
-            grad_mask = grad_mask & (outs < O)[:, None]
-        x_mask = inside[:, None]
-        if not EVEN_I:
-            x_mask = x_mask & (ins < I)[None, :]
-        far = rows.to(tl.int64)
+        grad_mask = and_unless(EVEN_O, inside[None, :], (outs < O)[:, None])
+        x_mask = and_unless(EVEN_I, inside[:, None], (ins < I)[None, :])
+        grad_ptrs = grad_ptr + rows.to(tl.int64)[None, :] * grad_stride + outs[:, None]
         # (R, rows) and (rows, C)
-        grad = tl.load(
-            grad_ptr + far[None, :] * grad_stride + outs[:, None], mask=grad_mask, other=0.0
-        )
-        x = tl.load(x_ptr + far[:, None] * x_stride + ins[None, :], mask=x_mask, other=0.0)
+        grad = tl.load(grad_ptrs, mask=grad_mask, other=0.0)
+        x = tl.load(row_pointers(x_ptr, rows, x_stride, ins), mask=x_mask, other=0.0)
         acc = tl.dot(grad, x, acc, input_precision=PRECISION)
 
-    place = (
-        tl.program_id(0).to(tl.int64) * (BLOCK_O * BLOCK_I)
-        + tl.arange(0, BLOCK_O)[:, None] * BLOCK_I
-        + tl.arange(0, BLOCK_I)[None, :]
-    )
-    tl.store(out_ptr + place, acc.to(out_ptr.dtype.element_ty))
+    store_block(acc, out_ptr, BLOCK_O, BLOCK_I)
 
 
 def forward(
@@ -201,50 +183,26 @@ def forward(
         TypeError, ValueError: arguments that break these rules.
         RuntimeError: no GPU.
     """
-    contracts.check_activations("x", x)
     contracts.check_matrix("x", x, x.shape[-1])
     rows, in_features = x.shape
-    count, block_o, block_i = contracts.check_values(values, x)
-    contracts.check_vectors(
-        x,
-        row_ptr=(row_ptr, -(-out_features // block_o) + 1),
-        channels=(channels, count),
-    )
+    block = contracts.check_bsr(values, row_ptr, out_features, 0, x, channels=channels)
     contracts.check_epilogue(bias, out_features, activation, x)
     if residual is not None:
-        contracts.check_activations("residual", residual, x)
-        contracts.check_matrix("residual", residual, out_features, rows)
-    tile = tile or tile_for((block_o, block_i), x.dtype, precision)
+        contracts.check_matrix("residual", residual, out_features, rows, x)
+    tile = tile or tile_for(block, x.dtype, precision)
     contracts.check_device("x", x)
 
     y = x.new_empty(rows, out_features)
-    if rows:
-        grid = (-(-rows // tile.rows) * -(-out_features // block_o),)
-        with torch.cuda.device_of(x):
-            forward_kernel[grid](
-                x,
-                values,
-                row_ptr,
-                channels,
-                bias,
-                residual,
-                y,
-                rows,
-                out_features,
-                in_features,
-                x.stride(0),
-                0 if residual is None else residual.stride(0),
-                y.stride(0),
-                BLOCK_M=tile.rows,
-                BLOCK_O=block_o,
-                BLOCK_I=block_i,
-                EVEN_I=in_features % block_i == 0,
-                ACTIVATION=activation,
-                PRECISION=precision,
-                STAGES=tile.stages,
-                num_warps=tile.warps,
-                num_stages=tile.stages,
-            )
+    residual_stride = 0 if residual is None else residual.stride(0)
+    launch(
+        forward_kernel,
+        tile_count(rows, out_features, tile.rows, block[0]),
+        (x, values, row_ptr, channels, bias, residual, y),
+        (rows, out_features, in_features, x.stride(0), residual_stride, y.stride(0)),
+        EVEN_I=in_features % block[1] == 0,
+        ACTIVATION=activation,
+        **tile.constants(block, precision),
+    )
     return y
 
 
@@ -273,44 +231,21 @@ def input_gradient(
     Raises:
         TypeError, ValueError, RuntimeError: see `forward`.
     """
-    contracts.check_activations("grad", grad)
     contracts.check_matrix("grad", grad, grad.shape[-1])
-    count, block_o, block_i = contracts.check_values(values, grad)
-    contracts.check_vectors(
-        grad,
-        row_ptr=(row_ptr, -(-in_features // block_i) + 1),
-        blocks=(blocks, count),
-        rows=(rows, count),
-    )
-    tile = tile or tile_for((block_o, block_i), grad.dtype, precision)
+    block = contracts.check_bsr(values, row_ptr, in_features, 1, grad, blocks=blocks, rows=rows)
+    tile = tile or tile_for(block, grad.dtype, precision)
     contracts.check_device("grad", grad)
 
     size, out_features = grad.shape
     out = grad.new_empty(size, in_features)
-    if size:
-        grid = (-(-size // tile.rows) * -(-in_features // block_i),)
-        with torch.cuda.device_of(grad):
-            input_gradient_kernel[grid](
-                grad,
-                values,
-                row_ptr,
-                blocks,
-                rows,
-                out,
-                size,
-                out_features,
-                in_features,
-                grad.stride(0),
-                out.stride(0),
-                BLOCK_M=tile.rows,
-                BLOCK_O=block_o,
-                BLOCK_I=block_i,
-                EVEN_O=out_features % block_o == 0,
-                PRECISION=precision,
-                STAGES=tile.stages,
-                num_warps=tile.warps,
-                num_stages=tile.stages,
-            )
+    launch(
+        input_gradient_kernel,
+        tile_count(size, in_features, tile.rows, block[1]),
+        (grad, values, row_ptr, blocks, rows, out),
+        (size, out_features, in_features, grad.stride(0), out.stride(0)),
+        EVEN_O=out_features % block[0] == 0,
+        **tile.constants(block, precision),
+    )
     return out
 
 
@@ -340,46 +275,22 @@ def weight_gradient(
     Raises:
         TypeError, ValueError, RuntimeError: see `forward`.
     """
-    contracts.check_activations("grad", grad)
     contracts.check_matrix("grad", grad, grad.shape[-1])
     size, out_features = grad.shape
-    contracts.check_activations("x", x, grad)
-    contracts.check_matrix("x", x, x.shape[-1], size)
+    contracts.check_matrix("x", x, x.shape[-1], size, grad)
     in_features = x.shape[1]
-    count = channels.numel()
-    contracts.check_vectors(grad, block_rows=(block_rows, count), channels=(channels, count))
+    count = contracts.check_stored(grad, channels, block_rows=block_rows)
     tile = tile or weight_gradient_tile_for(block, grad.dtype, precision)
     contracts.check_device("grad", grad)
 
-    length, splits = split_rows(size, count, tile.rows)
-    out = torch.empty(
-        (splits, count, *block),
-        dtype=grad.dtype if splits == 1 else torch.float32,
-        device=grad.device,
+    return sum_in_parts(
+        weight_gradient_kernel,
+        (grad, x, block_rows, channels),
+        (size, out_features, in_features, grad.stride(0), x.stride(0)),
+        count,
+        block,
+        tile,
+        precision,
+        EVEN_O=out_features % block[0] == 0,
+        EVEN_I=in_features % block[1] == 0,
     )
-    if count:
-        with torch.cuda.device_of(grad):
-            weight_gradient_kernel[(splits * count,)](
-                grad,
-                x,
-                block_rows,
-                channels,
-                out,
-                size,
-                out_features,
-                in_features,
-                grad.stride(0),
-                x.stride(0),
-                count,
-                length,
-                BLOCK_M=tile.rows,
-                BLOCK_O=block[0],
-                BLOCK_I=block[1],
-                EVEN_O=out_features % block[0] == 0,
-                EVEN_I=in_features % block[1] == 0,
-                PRECISION=precision,
-                STAGES=tile.direct_stages,
-                num_warps=tile.warps_for(*block),
-                num_stages=tile.direct_stages,
-            )
-    return sum_splits(out, grad.dtype)

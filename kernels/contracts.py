@@ -35,8 +35,11 @@ def check_activations(name: str, x: Tensor, like: Tensor | None = None) -> None:
         raise ValueError(f"expected {name} on {like.device}, got {x.device}")
 
 
-def check_matrix(name: str, x: Tensor, columns: int, rows: int | None = None) -> None:
-    """(rows, columns) whose rows are contiguous; rows may be any distance apart."""
+def check_matrix(
+    name: str, x: Tensor, columns: int, rows: int | None = None, like: Tensor | None = None
+) -> None:
+    """(rows, columns) whose rows are contiguous, any distance apart; see `check_activations`."""
+    check_activations(name, x, like)
     if x.dim() != 2 or x.shape[1] != columns or (rows is not None and x.shape[0] != rows):
         wanted = f"({'rows' if rows is None else rows}, {columns})"
         raise ValueError(f"expected {name} of shape {wanted}, got {tuple(x.shape)}")
@@ -46,8 +49,12 @@ def check_matrix(name: str, x: Tensor, columns: int, rows: int | None = None) ->
         raise ValueError(f"expected {name} of fewer than 2^31 rows, got {x.shape[0]}")
 
 
-def check_nhwc(name: str, x: Tensor, shape: tuple[int, ...]) -> None:
-    """(N, C, H, W) of this shape, channels_last in memory; -1 stands for any size."""
+def check_nhwc(
+    name: str, x: Tensor, shape: tuple[int, ...] = (-1, -1, -1, -1), like: Tensor | None = None
+) -> None:
+    """(N, C, H, W) of this shape, channels_last in memory; -1 stands for any size; see
+    `check_activations`."""
+    check_activations(name, x, like)
     if x.dim() != 4 or any(w not in (-1, s) for w, s in zip(shape, x.shape, strict=True)):
         wanted = ", ".join(n if s == -1 else str(s) for n, s in zip("NCHW", shape, strict=True))
         raise ValueError(f"expected {name} of shape ({wanted}), got {tuple(x.shape)}")
@@ -57,16 +64,25 @@ def check_nhwc(name: str, x: Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError(f"expected {name} of fewer than 2^31 pixels, got {tuple(x.shape)}")
 
 
-def check_values(values: Tensor, like: Tensor) -> tuple[int, int, int]:
-    """Contiguous (blocks, R, C) of the dtype and device of the activations; returns its shape."""
+def check_bsr(
+    values: Tensor, row_ptr: Tensor, size: int, dim: int, like: Tensor, /, **vectors: Tensor
+) -> tuple[int, int]:
+    """Contiguous values (blocks, R, C) of the dtype and device of the activations, row_ptr over the
+    `size` output channels (dim 0) or input channels (dim 1), vectors of a number a block.
+
+    Returns (R, C).
+    """
     check_activations("values", values, like)
     if values.dim() != 3 or not values.is_contiguous():
         raise ValueError(
             f"expected contiguous values (blocks, R, C), got {tuple(values.shape)} "
             f"with strides {values.stride()}"
         )
-    blocks, rows, columns = values.shape
-    return blocks, rows, columns
+    count, rows, columns = values.shape
+    side = (rows, columns)[dim]
+    lengths = {name: (vector, count) for name, vector in vectors.items()}
+    check_vectors(like, row_ptr=(row_ptr, -(-size // side) + 1), **lengths)
+    return rows, columns
 
 
 def check_vectors(like: Tensor, **vectors: tuple[Tensor, int]) -> None:
@@ -83,6 +99,14 @@ def check_vectors(like: Tensor, **vectors: tuple[Tensor, int]) -> None:
             )
         if tensor.device != like.device:
             raise ValueError(f"expected {name} on {like.device}, got {tensor.device}")
+
+
+def check_stored(like: Tensor, channels: Tensor, **vectors: Tensor) -> int:
+    """int32 vectors of a number a block on the device of `like`; returns the number of blocks."""
+    count = channels.numel()
+    lengths = {name: (vector, count) for name, vector in vectors.items()}
+    check_vectors(like, channels=(channels, count), **lengths)
+    return count
 
 
 def check_epilogue(

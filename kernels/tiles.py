@@ -16,15 +16,34 @@ class Tile(NamedTuple):
     warps: int
     stages: int
 
-    @property
-    def direct_stages(self) -> int:
-        """Stages where no load follows an index, so that none is needed for it."""
-        return self.stages - 1
+    def constants(self, block: tuple[int, int], precision: str) -> dict[str, int | str]:
+        """Of a kernel whose sums are rows of activations by one side of a block (R, C)."""
+        return self._constants(block, precision, self.warps, self.stages)
 
-    def warps_for(self, rows: int, columns: int) -> int:
-        """Warps where the sums are a block: at most one for each 16 x 8, the least a tensor core
-        makes. More would compute the same sums, and store them over each other."""
-        return min(self.warps, max(1, rows * columns // 128))
+    def weight_gradient_constants(
+        self, block: tuple[int, int], precision: str
+    ) -> dict[str, int | str]:
+        """Of a kernel whose sums are a block (R, C).
+
+        Warps: at most one for each 16 x 8, the least a tensor core makes; more would compute the
+        same sums, and store them over each other. Stages: no load follows an index, so that none
+        is needed for it.
+        """
+        warps = min(self.warps, max(1, block[0] * block[1] // 128))
+        return self._constants(block, precision, warps, self.stages - 1)
+
+    def _constants(
+        self, block: tuple[int, int], precision: str, warps: int, stages: int
+    ) -> dict[str, int | str]:
+        return {
+            "BLOCK_M": self.rows,
+            "BLOCK_O": block[0],
+            "BLOCK_I": block[1],
+            "PRECISION": precision,
+            "STAGES": stages,
+            "num_warps": warps,
+            "num_stages": stages,
+        }
 
 
 # Blocks (R, C) that the kernels are built and tested for.
