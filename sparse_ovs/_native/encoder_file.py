@@ -10,9 +10,7 @@ from math import prod
 
 from sparse_ovs._native.loading import check, library
 from sparse_ovs._native.plan import Plan
-from sparse_ovs._native.structures import FLOAT32, Buffer, Map, array_of
-
-_FLOAT_BYTES = 4
+from sparse_ovs._native.structures import FLOAT32, FLOAT_BYTES, Buffer, Map, array_of
 
 
 class EncoderFile:
@@ -37,18 +35,25 @@ class EncoderFile:
         return [(m.n, m.c, m.h, m.w) for m in maps]
 
     def run(
-        self, source: int, n: int, h: int, w: int, outputs: Sequence[int], threads: int
+        self,
+        source: int,
+        size: tuple[int, int, int],
+        outputs: Sequence[tuple[int, Sequence[int]]],
+        threads: int,
     ) -> None:
-        """Runs on the addresses of NCHW maps; the GIL is released."""
-        shapes = [(n, self.channels, h, w), *self.output_shapes(n, h, w)]
-        sizes = [_FLOAT_BYTES * prod(shape) for shape in shapes]
-        given = Buffer(source, sizes[0], FLOAT32)
-        made = (Buffer * self.outputs)(
-            *[Buffer(at, size, FLOAT32) for at, size in zip(outputs, sizes[1:], strict=True)]
-        )
+        """Runs n images of h x w pixels; the GIL is released.
+
+        Args:
+            source: address of the NCHW map.
+            size: n, h, w.
+            outputs: address and shape of each, see output_shapes.
+        """
+        n, h, w = size
+        given = _buffer(source, (n, self.channels, h, w))
+        made = (Buffer * len(outputs))(*[_buffer(at, shape) for at, shape in outputs])
         check(
             library().sovs_encoder_run(
-                self._handle, ctypes.byref(given), n, h, w, made, self.outputs, threads
+                self._handle, ctypes.byref(given), n, h, w, made, len(made), threads
             )
         )
 
@@ -57,3 +62,7 @@ class EncoderFile:
         handle = ctypes.c_void_p()
         check(library().sovs_encoder_plan(self._handle, n, h, w, threads, ctypes.byref(handle)))
         return Plan(handle, 1, self.outputs, records)
+
+
+def _buffer(address: int, shape: Sequence[int]) -> Buffer:
+    return Buffer(address, FLOAT_BYTES * prod(shape), FLOAT32)

@@ -9,11 +9,10 @@ from typing import Any
 
 from sparse_ovs._native.loading import check, library
 from sparse_ovs._native.step_info import StepInfo
-from sparse_ovs._native.structures import FLOAT32, Buffer, Map, StepInfoStructure
+from sparse_ovs._native.structures import FLOAT32, FLOAT_BYTES, Buffer, Map, StepInfoStructure
 from sparse_ovs._native.tuning import PANELS
 
 NCHW, NHWC = 0, 1
-_FLOAT_BYTES = 4
 
 
 class Plan:
@@ -30,7 +29,7 @@ class Plan:
     def _bytes(self, of_map: Any, number: int) -> int:
         described = Map()
         check(of_map(self._handle, number, ctypes.byref(described)))
-        return int(described.n * described.c * described.h * described.w * _FLOAT_BYTES)
+        return int(described.n * described.c * described.h * described.w * FLOAT_BYTES)
 
     def run_many(self, inputs: Sequence[int], outputs: Sequence[int], threads: int) -> None:
         """Runs on the addresses of the maps, in the program's order; the GIL is released."""

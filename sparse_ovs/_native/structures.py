@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-FLOAT32 = 0  # sovs_dtype
+FLOAT32, FLOAT_BYTES = 0, 4  # sovs_dtype, and the size of a number
 
 _i64 = ctypes.c_int64
 _at = ctypes.c_void_p

@@ -108,7 +108,8 @@ class LoadedEncoder(nn.Module):
             for shape in self._file.output_shapes(n, h, w)
         ]
         threads = self._threads or get_num_threads()
-        self._file.run(given.data_ptr(), n, h, w, [t.data_ptr() for t in made], threads)
+        outputs = [(t.data_ptr(), t.shape) for t in made]
+        self._file.run(given.data_ptr(), (n, h, w), outputs, threads)
         return decode_tree(
             self._tree, {self._input: x, **dict(zip(self._names, made, strict=True))}
         )

@@ -30,6 +30,7 @@ struct TensorDesc {
     static std::int64_t nchw(std::int64_t h, std::int64_t w) { return h * w; }
     static constexpr std::int64_t kNhwc = 1;
 
+    std::int64_t image_pixels() const { return h * w; }
     std::int64_t pixels() const { return n * h * w; }
     std::int64_t tiles() const { return (pixels() + tile - 1) / tile; }
     bool pixel_major() const { return tile == kNhwc; }

@@ -8,6 +8,7 @@
 #include "conv/conv2d.h"
 #include "steps/atrous_pool_step.h"
 #include "steps/attention_step.h"
+#include "steps/crop_step.h"
 #include "steps/layer_norm_step.h"
 #include "steps/pool_step.h"
 #include "steps/tokens_step.h"

@@ -68,13 +68,6 @@ void AtrousPoolStep::pool_row(float* out, const float* upper, const float* lower
     kernels().atrous_pool_row(out + paired, upper + paired, lower + paired, 0, alone);
 }
 
-std::int64_t AtrousPool2x2::out_channels(const std::vector<std::int64_t>& inputs) const {
-    require_inputs(inputs.size(), 1, 1);
-    return inputs[0];
-}
-
-MapSize AtrousPool2x2::out_size(const std::vector<TensorDesc>& inputs) const { return {inputs[0].h, inputs[0].w}; }
-
 std::unique_ptr<const Step> AtrousPool2x2::make(const StepPlace& place, int) const {
     return std::make_unique<const AtrousPoolStep>(dilation_, place.inputs[0], place.output);
 }

@@ -31,8 +31,6 @@ public:
     explicit AtrousPool2x2(std::int64_t dilation) : dilation_(dilation) {}
 
     const char* name() const override { return "atrous_pool2x2"; }
-    std::int64_t out_channels(const std::vector<std::int64_t>& inputs) const override;
-    MapSize out_size(const std::vector<TensorDesc>& inputs) const override;
     std::unique_ptr<const Step> make(const StepPlace& place, int threads) const override;
 
 private:

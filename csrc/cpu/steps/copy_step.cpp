@@ -44,13 +44,6 @@ void CopyStep::run(long unit, int, const StepMaps& maps) const {
     }
 }
 
-std::int64_t Copy::out_channels(const std::vector<std::int64_t>& inputs) const {
-    require_inputs(inputs.size(), 1, 1);
-    return inputs[0];
-}
-
-MapSize Copy::out_size(const std::vector<TensorDesc>& inputs) const { return {inputs[0].h, inputs[0].w}; }
-
 std::unique_ptr<const Step> Copy::make(const StepPlace& place, int) const {
     return std::make_unique<const CopyStep>(place.inputs[0], place.output);
 }

@@ -58,14 +58,12 @@ void LayerNormStep::run(long unit, int, const StepMaps& maps) const {
 }
 
 std::int64_t LayerNorm::out_channels(const std::vector<std::int64_t>& inputs) const {
-    require_inputs(inputs.size(), 1, 1);
+    const std::int64_t channels = Operation::out_channels(inputs);
     for (const std::vector<float>* vector : {&params_.gamma, &params_.beta})
-        require(vector->empty() || vector->size() == static_cast<std::size_t>(inputs[0]),
+        require(vector->empty() || vector->size() == static_cast<std::size_t>(channels),
                 "expected gamma and beta for each channel");
-    return inputs[0];
+    return channels;
 }
-
-MapSize LayerNorm::out_size(const std::vector<TensorDesc>& inputs) const { return {inputs[0].h, inputs[0].w}; }
 
 std::unique_ptr<const Step> LayerNorm::make(const StepPlace& place, int) const {
     return std::make_unique<const LayerNormStep>(params_, place.inputs[0], place.output);

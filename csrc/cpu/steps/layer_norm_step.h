@@ -35,7 +35,6 @@ public:
 
     const char* name() const override { return "layer_norm"; }
     std::int64_t out_channels(const std::vector<std::int64_t>& inputs) const override;
-    MapSize out_size(const std::vector<TensorDesc>& inputs) const override;
     std::unique_ptr<const Step> make(const StepPlace& place, int threads) const override;
 
 private:

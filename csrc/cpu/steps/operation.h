@@ -32,10 +32,12 @@ public:
 
     // As records call it.
     virtual const char* name() const = 0;
-    // Of its output, given those of its inputs. Throws InvalidArgument where it takes no such inputs.
-    virtual std::int64_t out_channels(const std::vector<std::int64_t>& inputs) const = 0;
-    // Of its output, 0 where nothing is left of the inputs. Throws InvalidArgument where they do not fit together.
-    virtual MapSize out_size(const std::vector<TensorDesc>& inputs) const = 0;
+    // Of its output, given those of its inputs; by default those of the only one. Throws InvalidArgument where it takes no
+    // such inputs.
+    virtual std::int64_t out_channels(const std::vector<std::int64_t>& inputs) const;
+    // Of its output, 0 where nothing is left of the inputs; by default that of the first. Throws InvalidArgument where
+    // they do not fit together.
+    virtual MapSize out_size(const std::vector<TensorDesc>& inputs) const;
     // Throws InvalidArgument where there is no kernel for such maps. `threads` guides how work is cut, never results.
     virtual std::unique_ptr<const Step> make(const StepPlace& place, int threads) const = 0;
 

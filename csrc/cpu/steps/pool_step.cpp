@@ -61,11 +61,6 @@ void PoolStep::run(long unit, int part, const StepMaps& maps) const {
     }
 }
 
-std::int64_t AvgPool2x2::out_channels(const std::vector<std::int64_t>& inputs) const {
-    require_inputs(inputs.size(), 1, 1);
-    return inputs[0];
-}
-
 MapSize AvgPool2x2::out_size(const std::vector<TensorDesc>& inputs) const { return {inputs[0].h / 2, inputs[0].w / 2}; }
 
 std::unique_ptr<const Step> AvgPool2x2::make(const StepPlace& place, int) const {

@@ -24,7 +24,6 @@ private:
 class AvgPool2x2 final : public Operation {
 public:
     const char* name() const override { return "avg_pool2x2"; }
-    std::int64_t out_channels(const std::vector<std::int64_t>& inputs) const override;
     MapSize out_size(const std::vector<TensorDesc>& inputs) const override;
     std::unique_ptr<const Step> make(const StepPlace& place, int threads) const override;
 };

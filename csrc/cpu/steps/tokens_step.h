@@ -1,4 +1,4 @@
-// A vision transformer's tokens: the pixels of a map behind a class token, plus constants; and pixels taken out again.
+// A vision transformer's tokens: the pixels of a map behind a class token, plus constants.
 #pragma once
 #include <utility>
 #include <vector>
@@ -11,11 +11,6 @@ struct TokensParams {
     std::int64_t count;            // pixels of an output image
     std::vector<float> constants;  // (count, channels)
     bool mean;                     // whether the tokens before the input's pixels are their mean, else 0
-};
-
-struct CropParams {
-    std::int64_t first;  // pixel of each image
-    MapSize size;        // of the output
 };
 
 // Output token t of each image: constants[t], plus the input's pixel t - (output pixels - input pixels) where there is
@@ -38,23 +33,6 @@ private:
     bool mean_;
 };
 
-// Output: the pixels [first, first + size.h * size.w) of each image.
-class CropStep final : public Step {
-public:
-    CropStep(std::int64_t first, const TensorDesc& input, const TensorDesc& output);
-
-    long units() const override { return static_cast<long>(output_.n); }
-    const char* backend() const override { return "crop"; }
-    int parts() const override;
-    Range writes(long unit) const override { return rows_of(output_, unit, 0, output_.h); }
-    Range reads(long unit, std::size_t) const override { return rows_of(input_, unit, 0, input_.h); }
-    void run(long unit, int part, const StepMaps& maps) const override;
-
-private:
-    std::int64_t first_;
-    TensorDesc input_, output_;
-};
-
 class Tokens final : public Operation {
 public:
     explicit Tokens(TokensParams params) : params_(std::move(params)) {}
@@ -66,19 +44,6 @@ public:
 
 private:
     TokensParams params_;
-};
-
-class Crop final : public Operation {
-public:
-    explicit Crop(CropParams params) : params_(params) {}
-
-    const char* name() const override { return "crop"; }
-    std::int64_t out_channels(const std::vector<std::int64_t>& inputs) const override;
-    MapSize out_size(const std::vector<TensorDesc>& inputs) const override;
-    std::unique_ptr<const Step> make(const StepPlace& place, int threads) const override;
-
-private:
-    CropParams params_;
 };
 
 }  // namespace sovs
