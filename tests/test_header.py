@@ -6,10 +6,10 @@ import ctypes
 import re
 
 import pytest
-from c_header import HEADER, read_header
 
 from sparse_ovs._native import loading, plan, structures, tuning
 from sparse_ovs._native.structures import Sized
+from support.c_header import HEADER, read_header
 
 if not HEADER.is_file():
     pytest.skip("needs the C header of the sources", allow_module_level=True)

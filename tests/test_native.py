@@ -15,12 +15,12 @@ import safetensors.torch
 import torch
 
 import sparse_ovs
-from oracles import assert_as_exact_as_torch
-from problems import ConvProblem, conv_data
 from sparse_ovs import _native, ops
 from sparse_ovs._native import loading
 from sparse_ovs.formats import fit_mask
 from sparse_ovs.ops import share_torch_threads
+from support.oracles import assert_as_exact_as_torch
+from support.problems import ConvProblem, conv_data
 
 # Every kernel of an ISA: row heights, panels, layouts, epilogues, tails, pooled outputs.
 PROBLEMS = [
@@ -47,7 +47,7 @@ import sys
 sys.path.insert(0, {folder!r})
 import safetensors.torch
 from test_native import PROBLEMS, pooled
-from problems import conv_data
+from support.problems import conv_data
 results = {{str(i): conv_data(p).run() for i, p in enumerate(PROBLEMS)}}
 results["pooled"] = pooled()
 results = {{name: y.contiguous() for name, y in results.items()}}

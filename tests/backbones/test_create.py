@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from models import assert_same_maps
-from oracles import random_mask
 from sparse_ovs import create_backbone
 from sparse_ovs.backbones import Backbone, default_scope, load_density_profile
 from sparse_ovs.patterns import kept_count
+from support.models import assert_same_maps
+from support.oracles import random_mask
 
 
 def test_rn50_has_the_golden_sizes(rn50: Backbone) -> None:

@@ -6,14 +6,14 @@ import copy
 
 import pytest
 import torch
-from small_clips import DEEP_RN, VIT, small_backbone
 from torch import Tensor
 
 import sparse_ovs
-from models import assert_same_maps, masked_dense
 from sparse_ovs import create_backbone
 from sparse_ovs.backbones import Backbone, default_scope
 from sparse_ovs.profiling import max_relative_error
+from support.models import assert_same_maps, masked_dense
+from support.small_clips import DEEP_RN, VIT, small_backbone
 
 
 def pair(output_stride: int, **options: object) -> tuple[Backbone, Backbone]:

@@ -5,7 +5,17 @@ import pickle
 
 import pytest
 import torch
-from small_trunks import (
+from torch import Tensor
+
+import sparse_ovs
+from sparse_ovs import _native
+from sparse_ovs.backbones.frozen_prefix import PrefixReport
+from sparse_ovs.backbones.resnet import ResNetTrunk
+from sparse_ovs.nn import sparsify
+from sparse_ovs.pruning.fixed import FixedMasks
+from sparse_ovs.spectral import freeze
+from support.oracles import random_sparse_weight
+from support.small_trunks import (
     STEM,
     TO_BLOCK,
     convs,
@@ -16,16 +26,6 @@ from small_trunks import (
     small_trunk,
     without_prefix,
 )
-from torch import Tensor
-
-import sparse_ovs
-from oracles import random_sparse_weight
-from sparse_ovs import _native
-from sparse_ovs.backbones.frozen_prefix import PrefixReport
-from sparse_ovs.backbones.resnet import ResNetTrunk
-from sparse_ovs.nn import sparsify
-from sparse_ovs.pruning.fixed import FixedMasks
-from sparse_ovs.spectral import freeze
 
 
 def _assert_close(ours: Tensor, theirs: Tensor, limit: float) -> None:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead, DeepLabV3
 
-from models import assert_same_maps, masked_dense
 from sparse_ovs import sparsify
 from sparse_ovs.nn import SparseConv2d, SparseMultiheadAttention
 from sparse_ovs.profiling import max_relative_error
 from sparse_ovs.profiling.random_weights import calibrate_random_weights
+from support.models import assert_same_maps, masked_dense
 
 
 def _count(model: nn.Module, kind: type[nn.Module]) -> int:

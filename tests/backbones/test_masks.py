@@ -9,9 +9,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from oracles import random_mask
 from sparse_ovs.backbones import fit_masks, load_masks, rename_masks
-from trees import tree
+from support.oracles import random_mask
+from support.trees import tree
 
 NAMES = ["layer1.0.conv1", "layer1.0.downsample.0"]
 PLACES = {

@@ -21,8 +21,6 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.models.segmentation.deeplabv3 import DeepLabV3
 from torchvision.models.segmentation.fcn import FCNHead
 
-import host_trees
-from models import maps_of, masked_dense
 from sparse_ovs.backbones import load_masks
 from sparse_ovs.backbones.hosts import find_encoder
 from sparse_ovs.backbones.layer_names import canonical_name
@@ -30,6 +28,8 @@ from sparse_ovs.backbones.swap import swap_backbone
 from sparse_ovs.formats import write_masks
 from sparse_ovs.nn import SparseConv2d, SparseLinear, SparseMultiheadAttention
 from sparse_ovs.profiling import max_relative_error
+from support import host_trees
+from support.models import maps_of, masked_dense
 
 SPARSE = (SparseConv2d, SparseLinear, SparseMultiheadAttention)
 

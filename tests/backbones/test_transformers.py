@@ -12,13 +12,13 @@ import torch
 import transformers as hf
 from torch import Tensor, nn
 
-import host_trees
-from models import masked_dense
-from oracles import assert_as_exact_as_torch, random_mask
 from sparse_ovs.backbones import fit_masks
 from sparse_ovs.backbones.hosts import find_encoder
 from sparse_ovs.backbones.swap import swap_backbone
 from sparse_ovs.nn import SparseConv2d, SparseLinear, SparseMultiheadAttention
+from support import host_trees
+from support.models import masked_dense
+from support.oracles import assert_as_exact_as_torch, random_mask
 
 SPARSE = (SparseConv2d, SparseLinear, SparseMultiheadAttention)
 _TOKENS = torch.tensor([[1, 5, 9, 2], [1, 7, 2, 2]])

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_clips import RN, register_small_clips
 from typer.testing import CliRunner, Result
 
 from data.miniature import folder, voc
-from small_labels import Answering
 from sparse_ovs.cli import segmenters
 from sparse_ovs.cli.app import app
 from sparse_ovs.data import open_dataset
 from sparse_ovs.evaluation import unfinished
 from sparse_ovs.segmenter import Segmenter
+from support.small_clips import RN, register_small_clips
+from support.small_labels import Answering
 
 
 def run(root: Path, *arguments: object, dataset: str = "folder") -> Result:

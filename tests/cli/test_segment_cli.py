@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_clips import DEEP_RN, RN, small_backbone
 from typer.testing import CliRunner, Result
 
 import sparse_ovs
-from small_masks import ToldMasks
 from sparse_ovs.cli.app import app, main
 from sparse_ovs.cli.demo import sample_photo
 from sparse_ovs.cli.segment import parse_background
 from sparse_ovs.segmenter import Options, Segmenter
+from support.small_clips import DEEP_RN, RN, small_backbone
+from support.small_masks import ToldMasks
 
 PHOTO = str(sample_photo())
 

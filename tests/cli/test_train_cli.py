@@ -9,13 +9,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from small_clips import register_small_clips
 from typer.testing import CliRunner, Result
 
-from small_training import small_settings
 from sparse_ovs.cli.app import app
 from sparse_ovs.loop import hold_folder
 from sparse_ovs.training import build_task, describe_task, find_recipe, read_toml, recipe_names
+from support.small_clips import register_small_clips
+from support.small_training import small_settings
 
 
 def run(*arguments: object) -> Result:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_encoders import Small
 from torch import Tensor, nn
 
 import sparse_ovs
-from oracles import random_sparse_weight
 from sparse_ovs._native import ConvSpot, NativeWeights, Tuning
 from sparse_ovs.engine import tuning_cache
+from support.oracles import random_sparse_weight
+from support.small_encoders import Small
 
 X = torch.randn(1, 3, 40, 48)
 

@@ -11,15 +11,15 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_encoders import Host, Small
 from torch import Tensor, nn
 
 import sparse_ovs
-from forks import in_child
-from models import maps_of, masked_dense
-from oracles import assert_as_exact_as_torch
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.engine.graph import Conv
+from support.forks import in_child
+from support.models import maps_of, masked_dense
+from support.oracles import assert_as_exact_as_torch
+from support.small_encoders import Host, Small
 
 
 def assert_right(compiled: nn.Module, model: nn.Module, x: Tensor) -> list[Tensor]:

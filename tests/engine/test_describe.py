@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from small_encoders import Host, Small
 from torch import Tensor, nn
 
 import sparse_ovs
 from sparse_ovs import _native
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.engine.describe import StepRow, as_table, native_rows
+from support.small_encoders import Host, Small
 
 X = torch.randn(1, 3, 20, 24)
 

@@ -16,17 +16,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, safe_open, save_file
-from small_encoders import Host, Small
-from small_transformers import convnext, vit
 from torch import Tensor, nn
 
 import sparse_ovs
-from forks import in_child
-from oracles import random_sparse_weight
 from sparse_ovs._native import loading
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.backbones.vit import ViTTrunk
 from sparse_ovs.formats import FileFormatError
+from support.forks import in_child
+from support.oracles import random_sparse_weight
+from support.small_encoders import Host, Small
+from support.small_transformers import convnext, vit
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_graphs import RandomGraph, random_graphs
 from torch import Tensor
 
 import sparse_ovs
-from models import maps_of
+from support.models import maps_of
+from support.random_graphs import RandomGraph, random_graphs
 
 # Rounding differs in every step, and norms of nearly equal numbers enlarge it.
 _OF_TORCH, _OF_SCALE = 8.0, 2e-5

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from small_encoders import Small
 from torch import Tensor, nn
 
 import sparse_ovs
-from models import maps_of
-from oracles import assert_as_exact_as_torch
 from sparse_ovs import _native
+from support.models import maps_of
+from support.oracles import assert_as_exact_as_torch
+from support.small_encoders import Small
 
 X = torch.randn(2, 8, 6, 7)
 

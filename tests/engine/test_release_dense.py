@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_encoders import Host, Small
 from torch import nn
 
 import sparse_ovs
+from support.small_encoders import Host, Small
 
 X = torch.randn(1, 3, 20, 24)
 

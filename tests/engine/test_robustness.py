@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_encoders import Small
 from torch import nn
 
 import sparse_ovs
-from forks import in_child
 from sparse_ovs.engine import CompiledEncoder
+from support.forks import in_child
+from support.small_encoders import Small
 
 
 @pytest.fixture(params=["compiled", "released", "loaded"])

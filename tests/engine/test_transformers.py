@@ -9,17 +9,17 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from small_transformers import convnext, prune, vit
 from torch import Tensor, nn
 
 import sparse_ovs
-from models import maps_of, masked_dense
-from oracles import assert_as_exact_as_torch
 from sparse_ovs.backbones.vit import ViTTrunk
 from sparse_ovs.engine.graph import Attention, Conv, Graph, LayerNorm
 from sparse_ovs.engine.importer import import_program
 from sparse_ovs.engine.passes import optimise
 from sparse_ovs.engine.torch_nodes import TorchNode
+from support.models import maps_of, masked_dense
+from support.oracles import assert_as_exact_as_torch
+from support.small_transformers import convnext, prune, vit
 
 
 def assert_right(model: nn.Module, x: Tensor, compiled: nn.Module | None = None) -> list[Tensor]:

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import sparse_ovs
-from oracles import assert_as_exact_as_torch, random_sparse_weight
 from sparse_ovs.engine.graph import Conv, Graph, Upsample2x
 from sparse_ovs.engine.importer import import_program
 from sparse_ovs.engine.passes import optimise
+from support.oracles import assert_as_exact_as_torch, random_sparse_weight
 
 
 def doubled(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import sparse_ovs
-from models import maps_of
+from support.models import maps_of
 
 # Rounding differs in every layer; a deep network of random weights enlarges it.
 _OF_TORCH, _OF_SCALE = 4.0, 1e-5

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from small_labels import Answering, Labels, noise
 from sparse_ovs.data.dataset import IGNORE
 from sparse_ovs.evaluation import Evaluation, evaluate
+from support.small_labels import Answering, Labels, noise
 
 CLASSES = ("cat, kitten", "dog", "sky")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -12,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import evaluate_parallel
 from sparse_ovs.evaluation import Alone, launched
+from support import evaluate_parallel, scripts
 
 
 def test_a_process_that_nobody_launched_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,13 +38,12 @@ def test_two_processes_of_accelerate_score_what_one_does(tmp_path: Path) -> None
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    here = Path(evaluate_parallel.__file__)
+    command = scripts.command(evaluate_parallel, tmp_path)
     running = []
     for index in range(2):
         own = {"RANK": index, "LOCAL_RANK": index, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
         own |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
-        environment = os.environ | {name: str(value) for name, value in own.items()}
-        running.append(subprocess.Popen([sys.executable, here, tmp_path], env=environment))
+        running.append(subprocess.Popen(command, env=scripts.environment(**own)))
     assert [process.wait(300) for process in running] == [0, 0]
     alone = evaluate_parallel.run()
     for index in range(2):

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_clips import small_backbone
 
-from small_labels import Answering, Labels, noise
 from sparse_ovs import create_segmenter
 from sparse_ovs.evaluation import evaluate, unfinished
 from sparse_ovs.formats import FileFormatError
 from sparse_ovs.loop import PlaceInUse, hold_file
 from sparse_ovs.segmenter import RandomWeightsWarning
+from support.small_clips import small_backbone
+from support.small_labels import Answering, Labels, noise
 
 CLASSES = ("a", "b", "c")
 LABELS, ANSWERS = noise(3, 6), noise(3, 6, seed=1)

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oracles import random_mask
 from sparse_ovs.formats import BsrWeight, pack, pack_bsr
 from sparse_ovs.patterns import make_mask
+from support.oracles import random_mask
 
 shapes = st.one_of(
     st.tuples(st.integers(1, 11), st.integers(1, 9)),

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oracles import random_mask
 from sparse_ovs.formats import CsrWeight, pack, to_csr
+from support.oracles import random_mask
 
 shapes = st.one_of(
     st.tuples(st.integers(1, 11), st.integers(1, 9)),

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from oracles import random_mask
 from sparse_ovs.formats import (
     TwoFourWeight,
     find_channel_order,
@@ -17,6 +16,7 @@ from sparse_ovs.formats import (
     to_two_four,
     two_four_fit,
 )
+from support.oracles import random_mask
 
 shapes = st.one_of(
     st.tuples(st.integers(1, 35), st.integers(1, 70)),

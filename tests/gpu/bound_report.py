@@ -20,10 +20,10 @@ from gpu.emulation.triton_driver import emulating
 from gpu.encoder_layers import LAYERS, Layer
 from gpu.evidence.shipped import csr_variant, dtype_name
 from gpu.kernels.bsr_problems import Variant, nhwc
-from oracles import random_mask
 from sparse_ovs.formats import pack_bsr, to_csr, to_two_four
 from sparse_ovs.kernels import bsr_conv2d
 from sparse_ovs.ops.cuda import TILES, Tile, csr_conv2d, sp24_conv2d
+from support.oracles import random_mask
 
 HALF, SINGLE = torch.float16, torch.float32
 DENSITY = 0.1

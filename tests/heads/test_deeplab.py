@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from small_clips import DEEP_RN, VIT, small_backbone
 from torch import Tensor, nn
 
 import sparse_ovs
-from models import masked_dense
 from sparse_ovs import create_backbone
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.heads import DeepLabSizes, Head, create_head
 from sparse_ovs.heads.pixel_classifier import PixelClassifier
 from sparse_ovs.text import TextEmbeddings, Vocabulary
+from support.models import masked_dense
+from support.small_clips import DEEP_RN, VIT, small_backbone
 
 HEADS = ("deeplabv3", "deeplabv3plus")
 SIZES = {"dim": 16, "low_dim": 8, "rates": (1, 2, 3)}

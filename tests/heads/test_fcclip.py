@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from small_mask_heads import WORDS, draws, small_head, small_maps
 from sparse_ovs.heads import FCCLIP
 from sparse_ovs.text import Vocabulary
+from support.small_mask_heads import WORDS, draws, small_head, small_maps
 
 
 def head_of(name: str = "fcclip") -> FCCLIP:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_clips import RN, small_backbone
 from torch import Tensor
 
-from small_mask_heads import random_text, small_maps
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.heads import FCCLIP, create_head, load_fcclip
+from support.small_clips import RN, small_backbone
+from support.small_mask_heads import random_text, small_maps
 
 # Shapes at the sizes of the preset "small", on a ResNet of 32 to 256 channels and a joint space of
 # 24 values. "I", "L", "S" and "C" stand for what is counted.

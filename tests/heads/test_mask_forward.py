@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from small_clips import CONVNEXT, RN, VIT, small_backbone
 from torch import Tensor
 
-import straightforward
-from small_mask_heads import HEADS, WORDS, random_text, small_head, small_maps
 from sparse_ovs.heads import FCCLIP, MaskOutput, create_head
 from sparse_ovs.text import TextEmbeddings
+from support import straightforward
+from support.small_clips import CONVNEXT, RN, VIT, small_backbone
+from support.small_mask_heads import HEADS, WORDS, random_text, small_head, small_maps
 
 
 def exact(text: TextEmbeddings) -> TextEmbeddings:

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from small_mask_heads import HEADS, WORDS, draws, small_head, small_maps
 from sparse_ovs.heads import MaskHead, MaskLossSettings, MaskOutput, Regions, mask_head
 from sparse_ovs.heads.mask_losses import class_loss_sums, cross_entropy_sum, dice_sum
 from sparse_ovs.heads.mask_output import Prediction
 from sparse_ovs.heads.matching import Match
 from sparse_ovs.text import TextEmbeddings
+from support.small_mask_heads import HEADS, WORDS, draws, small_head, small_maps
 
 FEW = {"points": 64}
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import straightforward
-from small_mask_heads import draws
 from sparse_ovs.heads import MaskLossSettings, Regions, regions_from_labels
 from sparse_ovs.heads.mask_output import Prediction
 from sparse_ovs.heads.matching import match_queries
+from support import straightforward
+from support.small_mask_heads import draws
 
 SETTINGS = MaskLossSettings(points=9)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from small_mask_heads import draws
 from sparse_ovs.heads.mask_points import random_points, sample, sample_shared, uncertain_points
+from support.small_mask_heads import draws
 
 GRID = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import safetensors
 import torch
-from small_clips import small_backbone
 
 import sparse_ovs
-from small_mask_heads import HEADS
 from sparse_ovs.segmenter import Segmenter, files
+from support.small_clips import small_backbone
+from support.small_mask_heads import HEADS
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
 WORDS = "cat, kitten; dog; grass"

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from small_clips import small_backbone
 from torch import Tensor
 
-from small_mask_heads import HEADS, draws
 from sparse_ovs.data.scenes import Scenes
 from sparse_ovs.heads import MaskHead, create_head
 from sparse_ovs.text import TextEmbeddings, Vocabulary
+from support.small_clips import small_backbone
+from support.small_mask_heads import HEADS, draws
 
 
 def scene() -> tuple[Tensor, Tensor, int]:

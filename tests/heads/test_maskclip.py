@@ -8,16 +8,16 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from small_clips import RN, VIT, small_backbone
 from torch import Tensor
 
 import sparse_ovs
-from models import masked_dense
-from oracles import random_mask
 from sparse_ovs import create_backbone
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.heads import MaskCLIP, create_head
 from sparse_ovs.text import TextEmbeddings, Vocabulary, embed_vocabulary
+from support.models import masked_dense
+from support.oracles import random_mask
+from support.small_clips import RN, VIT, small_backbone
 
 WORDS = Vocabulary.parse("cat, kitten; dog; sky")
 

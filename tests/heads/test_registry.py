@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from small_clips import RN, VIT, small_backbone
 
 from sparse_ovs import create_backbone
 from sparse_ovs.heads import HEADS, create_head, find_head
+from support.small_clips import RN, VIT, small_backbone
 
 
 def test_every_head_is_known_by_its_own_name() -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from oracles import assert_as_exact_as_torch
 from sparse_ovs.heads.shrink import shrunk
+from support.oracles import assert_as_exact_as_torch
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

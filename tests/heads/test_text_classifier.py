@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from small_clips import CONVNEXT, RN, small_backbone
 
 from sparse_ovs.heads.classifier import TextClassifier, joint_width
 from sparse_ovs.text import TextEmbeddings, Vocabulary
+from support.small_clips import CONVNEXT, RN, small_backbone
 
 AXES = torch.eye(4)
 # "cat" lies on the first axis, "kitten" on the second, "dog" on the third.

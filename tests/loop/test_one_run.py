@@ -15,12 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_holders
-import small_runs
 import torch
 from torch import Tensor, nn
 
-from forks import in_child
 from sparse_ovs.loop import (
     Loop,
     LoopSettings,
@@ -28,6 +25,8 @@ from sparse_ovs.loop import (
     hold_file,
     hold_folder,
 )
+from support import small_holders, small_runs
+from support.forks import in_child
 
 
 class _Batches:

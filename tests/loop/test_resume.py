@@ -4,8 +4,9 @@ import signal
 from pathlib import Path
 
 import pytest
-import small_runs
-from small_runs import STEPS
+
+from support import small_runs
+from support.small_runs import STEPS
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from oracles import assert_as_exact_as_torch, random_mask
 from sparse_ovs.nn import SparseLinear, SparseMultiheadAttention
+from support.oracles import assert_as_exact_as_torch, random_mask
 
 E, HEADS, LENGTH, BATCH = 16, 4, 5, 3
 

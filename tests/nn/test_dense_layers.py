@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import sparse_ovs
-from oracles import assert_as_exact_as_torch
 from sparse_ovs.nn import DenseConv2d, SparseConv2d, TokenLinear
 from sparse_ovs.nn.dense_conv import pointwise
 from sparse_ovs.nn.token_linear import token_linear
+from support.oracles import assert_as_exact_as_torch
 
 
 @settings(max_examples=25, deadline=None)

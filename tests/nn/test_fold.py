@@ -11,9 +11,9 @@ from open_clip.modified_resnet import ModifiedResNet
 from timm.layers import ConvNormAct
 from torch import Tensor, nn
 
-from oracles import assert_as_exact_as_torch
 from sparse_ovs import densify, sparsify
 from sparse_ovs.nn.pool import NativeAvgPool2x2
+from support.oracles import assert_as_exact_as_torch
 
 
 def _seen_norms(model: nn.Module) -> nn.Module:

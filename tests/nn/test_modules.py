@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from oracles import assert_as_exact_as_torch, random_mask
 from sparse_ovs.nn import SparseConv2d, SparseLinear
+from support.oracles import assert_as_exact_as_torch, random_mask
 
 
 def _conv(**changes: object) -> SparseConv2d:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
-from oracles import assert_as_exact_as_torch, random_mask
 from sparse_ovs import densify, make_mask, sparsify
 from sparse_ovs.nn import SparseConv2d, SparseLinear, SparseMultiheadAttention
 from sparse_ovs.patterns import kept_count
+from support.oracles import assert_as_exact_as_torch, random_mask
 
 
 class Model(nn.Module):

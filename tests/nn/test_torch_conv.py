@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jumping_convs
 import pytest
 import torch
 from torch import nn
@@ -15,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparse_ovs import sparsify
 from sparse_ovs.nn import SparseConv2d
+from support import jumping_convs, scripts
 
 
 class _Convolutions(TorchDispatchMode):
@@ -47,8 +46,8 @@ def _unsafe(
 
 def test_a_process_survives_kernels_one_wide_that_jump_over_padding() -> None:
     """In a process of its own: where torch crashes, it takes its process with it."""
-    command = [sys.executable, jumping_convs.__file__]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    command, variables = scripts.command(jumping_convs), scripts.environment()
+    ran = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert ran.stdout.strip() == "survived"
 

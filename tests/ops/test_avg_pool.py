@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sparse_ovs
-from oracles import assert_as_exact_as_torch
-from problems import in_layout
 from sparse_ovs import ops
+from support.oracles import assert_as_exact_as_torch
+from support.problems import in_layout
 
 LAYOUTS = ("contiguous", "channels_last", "strided")
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import sparse_ovs
-from oracles import assert_as_exact_as_torch
 from sparse_ovs import ops
+from support.oracles import assert_as_exact_as_torch
 
 EPS = 1e-5
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from oracles import random_sparse_weight
-from problems import EPS, ConvData, ConvProblem, conv_data
 from sparse_ovs import ops
 from sparse_ovs.formats import pack
+from support.oracles import random_sparse_weight
+from support.problems import EPS, ConvData, ConvProblem, conv_data
 
 
 def conv_arguments(data: ConvData) -> tuple[Any, ...]:

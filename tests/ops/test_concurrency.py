@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import sparse_ovs
-from forks import in_child
-from problems import ConvProblem, conv_data
 from sparse_ovs.ops import streams
+from support.forks import in_child
+from support.problems import ConvProblem, conv_data
 
 PROBLEM = ConvProblem(2, 24, 32, (15, 17))
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sparse_ovs
-from problems import ConvData, ConvProblem, assert_right, conv_data
 from sparse_ovs import ops
 from sparse_ovs.formats import pack
+from support.problems import ConvData, ConvProblem, assert_right, conv_data
 
 PATTERNS = ("unstructured", "block4x1", "2:4", "channel")
 LAYOUTS = ("contiguous", "channels_last", "strided")

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import sparse_ovs
-from oracles import assert_as_exact_as_torch, random_sparse_weight
-from problems import ConvData, ConvProblem, conv_data, in_layout
 from sparse_ovs import _native, ops
+from support.oracles import assert_as_exact_as_torch, random_sparse_weight
+from support.problems import ConvData, ConvProblem, conv_data, in_layout
 
 
 def grad_of(data: ConvData) -> Tensor:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from oracles import assert_as_exact_as_torch, linear, random_norm, random_sparse_weight
-from problems import ConvData, ConvProblem, conv_data, run_linear
 from sparse_ovs.formats import pack
+from support.oracles import assert_as_exact_as_torch, linear, random_norm, random_sparse_weight
+from support.problems import ConvData, ConvProblem, conv_data, run_linear
 
 
 def conv_gradients(

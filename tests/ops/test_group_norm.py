@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from oracles import assert_as_exact_as_torch
 from sparse_ovs import ops
+from support.oracles import assert_as_exact_as_torch
 
 EPS = 1e-5
 

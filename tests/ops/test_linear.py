@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import sparse_ovs
-from oracles import assert_as_exact_as_torch, linear, linear_fp64, random_sparse_weight
-from problems import run_linear
 from sparse_ovs import ops
 from sparse_ovs.formats import PackedWeight, fit_mask, pack
+from support.oracles import assert_as_exact_as_torch, linear, linear_fp64, random_sparse_weight
+from support.problems import run_linear
 
 
 def assert_right(

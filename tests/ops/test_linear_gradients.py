@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 import sparse_ovs
-from oracles import assert_as_exact_as_torch, random_sparse_weight
-from problems import run_linear
 from sparse_ovs import _native, ops
 from sparse_ovs.formats import PackedWeight, pack
+from support.oracles import assert_as_exact_as_torch, random_sparse_weight
+from support.problems import run_linear
 
 
 def run(

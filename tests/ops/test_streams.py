@@ -7,12 +7,12 @@ import gc
 import pytest
 import torch
 
-from oracles import random_sparse_weight
-from problems import ConvProblem, conv_data, run_linear
 from sparse_ovs import ops
 from sparse_ovs.formats import pack
 from sparse_ovs.ops import streams
 from sparse_ovs.ops.plan_cache import PLANS_KEPT
+from support.oracles import random_sparse_weight
+from support.problems import ConvProblem, conv_data, run_linear
 
 
 def test_an_in_place_write_to_the_weight_is_noticed() -> None:

@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from small_encoders import Small
 from torch import Tensor, nn
 
 from sparse_ovs.pruning.compare import compare_features
+from support.small_encoders import Small
 
 
 def images(count: int, seed: int = 0) -> Tensor:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_encoders import Small
 from torch import Tensor, nn
 
 from sparse_ovs.engine.describe import StepRow
@@ -13,6 +12,7 @@ from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.profiling import count_macs
 from sparse_ovs.pruning import cost
 from sparse_ovs.pruning.cost import WeightCosts, mac_costs, ranking, time_costs
+from support.small_encoders import Small
 
 LAYERS = ["conv1", "conv2", "conv3", "down"]
 

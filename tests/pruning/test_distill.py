@@ -7,11 +7,11 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from small_encoders import Small
 from torch import Tensor, nn
 
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.pruning.distill import LabelFreeDistillation, cosine_distance
+from support.small_encoders import Small
 
 
 def _images(count: int = 2) -> Tensor:

@@ -6,7 +6,6 @@ import copy
 
 import pytest
 import torch
-from small_encoders import Small
 from torch import Tensor, nn
 
 from sparse_ovs import create_backbone
@@ -14,6 +13,7 @@ from sparse_ovs.backbones import Backbone
 from sparse_ovs.backbones.resnet import ResNetTrunk
 from sparse_ovs.backbones.vit import ViTTrunk
 from sparse_ovs.pruning.embedding import frozen_copy, make_embedding_reader
+from support.small_encoders import Small
 
 
 @pytest.fixture(scope="module")

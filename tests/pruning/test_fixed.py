@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import data_parallel
 import pytest
-import small_runs
 import torch
 import torch.nn.utils.prune
 from hypothesis import given
@@ -19,6 +17,7 @@ from torch.func import functional_call
 from sparse_ovs.loop import Ema
 from sparse_ovs.nn import SparseConv2d, sparsify
 from sparse_ovs.pruning.fixed import FixedMasks
+from support import data_parallel, small_runs
 
 _Make = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 _OPTIMIZERS: dict[str, _Make] = {

@@ -17,7 +17,7 @@ import sparse_ovs
 from sparse_ovs import sparsify
 from sparse_ovs.formats import FileFormatError, format_version, write_masks
 from sparse_ovs.pruning import MaskFile, MaskInfo, masks
-from trees import tree
+from support.trees import tree
 
 INFO = MaskInfo(
     model="RN50-quickgelu openai",

@@ -5,9 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import small_runs
 import torch
-from small_pruning import (
+
+from sparse_ovs.nn.named_weights import named_weights
+from sparse_ovs.pruning.criteria import density_of
+from sparse_ovs.pruning.goals import DensityGoal
+from sparse_ovs.pruning.rounds import RoundSettings
+from sparse_ovs.pruning.run import TrainSettings
+from sparse_ovs.pruning.run import prune as prune_untrained
+from support import small_runs
+from support.small_pruning import (
     DENSITY,
     ITERS,
     LAYERS,
@@ -18,13 +25,6 @@ from small_pruning import (
     prune_rn50,
     prune_small,
 )
-
-from sparse_ovs.nn.named_weights import named_weights
-from sparse_ovs.pruning.criteria import density_of
-from sparse_ovs.pruning.goals import DensityGoal
-from sparse_ovs.pruning.rounds import RoundSettings
-from sparse_ovs.pruning.run import TrainSettings
-from sparse_ovs.pruning.run import prune as prune_untrained
 
 
 @pytest.mark.parametrize(

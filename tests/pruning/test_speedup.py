@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_encoders import Small
 from torch import Tensor, nn
 
 from sparse_ovs.nn.named_weights import named_weights
@@ -14,6 +13,7 @@ from sparse_ovs.profiling.timing import Timings
 from sparse_ovs.pruning import speedup
 from sparse_ovs.pruning.cost import WeightCosts, mac_costs
 from sparse_ovs.pruning.speedup import SpeedupSearch
+from support.small_encoders import Small
 
 LAYERS = ["conv1", "conv2", "conv3", "down"]
 X = torch.randn(1, 3, 32, 32)

@@ -17,7 +17,6 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from package_files import package_files
 from PIL import Image
 from torch import Tensor, nn
 
@@ -25,6 +24,7 @@ from sparse_ovs.patterns import make_global_masks, make_mask
 from sparse_ovs.pruning.distill import LabelFreeDistillation
 from sparse_ovs.pruning.fixed import FixedMasks
 from sparse_ovs.pruning.row_groups import RowGroups
+from support.package_files import package_files
 
 # Of scikit-image: everything that is a photo.
 _PHOTOS = (

@@ -10,12 +10,12 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from models import assert_same_maps
 from sparse_ovs import create_backbone
 from sparse_ovs.backbones import Backbone, default_scope
 from sparse_ovs.backbones.layer_names import framework_name
 from sparse_ovs.nn import named_weights
 from sparse_ovs.pruning import MaskInfo, magnitude_masks, masks
+from support.models import assert_same_maps
 
 INFO = MaskInfo("RN50 random", "unstructured", "magnitude global", "one-shot", None, "original")
 STEM = ["conv1", "conv2", "conv3"]

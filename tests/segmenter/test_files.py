@@ -13,12 +13,12 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
-from small_clips import RN, VIT, small_backbone
 
 import sparse_ovs
 from sparse_ovs.backbones import PretrainedUnavailable
 from sparse_ovs.formats import FileFormatError
 from sparse_ovs.segmenter import RandomWeightsWarning, Segmenter, files
+from support.small_clips import RN, VIT, small_backbone
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
 WORDS = "cat, kitten; dog"

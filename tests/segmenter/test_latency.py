@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from small_clips import RN, small_backbone
 
 from sparse_ovs import ops
 from sparse_ovs.segmenter.latency import STAGES, Latency, profile_head
+from support.small_clips import RN, small_backbone
 
 
 def test_a_latency_is_the_median_and_the_ninth_decile() -> None:

@@ -11,11 +11,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from small_clips import RN, VIT, small_backbone
 
 import sparse_ovs
 from sparse_ovs.segmenter import RandomWeightsWarning, Segmenter
 from sparse_ovs.segmenter.scoring import CellScores
+from support.small_clips import RN, VIT, small_backbone
 
 WORDS = "cat, kitten; dog; sky"
 PHOTO = np.random.default_rng(0).integers(0, 255, (100, 150, 3), np.uint8)

@@ -10,12 +10,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from small_clips import DEEP_RN, RN, small_backbone
 from torch import Tensor
 
 import sparse_ovs
-from small_masks import ToldMasks
 from sparse_ovs.segmenter import InstanceResult, Options, PanopticResult, Segmenter
+from support.small_clips import DEEP_RN, RN, small_backbone
+from support.small_masks import ToldMasks
 
 pytestmark = pytest.mark.filterwarnings("ignore:random weights")
 

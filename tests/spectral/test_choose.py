@@ -1,10 +1,10 @@
 """From a table to a selection, by every rule, level and control."""
 
 import pytest
-from small_tables import row, table
 
 from sparse_ovs.spectral import SpectralTable, choose
 from sparse_ovs.spectral.levels import group_layers
+from support.small_tables import row, table
 
 _ALPHAS = {
     "conv1": 2.0,

@@ -3,14 +3,19 @@
 import copy
 from pathlib import Path
 
-import freeze_parallel
 import pytest
-import small_runs
 import torch
 import torch.distributed as dist
 import torch.nn.utils.prune
 from safetensors.torch import load_file
-from small_freezing import (
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sparse_ovs.nn import sparsify
+from sparse_ovs.pruning.fixed import FixedMasks
+from sparse_ovs.spectral import freeze
+from support import freeze_parallel, small_runs
+from support.small_freezing import (
     OF_LAYERS,
     OF_NORM,
     OPTIMIZERS,
@@ -20,13 +25,7 @@ from small_freezing import (
     state_of,
     steps,
 )
-from small_trunks import small_trunk
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
-
-from sparse_ovs.nn import sparsify
-from sparse_ovs.pruning.fixed import FixedMasks
-from sparse_ovs.spectral import freeze
+from support.small_trunks import small_trunk
 
 
 @pytest.mark.parametrize("sparse", [False, True])

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from small_freezing import small_model
-from small_trunks import small_trunk
 from torch import nn
 
 from sparse_ovs.spectral import SelectedLayer, Selection, freeze
+from support.small_freezing import small_model
+from support.small_trunks import small_trunk
 
 
 class _Wrapper(nn.Module):

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
-import freeze_parallel
-import small_runs
 import torch
-from small_trunks import (
+from torch import Tensor, nn
+
+from sparse_ovs.profiling import training_cost
+from sparse_ovs.spectral import freeze
+from support import freeze_parallel, small_runs
+from support.small_trunks import (
     STEM,
     TO_BLOCK,
     convs,
@@ -15,10 +18,6 @@ from small_trunks import (
     runs_as_plan,
     small_trunk,
 )
-from torch import Tensor, nn
-
-from sparse_ovs.profiling import training_cost
-from sparse_ovs.spectral import freeze
 
 
 def test_thawing_gives_the_trunk_back() -> None:

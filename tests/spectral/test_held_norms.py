@@ -5,13 +5,21 @@ import pickle
 
 import pytest
 import torch
-from small_freezing import OF_LAYERS, OF_NORM, OPTIMIZERS, moved, small_model, state_of, steps
-from small_trunks import convs, small_trunk
 from timm.layers import BatchNormAct2d
 from torch import nn
 
 from sparse_ovs.nn import sparsify
 from sparse_ovs.spectral import freeze
+from support.small_freezing import (
+    OF_LAYERS,
+    OF_NORM,
+    OPTIMIZERS,
+    moved,
+    small_model,
+    state_of,
+    steps,
+)
+from support.small_trunks import convs, small_trunk
 
 
 def test_norms_are_left_to_learn_unless_asked_for() -> None:

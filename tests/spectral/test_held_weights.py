@@ -6,11 +6,11 @@ import sys
 
 import pytest
 import torch
-from small_freezing import OPTIMIZERS
 from torch import Tensor, nn
 
 from sparse_ovs.nn import SparseMultiheadAttention, sparsify
 from sparse_ovs.spectral import freeze, spectral_layers
+from support.small_freezing import OPTIMIZERS
 
 Q, K, V = slice(0, 8), slice(8, 16), slice(16, 24)
 

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from small_tables import table
 
 from sparse_ovs.formats import FileFormatError
 from sparse_ovs.spectral import (
@@ -15,6 +14,7 @@ from sparse_ovs.spectral import (
     make_selection,
     save_selection,
 )
+from support.small_tables import table
 
 _TABLE = table({"conv1": 2.0, "conv2": 3.0, "conv3": 4.0})
 

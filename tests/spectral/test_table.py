@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_encoders import Small
 from torch import nn
 
 from sparse_ovs import create_backbone
@@ -13,6 +12,7 @@ from sparse_ovs.backbones import Backbone
 from sparse_ovs.profiling import count_macs
 from sparse_ovs.spectral import SpectralTable, analyse, spectrum_cache
 from sparse_ovs.spectral.spectrum import spectrum
+from support.small_encoders import Small
 
 
 @pytest.fixture(autouse=True)

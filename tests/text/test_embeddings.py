@@ -9,11 +9,11 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from small_clips import small_backbone
 from torch import Tensor
 
 from sparse_ovs.backbones import ClipParts
 from sparse_ovs.text import TEMPLATES, TextEmbeddings, Vocabulary, embed_vocabulary
+from support.small_clips import small_backbone
 
 WORDS = Vocabulary.parse("cat, kitten, pussy cat; dog; bird, fowl")
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -15,10 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_clips import RN, small_backbone
 
-import train_parallel
-from small_training import small_settings
 from sparse_ovs import create_backbone
 from sparse_ovs.nn import SparseConv2d
 from sparse_ovs.nn.named_weights import named_weights
@@ -27,6 +22,9 @@ from sparse_ovs.pruning import masks as mask_files
 from sparse_ovs.segmenter import RandomWeightsWarning, Segmenter
 from sparse_ovs.spectral import SelectedLayer, Selection, save_selection, spectral_layers
 from sparse_ovs.training import train_segmenter
+from support import scripts, train_parallel
+from support.small_clips import RN, small_backbone
+from support.small_training import small_settings
 
 
 def load(folder: Path) -> Segmenter:
@@ -199,8 +197,8 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
 def _start(
     folder: Path, steps: int, *arguments: str, **environment: str
 ) -> subprocess.Popen[bytes]:
-    command = [sys.executable, train_parallel.__file__, str(folder), str(steps), *arguments]
-    return subprocess.Popen(command, env=os.environ | environment)
+    command = scripts.command(train_parallel, folder, steps, *arguments)
+    return subprocess.Popen(command, env=scripts.environment(**environment))
 
 
 def _select(file: Path, frozen: list[str]) -> str:

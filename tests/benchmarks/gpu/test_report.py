@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from fake_gpu_runs import layer_row, record_of
 from gpu.encoder_layers import LAYERS
 from gpu_runs.plan import PATTERNS, WAYS
 from gpu_runs.reporting.bounds import dense_floor_us, documented_us
@@ -20,6 +19,7 @@ from gpu_runs.reporting.rules import rules
 from gpu_runs.reporting.tables import markdown
 from gpu_runs.reporting.verdicts import TILES, verdict, way
 from sparse_ovs.ops.cuda import TILES as SHIPPED
+from support.fake_gpu_runs import layer_row, record_of
 
 ROOT = Path(__file__).parents[3]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fake_gpu_runs import record_of
 from gpu_runs import results
 from gpu_runs.lines import Listener, Teller
+from support.fake_gpu_runs import record_of
 
 
 def test_long_texts_are_cut_and_say_so() -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from fake_gpu_runs import made_of, make_runner
 from gpu_runs import results
 from gpu_runs.reporting.tables import markdown
+from support.fake_gpu_runs import made_of, make_runner
 
 
 def states(record: dict[str, object], step: int = 0) -> dict[str, str]:
@@ -95,7 +95,7 @@ def test_what_a_tuner_found_joins_the_record(tmp_path: Path) -> None:
 _CUT = """
 import sys
 from pathlib import Path
-from fake_gpu_runs import made_of, make_runner
+from support.fake_gpu_runs import made_of, make_runner
 steps = [made_of("one", "slow", share=0.5, name="first"), made_of("hangs", share=0.5, name="last")]
 make_runner(Path(sys.argv[1])).run(steps, {"machine": {}})
 """

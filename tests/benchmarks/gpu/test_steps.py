@@ -13,7 +13,6 @@ import pytest
 
 pytest.importorskip("triton", reason="needs triton, which is not installed")
 
-from fake_gpu_runs import layer_row, record_of
 from gpu.cuda.emulated import need_emulator
 from gpu.encoder_layers import Layer
 from gpu.modules.gpu_as_cpu import cpu_tensors_on_gpu
@@ -26,6 +25,7 @@ from gpu_runs.steps import counters, gpu_tests, layer_times, smoke
 from gpu_runs.steps.checks import check, relative_error
 from gpu_runs.steps.picked import best_and_worst
 from sparse_ovs import _cuda
+from support.fake_gpu_runs import layer_row, record_of
 
 ROOT = Path(__file__).parents[3]
 # What takes longer than a few seconds in a rehearsal.

@@ -15,9 +15,9 @@ from gpu.emulation.architectures import ARCHITECTURES
 from gpu.emulation.budgets import Budgets
 from gpu.emulation.measures import measures
 from gpu.evidence.claims import Claim, proves
-from oracles import random_mask
 from sparse_ovs.formats import to_csr
 from sparse_ovs.ops.cuda import Launch, csr_conv2d, csr_matmul
+from support.oracles import random_mask
 
 
 @dataclass(frozen=True)

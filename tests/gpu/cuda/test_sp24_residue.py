@@ -18,9 +18,9 @@ from gpu.emulation.budgets import Budgets
 from gpu.emulation.kernel import EmulatedFault
 from gpu.emulation.measures import measures
 from gpu.evidence.claims import Claim, proves
-from oracles import random_mask
 from sparse_ovs.formats import find_channel_order, to_two_four
 from sparse_ovs.ops.cuda import TILES, Launch, sp24_conv2d, sp24_linear
+from support.oracles import random_mask
 
 LARGE, MIDDLE, SMALL = TILES
 

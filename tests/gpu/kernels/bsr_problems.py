@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from oracles import random_mask
 from sparse_ovs.formats import BsrWeight, pack_bsr
 from sparse_ovs.kernels import avg_pool2d, bsr_conv2d, bsr_linear
 from sparse_ovs.kernels.tiles import BLOCKS
+from support.oracles import random_mask
 
 Pair = tuple[int, int]
 # Of the largest value: two roundings of a half; tf32 cuts its operands to 10 bits.

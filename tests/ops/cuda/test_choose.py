@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 import sparse_ovs
-from oracles import random_mask
 from sparse_ovs import _cuda
 from sparse_ovs.formats import fit_mask, pack_bsr, to_two_four, two_four_fit
 from sparse_ovs.ops.cuda import choose
@@ -20,6 +19,7 @@ from sparse_ovs.ops.cuda.choose import Choice, Tuner, choices, unsupported_reaso
 from sparse_ovs.ops.cuda.request import Arithmetic, LinearRequest
 from sparse_ovs.ops.cuda.routes import BLOCKS, block_sparse
 from sparse_ovs.ops.cuda.routes.torch_two_four import TorchTwoFour
+from support.oracles import random_mask
 
 HALF, SINGLE = Arithmetic(torch.float16), Arithmetic(torch.float32)
 GPU = torch.device("cuda", 0)

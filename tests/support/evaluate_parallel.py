@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from small_labels import Answering, Labels, noise
 from sparse_ovs.evaluation import Evaluation, Processes, evaluate, launched
+from support.small_labels import Answering, Labels, noise
 
 
 def run(processes: Processes | None = None) -> Evaluation:

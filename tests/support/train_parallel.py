@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from small_training import small_settings
 from sparse_ovs.loop import launched
 from sparse_ovs.training import train_segmenter
+from support.small_training import small_settings
 
 
 def train(folder: Path, resume: bool = False, steps: int = 4) -> None:

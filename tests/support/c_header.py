@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-HEADER = Path(__file__).parents[1] / "csrc" / "include" / "sparse_ovs.h"
+HEADER = Path(__file__).parents[2] / "csrc" / "include" / "sparse_ovs.h"
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from small_clips import RN, register_small_clips
-
 from sparse_ovs.training import SegmentationTraining, build
+from support.small_clips import RN, register_small_clips
 
 _TABLES: dict[str, dict[str, Any]] = {
     "model": {

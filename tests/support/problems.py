@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-import oracles
 from sparse_ovs import ops
 from sparse_ovs.formats import PackedWeight, pack
+from support import oracles
 
 EPS = 1e-5  # of BatchNorm
 

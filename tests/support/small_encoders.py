@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oracles import random_sparse_weight
+from support.oracles import random_sparse_weight
 
 
 class Small(nn.Module):

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-import oracles
 from sparse_ovs import sparsify
 from sparse_ovs.nn import DenseConv2d, SparseConv2d
+from support import oracles
 
 # in, out, groups, kernel, stride, padding
 SHAPES = (

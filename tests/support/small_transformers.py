@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import nn
 
-from oracles import random_mask
+from support.oracles import random_mask
 
 
 def prune(model: nn.Module, density: float = 0.3, pattern: str = "block4x1") -> nn.Module:

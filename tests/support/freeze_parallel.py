@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
-from small_trunks import convs, small_trunk
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sparse_ovs.spectral import Freezing, freeze
+from support.small_trunks import convs, small_trunk
 
 STEPS = 4
 # What moves, and of attention's joint projection the rows that do not (q and v of width 4).

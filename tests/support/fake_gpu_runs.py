@@ -12,7 +12,7 @@ import gpu_runs
 from gpu_runs.runner import Runner
 from gpu_runs.step import Step
 
-_CHILD = Path(__file__).parent / "benchmarks" / "gpu" / "fake_child.py"
+_CHILD = Path(__file__).parents[1] / "benchmarks" / "gpu" / "fake_child.py"
 
 
 def _command(step: Step, lines: Path, record: Path, items: Sequence[str]) -> list[str]:

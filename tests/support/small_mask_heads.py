@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from small_clips import RN, small_backbone
 from torch import Tensor
 
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.heads import MaskHead, create_head
 from sparse_ovs.text import TextEmbeddings, Vocabulary
+from support.small_clips import RN, small_backbone
 
 WORDS = Vocabulary.parse("cat, kitten; dog; sky, clouds, blue; grass")
 HEADS = ("maskformer", "fcclip")

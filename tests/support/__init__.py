@@ -1,0 +1,1 @@
+"""What tests share: small models and runs, oracles, problems, scripts for other processes."""
