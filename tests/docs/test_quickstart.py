@@ -1,4 +1,4 @@
-"""The quickstarts and the start page run; their commands and options are there."""
+"""The README, the start page and the quickstarts run; their commands and options are there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sparse_ovs.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 QUICKSTARTS = sorted((ROOT / "docs" / "quickstart").glob("*.md"))
-PAGES = [ROOT / "docs" / "index.md", *QUICKSTARTS]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "index.md", *QUICKSTARTS]
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

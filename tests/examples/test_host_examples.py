@@ -34,7 +34,7 @@ def test_the_example_finds_its_host_s_encoder_and_runs(
 
 
 @pytest.mark.parametrize("name", FOUND)
-def test_the_readme_shows_the_example(name: str) -> None:
-    readme = (FOLDER.parents[1] / "README.md").read_text()
+def test_the_documentation_shows_the_example(name: str) -> None:
+    page = (FOLDER.parents[1] / "docs" / "hosts.md").read_text()
     code = (FOLDER / name).read_text().split('"""\n', 1)[1].strip()
-    assert code in readme
+    assert code in page
