@@ -105,7 +105,7 @@ typedef struct {
     int64_t kernel_h;
     int64_t kernel_w;
     int64_t groups;
-    int64_t block_rows;     /* 1 or 4 output channels that share their columns; 0 for dense weights */
+    int64_t block_rows;     /* 1, 4 or (s8) 2 output channels that share their columns; 0 for dense weights */
     const int32_t* row_ptr; /* (ceil(out_channels / block_rows) + 1,); NULL for dense weights */
     const void* indices;    /* (blocks,) columns in the tap-major flattened (kernel_h, kernel_w, in_channels) */
     int64_t index_bits;     /* 16 (unsigned) or 32 (signed) */

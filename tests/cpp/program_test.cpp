@@ -42,7 +42,7 @@ std::vector<Kind> vocabulary() {
         {"tokens", {{"mean", "true"}}, {"constants"}},
         {"crop", {{"first", "0"}, {"size", "[2, 3]"}}, {}},
         {"upsample2x", {}, {}},
-    };
+    };  // convert stands in byte_test.cpp: it changes types
 }
 
 // Numbers that fit the tensors of all kinds.
@@ -395,7 +395,7 @@ TEST(types_pass_through_a_program_and_are_refused_where_a_plan_needs_a_kernel) {
     CHECK(refused(attempt_typed(kS8, "", typed_map(SOVS_S8)), said + std::string("s8 -> f32")));
 }
 
-TEST(no_op_has_a_kernel_for_numbers_of_8_bits_yet) {
+TEST(no_op_but_convert_makes_floats_of_numbers_of_8_bits) {
     for (const Kind& kind : vocabulary()) {
         Whole whole(kind);
         whole.records.types = {kU8};

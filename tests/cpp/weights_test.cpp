@@ -181,12 +181,20 @@ TEST(positions_tell_where_a_stream_holds_each_block) {
 }
 
 TEST(blocks_that_no_kernel_reads_are_refused) {
-    for (const sovs::BlockShape block : {sovs::BlockShape{2, 1}, {1, 4}, {4, 4}, {0, 1}, {4, 0}, {-4, 1}}) {
+    for (const sovs::BlockShape block : {sovs::BlockShape{3, 1}, {1, 4}, {4, 4}, {0, 1}, {4, 0}, {-4, 1}}) {
         const std::string got = std::to_string(block.rows) + "x" + std::to_string(block.cols);
-        refused(refusal([&] { sovs::check_sizes({8, 8, 1, 1, 1, block}); }), "expected blocks of 1x1 or 4x1 weights");
+        refused(refusal([&] { sovs::check_sizes({8, 8, 1, 1, 1, block}); }),
+                "expected blocks of 1x1, 2x1 or 4x1 weights");
         refused(refusal([&] { sovs::check_sizes({8, 8, 1, 1, 1, block}); }), "got " + got);
     }
     CHECK(refusal([] { sovs::check_sizes({8, 8, 1, 1, 1, {4, 1}}); }).empty());
+}
+
+TEST(blocks_of_two_rows_are_for_s8_weights) {
+    const Sparse sparse({8, 7, 1, 1, 1, {2, 1}});
+    CHECK(sparse.as_s8().structure.sizes.block.rows == 2);
+    refused(refusal([&] { sovs::pack_sparse(sparse.as({DType::f32, sparse.values.data()})); }),
+            "expected s8 weights in blocks of 2x1");
 }
 
 TEST(s8_weights_are_packed_as_float32_ones_in_a_fraction_of_the_bytes) {

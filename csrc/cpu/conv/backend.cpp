@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "conv/byte_rows_backend.h"
 #include "conv/dense_backend.h"
 #include "conv/depthwise_backend.h"
 #include "conv/rows_backend.h"
@@ -13,7 +14,8 @@ namespace {
 
 // The fastest one of those that may fit the same case stands first; rows take what no other does.
 const ConvBackend* const kRegistry[] = {
-    &depthwise_backend(), &winograd_backend(), &dense_backend(), &rows4_backend(), &rows1_backend(),
+    &byte_rows4_backend(), &byte_rows2_backend(), &byte_rows1_backend(), &depthwise_backend(),
+    &winograd_backend(),   &dense_backend(),      &rows4_backend(),      &rows1_backend(),
 };
 
 }  // namespace

@@ -15,9 +15,10 @@ struct ConvCase {
     std::shared_ptr<const Weights> weights;
     ConvParams params;
     TensorDesc input, output;
-    bool residual;   // it adds one
-    bool free_maps;  // input and output are the plan's own, which lays them out as the backend wants
-    bool alone;      // it is the plan's only step
+    bool residual;              // it adds one
+    bool free_maps;             // input and output are the plan's own, which lays them out as the backend wants
+    bool alone;                 // it is the plan's only step
+    Quant residual_quant = {};  // of what it adds, where that is u8
 };
 
 class ConvBackend {

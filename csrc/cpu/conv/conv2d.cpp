@@ -1,5 +1,6 @@
 #include "conv/conv2d.h"
 
+#include <algorithm>
 #include <string>
 
 #include "base/error.h"
@@ -30,6 +31,13 @@ MapSize Conv2d::out_size(const std::vector<TensorDesc>& inputs) const {
     return made;
 }
 
+// s8 weights meet maps of u8, float32 ones maps of float32.
+bool Conv2d::takes(const std::vector<DType>& inputs, DType output) const {
+    if (weights_->dtype() != DType::s8) return Operation::takes(inputs, output);
+    const auto is_u8 = [](DType type) { return type == DType::u8; };
+    return is_u8(output) && std::all_of(inputs.begin(), inputs.end(), is_u8);
+}
+
 ConvCase Conv2d::case_of(const StepPlace& place) const {
     return {.weights = weights_,
             .params = params_,
@@ -37,7 +45,8 @@ ConvCase Conv2d::case_of(const StepPlace& place) const {
             .output = place.output,
             .residual = residual_,
             .free_maps = place.free_maps,
-            .alone = place.alone};
+            .alone = place.alone,
+            .residual_quant = residual_ ? place.inputs[1].quant : Quant{}};
 }
 
 std::optional<Layouts> Conv2d::layouts(const StepPlace& place) const {

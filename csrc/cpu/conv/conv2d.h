@@ -17,6 +17,7 @@ public:
     std::int64_t out_channels(const std::vector<std::int64_t>& inputs) const override;
     MapSize out_size(const std::vector<TensorDesc>& inputs) const override;
     std::unique_ptr<const Step> make(const StepPlace& place, int threads) const override;
+    bool takes(const std::vector<DType>& inputs, DType output) const override;
     int added() const override { return residual_ ? 1 : -1; }
     std::optional<Layouts> layouts(const StepPlace& place) const override;
     bool wants_same_tiles() const override { return weights_->held_once(); }

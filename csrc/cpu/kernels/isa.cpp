@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/byte_table.h"
 
 namespace sovs {
 namespace {
@@ -37,7 +38,21 @@ const KernelTable& choose() {
     throw InvalidArgument("expected SPARSE_OVS_ISA to be one of " + available_isas() + ", got '" + wanted + "'");
 }
 
+const ByteTable& choose_bytes() {
+    const std::string isa = kernels().isa;
+#if defined(__x86_64__)
+    if (isa == "avx512" && __builtin_cpu_supports("avx512vnni")) return avx512vnni::byte_table;
+    if (isa != "generic") return avx2::byte_table;
+#endif
+    return generic::byte_table;
+}
+
 }  // namespace
+
+const ByteTable& byte_kernels() {
+    static const ByteTable& table = choose_bytes();
+    return table;
+}
 
 const KernelTable& kernels() {
     static const KernelTable& table = choose();

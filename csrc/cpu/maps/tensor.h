@@ -2,13 +2,15 @@
 //
 // The pixels of all images are numbered in a row, (n, y, x). A map stores them in tiles: the `tile` pixels of one
 // channel side by side, then the next channel, then the next tile. One tile an image is NCHW, one pixel a tile is NHWC;
-// tiles in between keep what a convolution reads and writes together, and need no copy to be multiplied.
+// tiles in between keep what a convolution reads and writes together, and need no copy to be multiplied. Maps of bytes live
+// inside plans alone, channel by channel: a tile of one pixel has nothing of NHWC there.
 #pragma once
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 
+#include "base/byte_line.h"
 #include "base/dtype.h"
 
 namespace sovs {
@@ -33,29 +35,33 @@ struct TensorDesc {
     std::int64_t image_pixels() const { return h * w; }
     std::int64_t pixels() const { return n * h * w; }
     std::int64_t tiles() const { return (pixels() + tile - 1) / tile; }
-    bool pixel_major() const { return tile == kNhwc; }
+    // Numbers from one channel of a tile to the next one: bytes lie in whole cache lines.
+    std::int64_t pitch() const { return size_of(dtype) == 1 ? whole_byte_lines(tile) : tile; }
+    bool pixel_major() const { return tile == kNhwc && size_of(dtype) != 1; }
     bool same_shape(const TensorDesc& other) const {
         return n == other.n && c == other.c && h == other.h && w == other.w;
     }
     // Of `count` tiles in memory.
-    std::size_t bytes(std::int64_t count) const { return static_cast<std::size_t>(count * tile * c) * size_of(dtype); }
+    std::size_t bytes(std::int64_t count) const {
+        return static_cast<std::size_t>(count * pitch() * c) * size_of(dtype);
+    }
 };
 
 // A map in memory. Where only its last tiles are kept, they lie in a ring of `slots` tiles. Strides are in numbers.
 struct Map {
     std::byte* data = nullptr;
-    std::int64_t channels = 0, tile = 1, slots = 1;
+    std::int64_t channels = 0, tile = 1, pitch = 1, slots = 1;
 
     Map() = default;
     Map(const TensorDesc& desc, void* data, std::int64_t slots)
-        : data(static_cast<std::byte*>(data)), channels(desc.c), tile(desc.tile), slots(slots) {}
+        : data(static_cast<std::byte*>(data)), channels(desc.c), tile(desc.tile), pitch(desc.pitch()), slots(slots) {}
 
     // Channel 0 of a pixel. Number is the type that the map's description names.
     template <typename Number = float>
     Number* at(std::int64_t pixel) const {
-        return reinterpret_cast<Number*>(data) + pixel / tile % slots * (channels * tile) + pixel % tile;
+        return reinterpret_cast<Number*>(data) + pixel / tile % slots * (channels * pitch) + pixel % tile;
     }
-    std::ptrdiff_t channel_stride() const { return tile; }
+    std::ptrdiff_t channel_stride() const { return pitch; }
     std::ptrdiff_t pixel_stride() const { return tile == TensorDesc::kNhwc ? channels : 1; }
     // Pixels from this one on that lie pixel_stride apart.
     std::int64_t run(std::int64_t pixel) const {

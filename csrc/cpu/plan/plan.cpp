@@ -39,6 +39,14 @@ void require_kernels(const Network& network) {
     }
 }
 
+// Callers hold floats.
+void require_floats_outside(const Network& network) {
+    for (int map = 0; map < static_cast<int>(network.maps.size()); ++map)
+        if (network.is_outside(map) && !is_float(network.maps[map].dtype))
+            throw InvalidArgument(std::string("expected f32 of a program's inputs and outputs, got ") +
+                                  name_of(network.maps[map].dtype));
+}
+
 void make_steps(Network& network, int threads) {
     for (PlanStep& s : network.steps) {
         s.step = s.operation->make(network.place_of(s, false), threads);
@@ -51,6 +59,7 @@ Plan::Plan(Network network, int threads) : network_(std::move(network)) {
     records_ = static_cast<int>(network_.steps.size());
     for (int i = 0; i < records_; ++i) network_.steps[i].record = i;
     require_kernels(network_);  // before there are copies: errors name what records say
+    require_floats_outside(network_);
     copy_outside_maps(network_);
     require_kernels(network_);
     choose_tiles(network_);

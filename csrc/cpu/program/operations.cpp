@@ -8,6 +8,7 @@
 #include "conv/conv2d.h"
 #include "steps/atrous_pool_step.h"
 #include "steps/attention_step.h"
+#include "steps/convert_step.h"
 #include "steps/crop_step.h"
 #include "steps/layer_norm_step.h"
 #include "steps/pool_step.h"
@@ -73,6 +74,8 @@ Made crop(const Record& record, std::size_t) {
     return std::make_shared<const Crop>(CropParams{record.integer("first", 0, INT32_MAX), {h, w}});
 }
 
+Made convert(const Record&, std::size_t) { return std::make_shared<const Convert>(); }
+
 Made upsample2x(const Record&, std::size_t inputs) { return std::make_shared<const Upsample2x>(inputs > 1); }
 
 }  // namespace
@@ -86,6 +89,7 @@ std::shared_ptr<const Operation> read_operation(const Record& record, std::size_
         {"attention", attention},
         {"tokens", tokens},
         {"crop", crop},
+        {"convert", convert},
         {"upsample2x", upsample2x},
     };
     const auto found = vocabulary.find(record.op());

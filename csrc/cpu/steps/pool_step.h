@@ -25,6 +25,7 @@ class AvgPool2x2 final : public Operation {
 public:
     const char* name() const override { return "avg_pool2x2"; }
     MapSize out_size(const std::vector<TensorDesc>& inputs) const override;
+    bool takes(const std::vector<DType>& inputs, DType output) const override;
     std::unique_ptr<const Step> make(const StepPlace& place, int threads) const override;
 };
 

@@ -5,11 +5,9 @@
 #include <utility>
 
 namespace sovs {
-namespace {
 
-// Splits the block rows in contiguous parts of about equal work; the constant stands for a row's start and finish.
 std::vector<std::int32_t> split_rows(const Structure& s, int parts) {
-    constexpr std::int64_t kRowCost = 4;
+    constexpr std::int64_t kRowCost = 4;  // of its start and its end, in blocks
     const std::int64_t rows = s.sizes.block_row_count();
     const std::int64_t total = s.row_ptr.back() + kRowCost * rows;
     std::vector<std::int32_t> part_of(rows);
@@ -20,8 +18,6 @@ std::vector<std::int32_t> split_rows(const Structure& s, int parts) {
     }
     return part_of;
 }
-
-}  // namespace
 
 BlockOrder order_blocks(const Structure& s, std::int64_t k_tile, int parts) {
     const std::int64_t rows = s.sizes.block_row_count(), group_rows = rows / s.sizes.groups;

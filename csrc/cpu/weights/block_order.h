@@ -25,6 +25,9 @@ struct BlockOrder {
     std::int64_t offset_count = 0;           // of blocks of 4
 };
 
+// The part of each block row, where they fall into contiguous parts of about equal work.
+std::vector<std::int32_t> split_rows(const Structure& structure, int parts);
+
 // With K-tiles of k_tile channels, and the block rows in parts of about equal work.
 BlockOrder order_blocks(const Structure& structure, std::int64_t k_tile, int parts);
 

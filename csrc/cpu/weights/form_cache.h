@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/aligned.h"
+#include "weights/byte_stream.h"
 #include "weights/stream.h"
 
 namespace sovs {
@@ -62,9 +63,10 @@ inline StreamKey key_of(const StreamLayout& layout) {
 // Not locked: whoever holds it locks it.
 struct FormCache {
     Forms<StreamKey, LiveStream> streams;
+    Forms<ByteStreamLayout, const ByteStream> byte_streams;
     Forms<std::int64_t, const AlignedBuffer<float>> dense, winograd;  // by the padded count of output channels
 
-    std::size_t bytes() const { return streams.bytes() + dense.bytes() + winograd.bytes(); }
+    std::size_t bytes() const { return streams.bytes() + byte_streams.bytes() + dense.bytes() + winograd.bytes(); }
 };
 
 }  // namespace sovs

@@ -41,6 +41,7 @@ PackedWeights pack_sparse(const TapMajorWeights& w) {
     };
     s.keys.resize(blocks);
     Values values(static_cast<std::size_t>(blocks * sizes.block.weights()), w.values, sizes.out_channels);
+    require(sizes.block.rows != 2 || values.dtype() == DType::s8, "expected s8 weights in blocks of 2x1");
     const std::size_t block_bytes = static_cast<std::size_t>(sizes.block.weights()) * size_of(values.dtype());
     const auto* numbers = static_cast<const std::byte*>(w.values.numbers);
     std::vector<std::pair<std::uint32_t, std::int64_t>> row;  // key, block

@@ -23,7 +23,7 @@ struct WeightSizes {
     std::int64_t block_row_count() const { return (out_channels + block.rows - 1) / block.rows; }
 };
 
-// Throws InvalidArgument where no weight has such sizes, or no kernel reads such blocks: today 1x1 and 4x1.
+// Throws InvalidArgument where no weight has such sizes, or no kernel reads such blocks: today 1x1 and 4x1, and 2x1 of s8.
 void check_sizes(const WeightSizes& sizes);
 
 // Blocks in channel-major order: keys are input channel * taps + tap, ascending in each block row.

@@ -84,6 +84,16 @@ std::shared_ptr<const Stream> Weights::stream(const StreamLayout& layout) const 
     return stream;
 }
 
+std::shared_ptr<const ByteStream> Weights::byte_stream(const ByteStreamLayout& layout) const {
+    {
+        const ForkSafeLock lock(mutex_);
+        if (auto known = forms_.byte_streams.find(layout)) return known;
+    }
+    const auto made = std::make_shared<const ByteStream>(make_byte_stream(*packed(), layout));
+    const ForkSafeLock lock(mutex_);
+    return forms_.byte_streams.keep(layout, made);
+}
+
 std::vector<StreamLayout> Weights::live() const {
     const ForkSafeLock lock(mutex_);
     std::vector<StreamLayout> layouts;

@@ -29,6 +29,8 @@ public:
     // The compact copy, packed again where a stream has its place.
     std::shared_ptr<const PackedWeights> packed() const;
     std::shared_ptr<const Stream> stream(const StreamLayout& layout) const;
+    // Of s8 weights.
+    std::shared_ptr<const ByteStream> byte_stream(const ByteStreamLayout& layout) const;
     // Layouts of the streams that are held anyway, in no particular order.
     std::vector<StreamLayout> live() const;
     // See dense_forms.h.

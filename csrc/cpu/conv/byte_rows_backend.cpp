@@ -1,0 +1,204 @@
+#include "conv/byte_rows_backend.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/scratch.h"
+#include "conv/byte_windows.h"
+#include "kernels/byte_table.h"
+
+namespace sovs {
+namespace {
+
+// Panels of a part that stay in the L2 beside the rows that they meet.
+constexpr std::int64_t kPanelBytes = 400 << 10;
+// Work is handed out in this many units a thread, or more.
+constexpr std::int64_t kUnitsAThread = 4;
+
+// How a case is cut.
+struct Cut {
+    bool in_place;  // the panel is the input's own tile
+    std::int64_t width;
+    int parts;
+};
+
+Cut choose_cut(const ConvShape& shape, const TensorDesc& input, const TensorDesc& output, std::int64_t block_rows,
+               int threads) {
+    const std::int64_t tile = output.pitch();
+    Cut cut{shape.pointwise() && shape.groups == 1 && input.tile == output.tile &&
+                shape.in_channels * (tile / kByteLine) <= kMostPanelLines,
+            tile, 1};
+    const std::int64_t columns = shape.in_channels * shape.taps();  // of a group
+    if (!cut.in_place) {
+        const std::int64_t most = std::min(kPanelBytes / columns, kMostPanelLines * kByteLine / columns);
+        cut.width = std::clamp(most / kByteLine * kByteLine, kByteLine, tile);
+        // One part's panel holds the columns of all groups that it meets.
+        const std::int64_t panel = columns * shape.groups * cut.width;
+        if (shape.groups > 1)
+            cut.parts = static_cast<int>(std::min(shape.groups, (panel + kPanelBytes - 1) / kPanelBytes));
+    }
+    const std::int64_t windows = std::max<std::int64_t>(1, output.pixels() / cut.width);
+    const std::int64_t wanted = (kUnitsAThread * threads + windows - 1) / windows;
+    constexpr std::int64_t kLeastRows = 16;  // of a part: fewer do not pay for a panel of its own
+    if (threads > 1)
+        cut.parts = std::max(cut.parts, static_cast<int>(std::clamp<std::int64_t>(
+                                            wanted, 1, std::max<std::int64_t>(1, block_rows / kLeastRows))));
+    return cut;
+}
+
+class ByteRowsStep final : public Step {
+public:
+    ByteRowsStep(const char* name, const ConvCase& conv, int threads);
+
+    long units() const override { return windows_.count(); }
+    int parts() const override { return static_cast<int>(stream_->parts.size()); }
+    Range writes(long unit) const override {
+        const ByteWindow window = windows_.at(unit);
+        return {window.begin, window.end};
+    }
+    Range reads(long unit, std::size_t input) const override {
+        return input > 0 ? writes(unit) : windows_.reads(windows_.at(unit));
+    }
+    void run(long unit, int part, const StepMaps& maps) const override;
+    const char* backend() const override { return name_; }
+
+private:
+    void multiply(const ByteStreamPart& part, const ByteWindow& window, const std::uint8_t* panel,
+                  const StepMaps& maps) const;
+
+    const char* name_;
+    std::shared_ptr<const Weights> weights_;
+    ConvShape shape_;
+    TensorDesc output_;
+    std::uint8_t zero_;  // of the input
+    Cut cut_;
+    ByteWindows windows_;
+    std::shared_ptr<const ByteStream> stream_;
+    std::int64_t span_;                  // bytes of a line of input pixels
+    std::vector<std::int32_t> start_;    // (padded channels): what sums start from
+    std::vector<float> scale_, offset_;  // (padded channels)
+    float residual_scale_ = 0.0f;
+    float most_;
+    std::uint8_t least_;
+};
+
+ByteRowsStep::ByteRowsStep(const char* name, const ConvCase& conv, int threads)
+    : name_(name),
+      weights_(conv.weights),
+      shape_(checked_shape(*weights_, conv.params, conv.input, conv.output)),
+      output_(conv.output),
+      zero_(static_cast<std::uint8_t>(conv.input.quant.zero_point)),
+      cut_(choose_cut(shape_, conv.input, output_, weights_->block_row_count(), std::max(1, threads))),
+      windows_(shape_, conv.input, output_, cut_.width),
+      stream_(weights_->byte_stream({cut_.in_place ? conv.input.pitch() / kByteLine : windows_.column_lines(),
+                                     cut_.parts, byte_kernels().adds_pairs_in_16_bits})),
+      span_(cut_.in_place ? 0 : windows_.most_span()) {
+    const Quant &in = conv.input.quant, &out = conv.output.quant;
+    const std::int64_t rows = weights_->sizes().block.rows;
+    const auto padded = static_cast<std::size_t>(weights_->block_row_count() * rows);
+    start_.assign(padded, 0);
+    scale_.assign(padded, 0.0f);
+    offset_.assign(padded, 0.0f);
+    const std::vector<float>& of_weights = weights_->packed()->values.scales();
+    // In double precision, rounded once: the same on every machine.
+    const double inverse = 1.0 / static_cast<double>(out.scale);
+    double shift = out.zero_point;
+    if (conv.residual) {
+        residual_scale_ = static_cast<float>(conv.residual_quant.scale * inverse);
+        shift -= conv.residual_quant.zero_point * (conv.residual_quant.scale * inverse);
+    }
+    for (std::int64_t o = 0; o < output_.c; ++o) {
+        // Sums wrap around where they must, and come out right.
+        start_[o] = static_cast<std::int32_t>(-in.zero_point * stream_->sums[o]);
+        scale_[o] = static_cast<float>(static_cast<double>(of_weights[o]) * in.scale * inverse);
+        offset_[o] = static_cast<float>(weights_->bias()[o] * inverse + shift);
+    }
+    const bool clamps = conv.params.activation == Activation::relu;
+    least_ = static_cast<std::uint8_t>(clamps ? out.zero_point : 0);
+    most_ = 255.0f;
+}
+
+void ByteRowsStep::multiply(const ByteStreamPart& part, const ByteWindow& window, const std::uint8_t* panel,
+                            const StepMaps& maps) const {
+    const ByteTable& table = byte_kernels();
+    const std::int64_t rows = weights_->sizes().block.rows;
+    const auto& kernels_by_vectors = rows == 1 ? table.rows1 : rows == 2 ? table.rows2 : table.rows4;
+    const int widest = rows == 1 ? table.most1 : rows == 2 ? table.most2 : table.most4;
+    ByteRowsTask task{};
+    task.groups = part.groups.data();
+    task.group_count = static_cast<std::int32_t>(part.groups.size());
+    task.row_ids = part.row_ids.data();
+    task.entries = stream_->entries.data() + part.first_byte;
+    task.start = start_.data();
+    task.channels = static_cast<std::int32_t>(output_.c);
+    ByteEpilogue& e = task.epilogue;
+    e = {scale_.data(), offset_.data(), nullptr, residual_scale_, most_, least_, nullptr, maps.output.channel_stride()};
+    const auto vectors = static_cast<int>(window.lanes() / table.bytes);
+    const int calls = (vectors + widest - 1) / widest;
+    for (int call = 0, done = 0; call < calls; ++call) {
+        const int some = (vectors - done + calls - call - 1) / (calls - call);
+        const std::int64_t at = std::int64_t{done} * table.bytes;
+        task.panel = panel + at;
+        e.out = maps.output.at<std::uint8_t>(window.begin) + at;
+        if (maps.inputs[1].data != nullptr) e.residual = maps.inputs[1].at<std::uint8_t>(window.begin) + at;
+        kernels_by_vectors[some](task);
+        done += some;
+    }
+}
+
+void ByteRowsStep::run(long unit, int number, const StepMaps& maps) const {
+    const ByteStreamPart& part = stream_->parts[static_cast<std::size_t>(number)];
+    if (part.groups.empty()) return;  // more parts than block rows
+    const ByteWindow window = windows_.at(unit);
+    if (cut_.in_place) return multiply(part, window, maps.inputs[0].at<std::uint8_t>(window.begin), maps);
+    thread_local ByteTaps taps;
+    windows_.find_taps(window, taps);
+    Scratch scratch;
+    constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
+    const std::int64_t columns = (part.channel_end - part.channel_begin) * shape_.taps();
+    auto* const line = reinterpret_cast<std::uint8_t*>(scratch.take((span_ + kByteLine) / kFloat + 1));
+    auto* const panel = reinterpret_cast<std::uint8_t*>(scratch.take(columns * windows_.width() / kFloat));
+    windows_.pack(taps, maps.inputs[0], part.channel_begin, part.channel_end, zero_, line, panel);
+    multiply(part, window, panel, maps);
+}
+
+class ByteRowsBackend final : public ConvBackend {
+public:
+    ByteRowsBackend(std::int64_t block_rows, const char* name) : block_rows_(block_rows), name_(name) {}
+
+    const char* name() const override { return name_; }
+
+    bool fits(const ConvCase& conv) const override {
+        const WeightSizes& sizes = conv.weights->sizes();
+        return conv.weights->dtype() == DType::s8 && conv.input.dtype == DType::u8 && sizes.block.rows == block_rows_ &&
+               sizes.columns() < kMostPanelLines && conv.params.activation <= Activation::relu;
+    }
+
+    std::unique_ptr<const Step> make(const ConvCase& conv, const Tuning&, int threads) const override {
+        return std::make_unique<const ByteRowsStep>(name_, conv, threads);
+    }
+
+private:
+    std::int64_t block_rows_;
+    const char* name_;
+};
+
+}  // namespace
+
+const ConvBackend& byte_rows1_backend() {
+    static const ByteRowsBackend backend(1, "int8 rows1");
+    return backend;
+}
+
+const ConvBackend& byte_rows2_backend() {
+    static const ByteRowsBackend backend(2, "int8 rows2");
+    return backend;
+}
+
+const ConvBackend& byte_rows4_backend() {
+    static const ByteRowsBackend backend(4, "int8 rows4");
+    return backend;
+}
+
+}  // namespace sovs

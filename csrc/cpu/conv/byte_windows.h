@@ -1,0 +1,60 @@
+// The windows of pixels that an int8 convolution's output is cut into, and the panels of columns that they read.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "maps/tensor.h"
+#include "steps/step.h"
+#include "weights/conv_shape.h"
+
+namespace sovs {
+
+// A run of output pixels inside one tile, from a whole line on.
+struct ByteWindow {
+    std::int64_t begin, end;  // pixels
+    std::int64_t lanes() const { return whole_byte_lines(end - begin); }
+};
+
+// What all channels of a window's panel have in common.
+struct ByteTaps {
+    std::int64_t first, span;         // of the input pixels that the taps read: the line
+    std::vector<std::int32_t> steps;  // (taps) shifts, or (taps, width) places
+    std::vector<std::uint8_t> masks;  // (taps, width) of shifts
+};
+
+class ByteWindows {
+public:
+    // `width`: pixels of a window at most, whole lines.
+    ByteWindows(const ConvShape& shape, const TensorDesc& input, const TensorDesc& output, std::int64_t width);
+
+    long count() const { return static_cast<long>(count_); }
+    std::int64_t width() const { return width_; }
+    ByteWindow at(long window) const;
+    // The input pixels that the window's taps meet: whole rows of one image or several.
+    Range reads(const ByteWindow& window) const;
+
+    // Panels hold a column for each channel and tap, `width` bytes apart.
+    std::int64_t column_lines() const { return width_ / kByteLine; }
+    void find_taps(const ByteWindow& window, ByteTaps& taps) const;
+    // Columns of channels [begin, end); what lies outside the image is `zero`. line: taps.span + kByteLine bytes of
+    // working memory.
+    void pack(const ByteTaps& taps, const Map& input, std::int64_t begin, std::int64_t end, std::uint8_t zero,
+              std::uint8_t* line, std::uint8_t* panel) const;
+    // The longest line of any window.
+    std::int64_t most_span() const;
+
+private:
+    // Every tap meets the pixel that lies equally far from the output's, or one outside the image.
+    bool shifts() const;
+    void find_shifts(const ByteWindow& window, ByteTaps& taps) const;
+    void find_places(const ByteWindow& window, ByteTaps& taps) const;
+    // Calls body(image, y, x, count, lane) for each run of the window's pixels in one row.
+    template <typename Body>
+    void each_run(const ByteWindow& window, Body&& body) const;
+
+    ConvShape shape_;
+    TensorDesc input_, output_;
+    std::int64_t width_, windows_a_tile_, count_;
+};
+
+}  // namespace sovs

@@ -1,0 +1,45 @@
+// Compiled once for each ISA of the int8 kernels: instantiates every width and lists them in the table.
+#include "kernels/byte_table.h"
+#include "kernels/u8s8/byte_rows.h"
+#include "kernels/u8s8/bytes.h"
+
+namespace sovs::SOVS_ISA_NAMESPACE {
+
+// As many sums as the registers hold beside four vectors of pixels and the weights.
+#if defined(SOVS_ISA_AVX512VNNI)
+constexpr int kMost1 = 3, kMost2 = 2, kMost4 = 1, kRowsAtATime = 4;
+#else
+constexpr int kMost1 = 1, kMost2 = 1, kMost4 = 1, kRowsAtATime = 2;
+#endif
+
+template <int kVectors>
+constexpr void fill(ByteTable& t) {
+    if constexpr (kVectors <= kMost1) t.rows1[kVectors] = byte_rows<1, 1, kVectors>;
+    if constexpr (kVectors <= kMost2) t.rows2[kVectors] = byte_rows<2, 2, kVectors>;
+    if constexpr (kVectors <= kMost4) t.rows4[kVectors] = byte_rows<4, kRowsAtATime, kVectors>;
+    if constexpr (kVectors < kMostByteVectors) fill<kVectors + 1>(t);
+}
+
+constexpr ByteTable make_byte_table() {
+    ByteTable t{};
+#define SOVS_STRING2(x) #x
+#define SOVS_STRING(x) SOVS_STRING2(x)
+    t.isa = SOVS_STRING(SOVS_ISA_NAMESPACE);
+    t.bytes = Bytes::kCount;
+    t.adds_pairs_in_16_bits = Bytes::kPairsIn16Bits;
+    fill<1>(t);
+    t.most1 = kMost1;
+    t.most2 = kMost2;
+    t.most4 = kMost4;
+    t.taps = taps;
+    t.places = places;
+    t.quantize = quantize;
+    t.dequantize = dequantize;
+    t.pool_row = byte_pool_row;
+    return t;
+}
+
+extern const ByteTable byte_table;
+constinit const ByteTable byte_table = make_byte_table();
+
+}  // namespace sovs::SOVS_ISA_NAMESPACE

@@ -1,0 +1,44 @@
+// What each ISA's build of the int8 kernels offers. Contracts stand in kernels/tasks; results are the same to the bit on every
+// ISA.
+#pragma once
+#include <cstdint>
+
+#include "kernels/tasks/byte_rows.h"
+#include "kernels/tasks/bytes.h"
+
+namespace sovs {
+
+inline constexpr int kMostByteVectors = 4;  // of one kernel call
+
+struct ByteTable {
+    const char* isa;
+    int bytes;  // of a vector
+    // Products of two neighbouring columns are added in 16 bits: weights of a pair must not add up to more than 128.
+    bool adds_pairs_in_16_bits;
+    // By vectors; null where the registers do not hold so many sums.
+    ByteRowsKernel rows1[kMostByteVectors + 1];
+    ByteRowsKernel rows2[kMostByteVectors + 1];
+    ByteRowsKernel rows4[kMostByteVectors + 1];
+    int most1, most2, most4;  // vectors of the widest
+    void (*taps)(const TapsTask&);
+    void (*places)(const PlacesTask&);
+    void (*quantize)(const QuantizeTask&);
+    void (*dequantize)(const DequantizeTask&);
+    // One output row of a 2x2 average, rounded half up, from two input rows of 2 * pixels pixels.
+    void (*pool_row)(std::uint8_t* out, const std::uint8_t* upper, const std::uint8_t* lower, std::int64_t pixels);
+};
+
+namespace generic {
+extern const ByteTable byte_table;
+}
+namespace avx2 {
+extern const ByteTable byte_table;
+}
+namespace avx512vnni {
+extern const ByteTable byte_table;
+}
+
+// Those that go with kernels(): its ISA's, or the next narrower one's that there is.
+const ByteTable& byte_kernels();
+
+}  // namespace sovs

@@ -1,0 +1,101 @@
+// The int8 inner loops: rows of 1, 2 or 4 output channels times any four columns of a panel at a time.
+//
+// The columns lie pixel by pixel; interleaving them on the way into a dot product lets the weights be any: an unstructured
+// mask has no neighbours to share a quad with. The order that this leaves the sums in is the one that narrowing undoes.
+#pragma once
+#include <cassert>
+#include <cstring>
+
+#include "base/byte_line.h"
+#include "kernels/tasks/byte_rows.h"
+#include "kernels/vec/byte_vec.h"
+
+namespace sovs::SOVS_ISA_NAMESPACE {
+
+// A row's sums to its place in the map.
+template <int kVectors>
+inline void leave(const ByteEpilogue& e, std::int64_t channel, const Sums (&sums)[kVectors][4]) {
+    const Floats scale = Floats::all(e.scale[channel]), offset = Floats::all(e.offset[channel]);
+    const Floats residual_scale = Floats::all(e.residual_scale), most = Floats::all(e.most);
+    const Bytes least = Bytes::all(e.least);
+    SOVS_UNROLL
+    for (int j = 0; j < kVectors; ++j) {
+        const std::ptrdiff_t place = channel * e.stride + j * Bytes::kCount;
+        Floats x[4];
+        SOVS_UNROLL
+        for (int q = 0; q < 4; ++q) x[q] = Floats::of(sums[j][q]) * scale + offset;
+        if (e.residual != nullptr) {
+            Floats added[4];
+            Bytes::load(e.residual + place).widen(added);
+            SOVS_UNROLL
+            for (int q = 0; q < 4; ++q) x[q] = x[q] + added[q] * residual_scale;
+        }
+        SOVS_UNROLL
+        for (int q = 0; q < 4; ++q) x[q] = Floats::min(x[q], most);
+        Bytes::max(Bytes::narrow(x), least).store(e.out + place);
+    }
+}
+
+// The lines that a row some rows later reads and writes.
+template <int kVectors>
+inline void fetch(const ByteEpilogue& e, std::int64_t channel, int rows) {
+    for (int r = 0; r < rows; ++r)
+        for (int j = 0; j < kVectors * Bytes::kCount; j += kByteLine) {
+            const std::ptrdiff_t place = (channel + r) * e.stride + j;
+            if (e.residual != nullptr) __builtin_prefetch(e.residual + place, 0);
+            __builtin_prefetch(e.out + place, 1);
+        }
+}
+
+// Blocks of kBlock output channels, kRows of them at a time: as many as the registers hold sums of.
+template <int kBlock, int kRows, int kVectors>
+void byte_rows(const ByteRowsTask& task) {
+    using Stored = ByteEntry<kBlock>;
+    static_assert(kBlock % kRows == 0);
+    const auto* entry = static_cast<const Stored*>(task.entries);
+    const std::int32_t* row = task.row_ids;
+    for (const ByteRowGroup* group = task.groups; group != task.groups + task.group_count; ++group) {
+        const std::int32_t count = group->entries;
+        for (std::int32_t i = 0; i < group->block_rows; ++i, ++row, entry += count) {
+            fetch<kVectors>(task.epilogue, std::int64_t{kBlock} * row[kRowsAhead], kBlock);
+            for (int first = 0; first < kBlock; first += kRows) {
+                const std::int64_t channel = std::int64_t{kBlock} * *row + first;
+                Sums sums[kRows][kVectors][4];
+                SOVS_UNROLL
+                for (int r = 0; r < kRows; ++r) {
+                    const Sums start = Sums::all(task.start[channel + r]);
+                    SOVS_UNROLL
+                    for (int j = 0; j < kVectors; ++j) SOVS_UNROLL
+                    for (int q = 0; q < 4; ++q) sums[r][j][q] = start;
+                }
+                for (const Stored* e = entry; e != entry + count; ++e) {
+                    std::uint64_t lines;  // one load for all four
+                    std::memcpy(&lines, e->lines, sizeof lines);
+                    asm("" : "+r"(lines));
+                    const std::uint8_t* a = task.panel + kByteLine * (lines & 0xFFFF);
+                    const std::uint8_t* b = task.panel + kByteLine * (lines >> 16 & 0xFFFF);
+                    const std::uint8_t* c = task.panel + kByteLine * (lines >> 32 & 0xFFFF);
+                    const std::uint8_t* d = task.panel + kByteLine * (lines >> 48);
+                    SOVS_UNROLL
+                    for (int j = 0; j < kVectors; ++j) {
+                        const int at = j * Bytes::kCount;
+                        Bytes quads[4];
+                        Bytes::interleave(Bytes::held(a + at), Bytes::held(b + at), Bytes::held(c + at),
+                                          Bytes::held(d + at), quads);
+                        SOVS_UNROLL
+                        for (int r = 0; r < kRows; ++r) {
+                            const Bytes weights = Bytes::weights(e->weights[first + r]);
+                            SOVS_UNROLL
+                            for (int q = 0; q < 4; ++q) sums[r][j][q] = Bytes::dot(sums[r][j][q], quads[q], weights);
+                        }
+                    }
+                }
+                SOVS_UNROLL
+                for (int r = 0; r < kRows; ++r)
+                    if (channel + r < task.channels) leave<kVectors>(task.epilogue, channel + r, sums[r]);
+            }
+        }
+    }
+}
+
+}  // namespace sovs::SOVS_ISA_NAMESPACE

@@ -1,0 +1,52 @@
+// The int8 kernels beside those of rows: panels, types of numbers, averages.
+#pragma once
+#include "kernels/tasks/bytes.h"
+#include "kernels/vec/byte_vec.h"
+
+namespace sovs::SOVS_ISA_NAMESPACE {
+
+inline void taps(const TapsTask& task) {
+    const Bytes zero = Bytes::all(task.zero);
+    const std::uint8_t* mask = task.masks;
+    std::uint8_t* panel = task.panel;
+    for (std::int32_t t = 0; t < task.taps; ++t) {
+        const std::uint8_t* from = task.line + task.shifts[t];
+        for (std::int32_t p = 0; p < task.pixels; p += Bytes::kCount)
+            Bytes::blend(Bytes::load(mask + p), Bytes::load(from + p), zero).store(panel + p);
+        mask += task.pixels;
+        panel += task.pixels;
+    }
+}
+
+inline void places(const PlacesTask& task) {
+    for (std::int32_t i = 0; i < task.count; ++i) {
+        const std::int32_t place = task.places[i];
+        task.panel[i] = place < 0 ? task.zero : task.line[place];
+    }
+}
+
+inline std::uint8_t quantized(const QuantizeTask& task, float x) {
+    constexpr float kPoint = 12582912.0f;  // leaves no bits after the point
+    const float y = x * task.inverse_scale + task.zero_point;
+    const float low = y < 255.0f ? y : 255.0f, bounded = low > 0.0f ? low : 0.0f;
+    return static_cast<std::uint8_t>(static_cast<std::int32_t>((bounded + kPoint) - kPoint));
+}
+
+inline void quantize(const QuantizeTask& task) {
+    for (std::int64_t i = 0; i < task.count; ++i) task.to[i] = quantized(task, task.from[i]);
+}
+
+inline void dequantize(const DequantizeTask& task) {
+    for (std::int64_t i = 0; i < task.count; ++i)
+        task.to[i] = static_cast<float>(static_cast<std::int32_t>(task.from[i]) - task.zero_point) * task.scale;
+}
+
+inline void byte_pool_row(std::uint8_t* out, const std::uint8_t* upper, const std::uint8_t* lower,
+                          std::int64_t pixels) {
+    for (std::int64_t x = 0; x < pixels; ++x) {
+        const int sum = (upper[2 * x] + upper[2 * x + 1]) + (lower[2 * x] + lower[2 * x + 1]);
+        out[x] = static_cast<std::uint8_t>((sum + 2) >> 2);
+    }
+}
+
+}  // namespace sovs::SOVS_ISA_NAMESPACE

@@ -1,0 +1,242 @@
+// Vectors of bytes and of their sums, one pair for each ISA of the int8 kernels.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#if defined(SOVS_ISA_AVX2) || defined(SOVS_ISA_AVX512VNNI)
+#include <immintrin.h>
+#endif
+
+#define SOVS_UNROLL _Pragma("GCC unroll 16")
+
+namespace sovs::SOVS_ISA_NAMESPACE {
+
+// Sums lie in four vectors for each vector of pixels, in the order in which interleave() leaves quads; store() puts
+// them back in the pixels' order.
+#if defined(SOVS_ISA_AVX512VNNI)
+
+struct Sums {
+    __m512i v;
+    static Sums all(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
+};
+
+struct Floats {
+    __m512 v;
+    static Floats all(float x) { return {_mm512_set1_ps(x)}; }
+    static Floats of(Sums s) { return {_mm512_cvtepi32_ps(s.v)}; }
+    friend Floats operator*(Floats a, Floats b) { return {_mm512_mul_ps(a.v, b.v)}; }
+    friend Floats operator+(Floats a, Floats b) { return {_mm512_add_ps(a.v, b.v)}; }
+    // The second operand where one is NaN.
+    static Floats min(Floats a, Floats b) { return {_mm512_min_ps(a.v, b.v)}; }
+};
+
+struct Bytes {
+    static constexpr int kCount = 64;
+    static constexpr bool kPairsIn16Bits = false;
+    __m512i v;
+
+    static Bytes load(const std::uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+    void store(std::uint8_t* p) const { _mm512_storeu_si512(p, v); }
+    static Bytes all(std::uint8_t x) { return {_mm512_set1_epi8(static_cast<char>(x))}; }
+    // Two instructions use it; else GCC loads it for each of them again.
+    static Bytes held(const std::uint8_t* p) {
+        Bytes made = load(p);
+        asm("" : "+v"(made.v));
+        return made;
+    }
+    // Quads of a byte of each.
+    static void interleave(Bytes a, Bytes b, Bytes c, Bytes d, Bytes (&quads)[4]) {
+        const __m512i ab0 = _mm512_unpacklo_epi8(a.v, b.v), ab1 = _mm512_unpackhi_epi8(a.v, b.v);
+        const __m512i cd0 = _mm512_unpacklo_epi8(c.v, d.v), cd1 = _mm512_unpackhi_epi8(c.v, d.v);
+        quads[0] = {_mm512_unpacklo_epi16(ab0, cd0)};
+        quads[1] = {_mm512_unpackhi_epi16(ab0, cd0)};
+        quads[2] = {_mm512_unpacklo_epi16(ab1, cd1)};
+        quads[3] = {_mm512_unpackhi_epi16(ab1, cd1)};
+    }
+    static Bytes weights(const std::int8_t (&four)[4]) {
+        std::int32_t bits;
+        std::memcpy(&bits, four, sizeof bits);
+        return {_mm512_set1_epi32(bits)};
+    }
+    static Sums dot(Sums sums, Bytes pixels, Bytes weights) {
+        return {_mm512_dpbusd_epi32(sums.v, pixels.v, weights.v)};
+    }
+    // In the order of the sums.
+    void widen(Floats (&made)[4]) const {
+        const __m512i zero = _mm512_setzero_si512();
+        const __m512i low = _mm512_unpacklo_epi8(v, zero), high = _mm512_unpackhi_epi8(v, zero);
+        made[0] = {_mm512_cvtepi32_ps(_mm512_unpacklo_epi16(low, zero))};
+        made[1] = {_mm512_cvtepi32_ps(_mm512_unpackhi_epi16(low, zero))};
+        made[2] = {_mm512_cvtepi32_ps(_mm512_unpacklo_epi16(high, zero))};
+        made[3] = {_mm512_cvtepi32_ps(_mm512_unpackhi_epi16(high, zero))};
+    }
+    // Rounded half to even, from 0 to 255; of numbers up to 2^31 - 1.
+    static Bytes narrow(const Floats (&x)[4]) {
+        const __m512i a = _mm512_cvtps_epi32(x[0].v), b = _mm512_cvtps_epi32(x[1].v);
+        const __m512i c = _mm512_cvtps_epi32(x[2].v), d = _mm512_cvtps_epi32(x[3].v);
+        return {_mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d))};
+    }
+    static Bytes max(Bytes a, Bytes b) { return {_mm512_max_epu8(a.v, b.v)}; }
+    // a where the mask's bits are set, else b.
+    static Bytes blend(Bytes mask, Bytes a, Bytes b) { return {_mm512_ternarylogic_epi32(mask.v, a.v, b.v, 0xCA)}; }
+};
+
+#elif defined(SOVS_ISA_AVX2)
+
+struct Sums {
+    __m256i v;
+    static Sums all(std::int32_t x) { return {_mm256_set1_epi32(x)}; }
+};
+
+struct Floats {
+    __m256 v;
+    static Floats all(float x) { return {_mm256_set1_ps(x)}; }
+    static Floats of(Sums s) { return {_mm256_cvtepi32_ps(s.v)}; }
+    friend Floats operator*(Floats a, Floats b) { return {_mm256_mul_ps(a.v, b.v)}; }
+    friend Floats operator+(Floats a, Floats b) { return {_mm256_add_ps(a.v, b.v)}; }
+    static Floats min(Floats a, Floats b) { return {_mm256_min_ps(a.v, b.v)}; }
+};
+
+struct Bytes {
+    static constexpr int kCount = 32;
+    static constexpr bool kPairsIn16Bits = true;
+    __m256i v;
+
+    static Bytes load(const std::uint8_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+    void store(std::uint8_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+    static Bytes all(std::uint8_t x) { return {_mm256_set1_epi8(static_cast<char>(x))}; }
+    static Bytes held(const std::uint8_t* p) {
+        Bytes made = load(p);
+        asm("" : "+x"(made.v));
+        return made;
+    }
+    static void interleave(Bytes a, Bytes b, Bytes c, Bytes d, Bytes (&quads)[4]) {
+        const __m256i ab0 = _mm256_unpacklo_epi8(a.v, b.v), ab1 = _mm256_unpackhi_epi8(a.v, b.v);
+        const __m256i cd0 = _mm256_unpacklo_epi8(c.v, d.v), cd1 = _mm256_unpackhi_epi8(c.v, d.v);
+        quads[0] = {_mm256_unpacklo_epi16(ab0, cd0)};
+        quads[1] = {_mm256_unpackhi_epi16(ab0, cd0)};
+        quads[2] = {_mm256_unpacklo_epi16(ab1, cd1)};
+        quads[3] = {_mm256_unpackhi_epi16(ab1, cd1)};
+    }
+    static Bytes weights(const std::int8_t (&four)[4]) {
+        std::int32_t bits;
+        std::memcpy(&bits, four, sizeof bits);
+        return {_mm256_set1_epi32(bits)};
+    }
+    // Exact where no pair of weights adds up to more than 128: vpmaddubsw saturates at 16 bits.
+    static Sums dot(Sums sums, Bytes pixels, Bytes weights) {
+        const __m256i pairs = _mm256_maddubs_epi16(pixels.v, weights.v);
+        return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+    }
+    void widen(Floats (&made)[4]) const {
+        const __m256i zero = _mm256_setzero_si256();
+        const __m256i low = _mm256_unpacklo_epi8(v, zero), high = _mm256_unpackhi_epi8(v, zero);
+        made[0] = {_mm256_cvtepi32_ps(_mm256_unpacklo_epi16(low, zero))};
+        made[1] = {_mm256_cvtepi32_ps(_mm256_unpackhi_epi16(low, zero))};
+        made[2] = {_mm256_cvtepi32_ps(_mm256_unpacklo_epi16(high, zero))};
+        made[3] = {_mm256_cvtepi32_ps(_mm256_unpackhi_epi16(high, zero))};
+    }
+    static Bytes narrow(const Floats (&x)[4]) {
+        const __m256i a = _mm256_cvtps_epi32(x[0].v), b = _mm256_cvtps_epi32(x[1].v);
+        const __m256i c = _mm256_cvtps_epi32(x[2].v), d = _mm256_cvtps_epi32(x[3].v);
+        return {_mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d))};
+    }
+    static Bytes max(Bytes a, Bytes b) { return {_mm256_max_epu8(a.v, b.v)}; }
+    static Bytes blend(Bytes mask, Bytes a, Bytes b) { return {_mm256_blendv_epi8(b.v, a.v, mask.v)}; }
+};
+
+#else
+
+struct Sums {
+    std::int32_t v[4];
+    static Sums all(std::int32_t x) { return {{x, x, x, x}}; }
+};
+
+struct Floats {
+    float v[4];
+    static Floats all(float x) { return {{x, x, x, x}}; }
+    static Floats of(Sums s) {
+        Floats made;
+        for (int i = 0; i < 4; ++i) made.v[i] = static_cast<float>(s.v[i]);
+        return made;
+    }
+    friend Floats operator*(Floats a, Floats b) {
+        for (int i = 0; i < 4; ++i) a.v[i] *= b.v[i];
+        return a;
+    }
+    friend Floats operator+(Floats a, Floats b) {
+        for (int i = 0; i < 4; ++i) a.v[i] += b.v[i];
+        return a;
+    }
+    static Floats min(Floats a, Floats b) {
+        for (int i = 0; i < 4; ++i) a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
+        return a;
+    }
+};
+
+struct Bytes {
+    static constexpr int kCount = 16;
+    static constexpr bool kPairsIn16Bits = false;
+    std::uint8_t v[16];
+
+    static Bytes load(const std::uint8_t* p) {
+        Bytes made;
+        std::memcpy(made.v, p, sizeof made.v);
+        return made;
+    }
+    static Bytes held(const std::uint8_t* p) { return load(p); }
+    void store(std::uint8_t* p) const { std::memcpy(p, v, sizeof v); }
+    static Bytes all(std::uint8_t x) {
+        Bytes made;
+        std::memset(made.v, x, sizeof made.v);
+        return made;
+    }
+    static void interleave(Bytes a, Bytes b, Bytes c, Bytes d, Bytes (&quads)[4]) {
+        for (int i = 0; i < 16; ++i) {
+            std::uint8_t* quad = quads[i / 4].v + i % 4 * 4;
+            quad[0] = a.v[i];
+            quad[1] = b.v[i];
+            quad[2] = c.v[i];
+            quad[3] = d.v[i];
+        }
+    }
+    static Bytes weights(const std::int8_t (&four)[4]) {
+        Bytes made;
+        for (int i = 0; i < 16; ++i) made.v[i] = static_cast<std::uint8_t>(four[i % 4]);
+        return made;
+    }
+    static Sums dot(Sums sums, Bytes pixels, Bytes weights) {
+        // Sums wrap around on their way, as those of vectors do.
+        for (int i = 0; i < 16; ++i) {
+            const int product = pixels.v[i] * static_cast<std::int8_t>(weights.v[i]);
+            sums.v[i / 4] = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums.v[i / 4]) +
+                                                      static_cast<std::uint32_t>(product));
+        }
+        return sums;
+    }
+    void widen(Floats (&made)[4]) const {
+        for (int i = 0; i < 16; ++i) made[i / 4].v[i % 4] = static_cast<float>(v[i]);
+    }
+    // Adding 1.5 * 2^23 leaves no bits after the point: the rounding of every float operation, half to even.
+    static Bytes narrow(const Floats (&x)[4]) {
+        constexpr float kPoint = 12582912.0f;
+        Bytes made;
+        for (int i = 0; i < 16; ++i) {
+            const float given = x[i / 4].v[i % 4], bounded = given > 0.0f ? given < 255.0f ? given : 255.0f : 0.0f;
+            made.v[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>((bounded + kPoint) - kPoint));
+        }
+        return made;
+    }
+    static Bytes max(Bytes a, Bytes b) {
+        for (int i = 0; i < 16; ++i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+        return a;
+    }
+    static Bytes blend(Bytes mask, Bytes a, Bytes b) {
+        for (int i = 0; i < 16; ++i) a.v[i] = static_cast<std::uint8_t>((a.v[i] & mask.v[i]) | (b.v[i] & ~mask.v[i]));
+        return a;
+    }
+};
+
+#endif
+
+}  // namespace sovs::SOVS_ISA_NAMESPACE

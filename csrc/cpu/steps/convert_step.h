@@ -1,0 +1,32 @@
+// Turns a map of floats into one of u8, or back.
+#pragma once
+#include "steps/operation.h"
+
+namespace sovs {
+
+// u8 numbers stand for scale * (u8 - zero_point); floats are rounded half to even, and to the nearest of what u8 can say.
+class ConvertStep final : public Step {
+public:
+    ConvertStep(const TensorDesc& input, const TensorDesc& output);
+
+    long units() const override;
+    int parts() const override { return parts_; }
+    Range writes(long unit) const override;
+    Range reads(long unit, std::size_t) const override { return writes(unit); }
+    void run(long unit, int part, const StepMaps& maps) const override;
+    const char* backend() const override { return quantizes_ ? "quantize" : "dequantize"; }
+
+private:
+    bool quantizes_;
+    TensorDesc bytes_;  // the map of u8, whose tiles are the units
+    int parts_;
+};
+
+class Convert final : public Operation {
+public:
+    const char* name() const override { return "convert"; }
+    std::unique_ptr<const Step> make(const StepPlace& place, int threads) const override;
+    bool takes(const std::vector<DType>& inputs, DType output) const override;
+};
+
+}  // namespace sovs
