@@ -10,12 +10,14 @@ from sparse_ovs.checkpoint import load, save
 from sparse_ovs.compilation import compile, load_plan
 from sparse_ovs.nn import densify, sparsify
 from sparse_ovs.patterns import make_global_masks, make_mask
+from sparse_ovs.quantization import Quantization, load_quantization, quantize
 from sparse_ovs.segmenter import Result, Segmenter, create_segmenter
 from sparse_ovs.text import Vocabulary
 from sparse_ovs.threads import get_num_threads, set_num_threads
 from sparse_ovs.version import __version__
 
 __all__ = [
+    "Quantization",
     "Result",
     "Segmenter",
     "Vocabulary",
@@ -27,8 +29,10 @@ __all__ = [
     "get_num_threads",
     "load",
     "load_plan",
+    "load_quantization",
     "make_global_masks",
     "make_mask",
+    "quantize",
     "save",
     "set_num_threads",
     "sparsify",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import os
 
 from torch import Tensor, nn
 
-from sparse_ovs.engine import CompiledEncoder, LoadedEncoder
-from sparse_ovs.nn import densify
+from sparse_ovs.engine import CompiledEncoder, LoadedEncoder, Quantization
+from sparse_ovs.nn.plain import plain_copy
+
+PRECISIONS = ("fp32", "int8")
 
 
 def compile(
@@ -17,6 +18,8 @@ def compile(
     threads: int | None = None,
     autotune: bool = True,
     release_dense: bool = False,
+    precision: str = "fp32",
+    quantization: Quantization | None = None,
 ) -> CompiledEncoder:
     """Exports an encoder's graph, folds and fuses it, packs its weights once.
 
@@ -36,6 +39,9 @@ def compile(
             form that the plans of all sizes read, where that is not much slower; layers are not
             timed. Where parts of the encoder run in torch, inputs must then have the example's
             shape.
+        precision: "fp32", or "int8": steps that have int8 kernels compute with u8 maps and s8
+            weights. `str` of the result says which of the others run in fp32, and why.
+        quantization: what quantize made of this model; with "int8" alone.
 
     Returns:
         A module with the model's eval-mode outputs, for inputs of any size that the model takes.
@@ -43,11 +49,21 @@ def compile(
     Raises:
         RuntimeError: the native library cannot be used here.
         ValueError: an example or a thread count that is no such thing, a model of another number
-            of inputs, or SPARSE_OVS_AUTOTUNE is neither 0 nor 1.
+            of inputs, another precision, int8 without a quantization, one of another model, or
+            SPARSE_OVS_AUTOTUNE is neither 0 nor 1.
         Exception: what torch.export itself raises for a model.
     """
-    plain = densify(_copied(model)).eval()
-    return CompiledEncoder(plain, example_input, threads, autotune, release_dense)
+    if precision not in PRECISIONS:
+        raise ValueError(f"expected a precision of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision == "int8" and quantization is None:
+        raise ValueError(
+            "expected a quantization with precision='int8': make one with "
+            "sparse_ovs.quantize(model, images)"
+        )
+    if precision != "int8" and quantization is not None:
+        raise ValueError(f"expected precision='int8' with a quantization, got {precision!r}")
+    plain = plain_copy(model)
+    return CompiledEncoder(plain, example_input, threads, autotune, release_dense, quantization)
 
 
 def load_plan(path: str | os.PathLike[str], threads: int | None = None) -> LoadedEncoder:
@@ -66,15 +82,3 @@ def load_plan(path: str | os.PathLike[str], threads: int | None = None) -> Loade
         ValueError: a thread count that is no such thing.
     """
     return LoadedEncoder(path, threads)
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    """A deep copy, also where modules hold weights that were computed from others, as those of
-    torch.nn.utils.prune do: deepcopy alone refuses such tensors."""
-    computed = {
-        id(value): value.detach().clone()
-        for module in model.modules()
-        for value in vars(module).values()
-        if isinstance(value, Tensor) and not value.is_leaf
-    }
-    return copy.deepcopy(model, computed)

@@ -218,9 +218,10 @@ SOVS_API void sovs_plan_destroy(sovs_plan* plan);
 typedef enum {
     SOVS_NONE = 0,
     SOVS_RELU = 1,
-    SOVS_GELU = 2,      /* x / 2 * (1 + erf(x / sqrt(2))) */
-    SOVS_GELU_TANH = 3, /* its approximation by tanh, as torch defines it */
-    SOVS_QUICK_GELU = 4 /* x * sigmoid(1.702 x) */
+    SOVS_GELU = 2,       /* x / 2 * (1 + erf(x / sqrt(2))) */
+    SOVS_GELU_TANH = 3,  /* its approximation by tanh, as torch defines it */
+    SOVS_QUICK_GELU = 4, /* x * sigmoid(1.702 x) */
+    SOVS_RELU6 = 5       /* from 0 to 6 */
 } sovs_activation;
 
 typedef struct {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-FLOAT32, FLOAT_BYTES = 0, 4  # sovs_dtype, and the size of a number
+FLOAT32, S8 = 0, 2  # sovs_dtype
+FLOAT_BYTES = 4
 
 _i64 = ctypes.c_int64
 _at = ctypes.c_void_p

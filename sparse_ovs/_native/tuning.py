@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from sparse_ovs._native.structures import Conv2dParams, Conv2dPlace, TuningStructure
 
-ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "quick_gelu")  # by sovs_activation
+ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "quick_gelu", "relu6")  # by sovs_activation
 PANELS = ("", "halo", "shifted", "taps")  # by sovs_panel, after AUTO
 
 

@@ -7,15 +7,16 @@ import weakref
 from collections.abc import Sequence
 
 from sparse_ovs._native.loading import check, library
-from sparse_ovs._native.structures import FLOAT32, TuningStructure, WeightsDesc, array_of
+from sparse_ovs._native.structures import FLOAT32, S8, TuningStructure, WeightsDesc, array_of
 from sparse_ovs._native.tuning import ConvSpot, Tuning, tuning_of, tuning_structure
 
 
 class NativeWeights:
     """Packed weights of one layer, copied into the library. Addresses are of contiguous CPU memory.
 
-    `block_rows` is None where they are dense. Raises ValueError where the library finds the
-    structure damaged.
+    Values are fp32, or s8 where there are `scales`, fp32 (O,): a weight is its integer times its
+    output channel's scale. `block_rows` is None where they are dense. Raises ValueError where the
+    library finds the structure damaged.
     """
 
     block_rows: int | None
@@ -30,9 +31,10 @@ class NativeWeights:
         index_bits: int,
         values: int,
         bias: int | None,
+        scales: int | None = None,
     ) -> None:
         structure = (block_rows, row_ptr, indices, index_bits)
-        self._adopt(_create(shape, groups, structure, values, bias), block_rows)
+        self._adopt(_create(shape, groups, structure, values, bias, scales), block_rows)
 
     def _adopt(self, handle: ctypes.c_void_p, block_rows: int | None) -> None:
         self._handle = handle
@@ -41,11 +43,16 @@ class NativeWeights:
 
     @classmethod
     def dense(
-        cls, shape: tuple[int, int, int, int], groups: int, weight: int, bias: int | None
+        cls,
+        shape: tuple[int, int, int, int],
+        groups: int,
+        weight: int,
+        bias: int | None,
+        scales: int | None = None,
     ) -> NativeWeights:
-        """Dense weights (O, I / groups, kh, kw), fp32, for the library's own dense kernels."""
+        """Dense weights (O, I / groups, kh, kw) for the library's own dense kernels."""
         made = cls.__new__(cls)
-        made._adopt(_create(shape, groups, (0, None, None, 0), weight, bias), None)
+        made._adopt(_create(shape, groups, (0, None, None, 0), weight, bias, scales), None)
         return made
 
     def transpose(self) -> NativeWeights:
@@ -129,8 +136,10 @@ def _create(
     structure: tuple[int, int | None, int | None, int],
     values: int,
     bias: int | None,
+    scales: int | None,
 ) -> ctypes.c_void_p:
-    desc = WeightsDesc(*shape, groups, *structure, values, FLOAT32, None, bias)
+    dtype = FLOAT32 if scales is None else S8
+    desc = WeightsDesc(*shape, groups, *structure, values, dtype, scales, bias)
     handle = ctypes.c_void_p()
     check(library().sovs_weights_create(ctypes.byref(desc), ctypes.byref(handle)))
     return handle

@@ -3,5 +3,12 @@
 from sparse_ovs.engine.compiled import CompiledEncoder
 from sparse_ovs.engine.loaded import LoadedEncoder
 from sparse_ovs.engine.memory import EncoderMemory
+from sparse_ovs.engine.quantization import Quantization, load_quantization
 
-__all__ = ["CompiledEncoder", "EncoderMemory", "LoadedEncoder"]
+__all__ = [
+    "CompiledEncoder",
+    "EncoderMemory",
+    "LoadedEncoder",
+    "Quantization",
+    "load_quantization",
+]

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from sparse_ovs import _native
 from sparse_ovs.engine.autotune import Tuner, autotune_allowed
 from sparse_ovs.engine.contract import check_input, check_threads
+from sparse_ovs.engine.export import export_graph
 from sparse_ovs.engine.graph import Conv, Graph
-from sparse_ovs.engine.importer import import_program
+from sparse_ovs.engine.int8 import to_int8
 from sparse_ovs.engine.memory import EncoderMemory, bytes_of
-from sparse_ovs.engine.passes import optimise
 from sparse_ovs.engine.plan import Plan
 from sparse_ovs.engine.planfile import write_plan
+from sparse_ovs.engine.quantization import Quantization
 from sparse_ovs.engine.weights import NativeConvWeights
 from sparse_ovs.threads import get_num_threads
 
@@ -43,11 +44,12 @@ class CompiledEncoder(nn.Module):
         release_dense: memory comes first: keep neither the model nor the dense weights of native
             steps, and their sparse weights once for all sizes where that is not much slower; time
             no layers. An encoder with torch nodes then runs inputs of the example's shape alone.
+        quantization: steps that have int8 kernels compute in int8 with these scales; None: none do.
 
     Raises:
         RuntimeError: the native library cannot be used here.
-        ValueError: an example or a thread count that is no such thing, or SPARSE_OVS_AUTOTUNE is
-            neither 0 nor 1.
+        ValueError: an example or a thread count that is no such thing, a quantization of another
+            model, or SPARSE_OVS_AUTOTUNE is neither 0 nor 1.
         TypeError, ValueError: at the call, for other input.
     """
 
@@ -58,6 +60,7 @@ class CompiledEncoder(nn.Module):
         threads: int | None,
         autotune: bool = True,
         release_dense: bool = False,
+        quantization: Quantization | None = None,
     ) -> None:
         super().__init__()
         if reason := _native.unavailable_reason():
@@ -75,7 +78,8 @@ class CompiledEncoder(nn.Module):
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
         self._renew_lock()
         self._weights = NativeConvWeights(held_once=release_dense)
-        self._graph, self._out_spec = _export(model, example_input)
+        self._quantization = quantization
+        self._graph, self._out_spec = self._export(model, example_input)
         self._shape = tuple(example_input.shape)
         allowed = autotune_allowed()
         # Weights that are held once have the tiles that suit all sizes.
@@ -110,8 +114,14 @@ class CompiledEncoder(nn.Module):
                     f"expected an input {self._shape} after release_dense, since parts of the "
                     f"encoder hold its size, got {tuple(x.shape)}"
                 )
-            graph, _ = _export(model, torch.empty(x.shape))
+            graph, _ = self._export(model, torch.empty(x.shape))
         return Plan(graph, x.shape, self._weights, threads, self._tuner)
+
+    def _export(self, model: nn.Module, example: Tensor) -> tuple[Graph, Any]:
+        graph, out_spec = export_graph(model, example)
+        if self._quantization is not None:
+            to_int8(graph, self._quantization)
+        return graph, out_spec
 
     def forward(self, x: Tensor) -> Any:
         check_input(x, self._channels)
@@ -169,10 +179,3 @@ def _renew_locks() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_locks)
-
-
-def _export(model: nn.Module, example: Tensor) -> tuple[Graph, Any]:
-    with torch.no_grad():
-        program = torch.export.export(model, (example,))
-    out_spec = program.call_spec.out_spec
-    return optimise(import_program(program)), out_spec

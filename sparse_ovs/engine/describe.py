@@ -27,7 +27,7 @@ class StepRow:
         layout: of its output.
         tile: output pixels of a tile (rows x columns), channels and kind of its panel.
         group: steps with the same number run together, strip of rows by strip; None runs alone.
-        reason: why torch runs it; "" for a native step.
+        reason: why torch runs it, or why it runs in fp32 inside an int8 encoder; else "".
     """
 
     name: str
@@ -48,6 +48,7 @@ def native_rows(
     seconds: Sequence[float | None],
     threads: int,
     first_group: int = 0,
+    notes: Sequence[str] | None = None,
 ) -> list[StepRow]:
     """Rows of a native plan.
 
@@ -57,6 +58,7 @@ def native_rows(
         seconds: of the same steps, those of all threads summed where they run strips.
         threads: that the plan was made for.
         first_group: number of the plan's first group of strips.
+        notes: of the same steps; what Node.note says.
     """
     rows = []
     for info in infos:
@@ -76,6 +78,7 @@ def native_rows(
                 _layout(info),
                 _tile(info),
                 None if info.strip_group is None else first_group + info.strip_group,
+                "" if notes is None or copied else notes[info.record],
             )
         )
     return rows

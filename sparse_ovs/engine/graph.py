@@ -1,7 +1,7 @@
 """The engine's graph: a list of typed operations over named values, in an order that runs.
 
-Values are float32 maps (N, C, H, W), unless one of the nodes of torch_nodes makes or reads them
-otherwise.
+Values are float32 maps (N, C, H, W), or u8 ones where their node has a Quant, unless one of the
+nodes of torch_nodes makes or reads them otherwise.
 """
 
 from __future__ import annotations
@@ -18,16 +18,33 @@ from sparse_ovs.conv_size import output_size
 Shapes = Mapping[str, tuple[int, ...]]
 
 
+@dataclass(frozen=True)
+class Quant:
+    """What an integer of a u8 map stands for: scale * (integer - zero_point).
+
+    Attributes:
+        scale: above 0, a float32.
+        zero_point: 0 to 255; stands for 0, exactly.
+    """
+
+    scale: float
+    zero_point: int
+
+
 @dataclass
 class Node:
     """One operation; `name` is also the name of the value that it makes.
 
     Attributes:
         layer: qualified name of the module that it comes from; "" for the encoder itself.
+        quant: of its value where that is u8; None where it is float32.
+        note: why it runs in float32 inside an int8 encoder; "" where nobody asked for int8.
     """
 
     name: str
     layer: str = field(default="", kw_only=True)
+    quant: Quant | None = field(default=None, kw_only=True)
+    note: str = field(default="", kw_only=True)
 
     # It serves only the size of input that was exported.
     holds_size: ClassVar[bool] = False
@@ -109,6 +126,7 @@ class Conv(Summing):
         bias: (O,) or None.
         stride, padding, dilation: (vertical, horizontal).
         activation: one of `_native.ACTIVATIONS`.
+        weight_scales: (O,) where it computes with s8 weights: of weight / scale, rounded.
     """
 
     weight: Tensor
@@ -118,6 +136,7 @@ class Conv(Summing):
     dilation: tuple[int, int]
     groups: int
     activation: str = "none"
+    weight_scales: Tensor | None = None
     op = "conv2d"
 
     def members(self) -> dict[str, Any]:
@@ -144,6 +163,23 @@ class Conv(Summing):
         shape = shapes[self.source]
         how = (self.stride, self.padding, self.dilation)
         return shape[0], self.weight.shape[0], *output_size(shape[2:], self.weight.shape[2:], *how)
+
+
+@dataclass
+class Pad(Unary):
+    """Zeros around each channel; gone once joined to a convolution.
+
+    Attributes:
+        rows, columns: of zeros, (before, after).
+    """
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    def out_shape(self, shapes: Shapes) -> tuple[int, ...]:
+        """(N, C, H, W) -> (N, C, H + rows, W + columns)."""
+        n, c, h, w = shapes[self.source]
+        return n, c, h + sum(self.rows), w + sum(self.columns)
 
 
 @dataclass
@@ -221,6 +257,13 @@ class Upsample2x(Summing):
         """(N, C, H, W) -> (N, C, 2 H, 2 W)."""
         n, c, h, w = shapes[self.source]
         return n, c, 2 * h, 2 * w
+
+
+@dataclass
+class Convert(Unary):
+    """The same numbers as u8, where it has a Quant, or as float32."""
+
+    op = "convert"
 
 
 @dataclass

@@ -17,23 +17,38 @@ from sparse_ovs.engine.graph import (
     Attention,
     BatchNorm,
     Conv,
+    Convert,
     Crop,
     LayerNorm,
     Mean,
     Node,
+    Pad,
     Pool,
+    Quant,
     Scale,
     Shift,
     Tokens,
     Upsample2x,
 )
 from sparse_ovs.engine.torch_nodes import AsMap, Constant, TorchNode, View, substitute
-from sparse_ovs.engine.weights import NativeConvWeights
+from sparse_ovs.engine.weights import NativeConvWeights, integer_weight
 from sparse_ovs.ops import atrous_pool2x2
 
 
 def run_in_torch(node: Node, values: Mapping[str, Any], weights: NativeConvWeights) -> Any:
-    """The node's value, given those of the nodes before it and the weights of convolutions."""
+    """The node's value, given those of the nodes before it and the weights of convolutions. One of
+    u8 as the floats that its integers stand for."""
+    made = _value(node, values, weights)
+    return made if node.quant is None else rounded(made, node.quant)
+
+
+def rounded(x: Tensor, quant: Quant) -> Tensor:
+    """The floats nearest to x that u8 stands for."""
+    steps = (x * (1.0 / quant.scale)).round() + quant.zero_point
+    return (steps.clamp(0, 255) - quant.zero_point) * quant.scale
+
+
+def _value(node: Node, values: Mapping[str, Any], weights: NativeConvWeights) -> Any:
     if isinstance(node, Constant):
         return node.value
     if isinstance(node, TorchNode):
@@ -47,6 +62,8 @@ def run_in_torch(node: Node, values: Mapping[str, Any], weights: NativeConvWeigh
         return x.reshape(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)
     if isinstance(node, Conv):
         return _conv(node, x, values, weights)
+    if isinstance(node, Pad):
+        return F.pad(x, (*node.columns, *node.rows))
     if isinstance(node, BatchNorm):
         return F.batch_norm(x, node.mean, node.var, node.gamma, node.beta, False, 0.0, node.eps)
     if isinstance(node, LayerNorm):
@@ -54,6 +71,8 @@ def run_in_torch(node: Node, values: Mapping[str, Any], weights: NativeConvWeigh
         return y.movedim(3, 1)
     if isinstance(node, Activation):
         return _activation(node.kind, x)
+    if isinstance(node, Convert):
+        return x
     if isinstance(node, Scale):
         return x * node.factor[:, None, None]
     if isinstance(node, Shift):
@@ -89,7 +108,7 @@ def reason_for_torch(node: Node) -> str:
         return "keys and values of two layers"
     if isinstance(node, Shift):
         return "no tokens to join it to"
-    if isinstance(node, (BatchNorm, Activation, Scale, Add)):
+    if isinstance(node, (Pad, BatchNorm, Activation, Scale, Add)):
         return "no convolution to join it to"
     return "no native step"
 
@@ -99,7 +118,11 @@ def _conv(node: Conv, x: Tensor, values: Mapping[str, Any], weights: NativeConvW
     top, left = node.padding
     padded = F.pad(x, (left, left, top, top)) if top or left else x
     how = (node.stride, 0, node.dilation, node.groups)
-    y = F.conv2d(padded, weights.dense(node), node.bias, *how)
+    weight = weights.dense(node)
+    if node.weight_scales is not None:
+        scales = node.weight_scales.reshape(-1, 1, 1, 1)
+        weight = integer_weight(weight, node.weight_scales) * scales
+    y = F.conv2d(padded, weight, node.bias, *how)
     if node.residual is not None:
         y = y + values[node.residual]
     return _activation(node.activation, y)
@@ -131,6 +154,8 @@ def _activation(kind: str, x: Tensor) -> Tensor:
         return x
     if kind == "relu":
         return F.relu(x)
+    if kind == "relu6":
+        return F.relu6(x)
     if kind == "quick_gelu":
         return x * torch.sigmoid(1.702 * x)
     return F.gelu(x, approximate="tanh" if kind == "gelu_tanh" else "none")

@@ -98,7 +98,9 @@ class Plan:
             if isinstance(part, Segment):
                 records = [record_of(step, labels) for step in part.steps]
                 seconds = [self._seconds.get(step.name) for step in part.steps]
-                rows += native_rows(part.plan.step_infos(), records, seconds, self._threads, groups)
+                notes = [step.note for step in part.steps]
+                infos = part.plan.step_infos()
+                rows += native_rows(infos, records, seconds, self._threads, groups, notes)
                 groups = max([groups, *(row.group + 1 for row in rows if row.group is not None)])
             else:
                 shape = self._shapes[part.name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -18,10 +19,12 @@ def record_of(node: Node, names: Mapping[str, str]) -> dict[str, Any]:
     Args:
         names: in the program, of the node's value and of those that it reads.
     """
+    made = {} if node.quant is None else {"dtype": "u8", "quant": asdict(node.quant)}
     return {
         "op": node.op,
         "name": names[node.name],
         "inputs": [names[name] for name in node.inputs()],
+        **made,
         **node.members(),
     }
 

@@ -96,9 +96,10 @@ def lower(
     for step in steps:
         if not isinstance(step, Conv):
             continue
-        tuning = tuner.tuning(step, shapes, places, len(steps) == 1)  # may change weights
-        if tuning is not None:
-            tunings[step.name] = tuning
+        if step.quant is None:  # int8 steps choose their windows themselves
+            tuning = tuner.tuning(step, shapes, places, len(steps) == 1)  # may change weights
+            if tuning is not None:
+                tunings[step.name] = tuning
         own_weights[step.name] = weights[step]
     layouts = {name: _native.NHWC if nhwc else _native.NCHW for name, nhwc in channels_last.items()}
     channels = {name: shapes[name][1] for name in inputs}

@@ -9,6 +9,9 @@ from sparse_ovs import _native
 from sparse_ovs.engine.graph import Conv
 from sparse_ovs.formats import PackedWeight, pack
 
+# Above this density all s8 weights are multiplied, zeros too: four rows then share their columns.
+_DENSEST_INT8 = 0.45
+
 
 class NativeConvWeights:
     """The library's copy of each convolution's weights, packed at its first use.
@@ -69,19 +72,25 @@ def pack_weight(weight: Tensor, groups: int) -> PackedWeight | None:
 
 def pack_dense(conv: Conv) -> _native.NativeWeights:
     """The library's copy of all weights, zeros included."""
-    weight = conv.weight.contiguous()
+    scales = conv.weight_scales
+    weight = conv.weight if scales is None else integer_weight(conv.weight, scales)
+    weight = weight.contiguous()
     shape = (weight.shape[0], weight.shape[1], weight.shape[2], weight.shape[3])
     bias = _contiguous_bias(conv)
-    bias_at = None if bias is None else bias.data_ptr()
-    return _native.NativeWeights.dense(shape, conv.groups, weight.data_ptr(), bias_at)
+    return _native.NativeWeights.dense(
+        shape, conv.groups, weight.data_ptr(), _address(bias), _address(scales)
+    )
 
 
 def _pack(conv: Conv) -> _native.NativeWeights:
-    weight = conv.weight
+    weight, scales = conv.weight, conv.weight_scales
+    if scales is not None:
+        weight = integer_weight(weight, scales).float()
     packed = pack_weight(weight.contiguous(), conv.groups)
-    if packed is None:
+    if packed is None or (scales is not None and packed.density > _DENSEST_INT8):
         return pack_dense(conv)
     bias = _contiguous_bias(conv)
+    values = packed.values if scales is None else packed.values.to(torch.int8)
     indices = packed.indices
     if indices.dtype == torch.uint16:
         indices = indices.view(torch.int16)
@@ -92,9 +101,20 @@ def _pack(conv: Conv) -> _native.NativeWeights:
         packed.row_ptr.data_ptr(),
         indices.data_ptr(),
         8 * indices.element_size(),
-        packed.values.data_ptr(),
-        None if bias is None else bias.data_ptr(),
+        values.data_ptr(),
+        _address(bias),
+        _address(scales),
     )
+
+
+def integer_weight(weight: Tensor, scales: Tensor) -> Tensor:
+    """The s8 weight (O, ...) that scales (O,) give: from -127 to 127, rounded half to even."""
+    inverse = 1.0 / scales.reshape(-1, *[1] * (weight.dim() - 1))
+    return (weight * inverse).round().clamp(-127, 127).to(torch.int8)
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
 
 
 def _contiguous_bias(conv: Conv) -> Tensor | None:

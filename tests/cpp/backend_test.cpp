@@ -61,7 +61,7 @@ struct Net {
                         kernel / 2,
                         1,
                         1,
-                        pick<std::int64_t>(g, {SOVS_NONE, SOVS_RELU, SOVS_GELU, SOVS_QUICK_GELU})};
+                        pick<std::int64_t>(g, {SOVS_NONE, SOVS_RELU, SOVS_GELU, SOVS_QUICK_GELU, SOVS_RELU6})};
         const std::int64_t columns = kernel * kernel * channels / groups;
         if (g() % 3 > 0) {
             const std::vector<float> weight(channels * columns, 0.5f);

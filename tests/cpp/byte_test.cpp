@@ -64,6 +64,7 @@ struct ByteConv {
             bias.push_back(p.bias ? static_cast<float>(static_cast<int>(g() % 200) - 100) * 0.11f : 0.0f);
         }
         out.zero_point = p.activation == SOVS_RELU ? 0 : 117;
+        if (p.activation == SOVS_RELU6) out = {0.0625f, static_cast<std::int32_t>(g() % 2 * 40)};
     }
 
     sovs_weights* weights() const {
@@ -147,8 +148,10 @@ struct ByteConv {
             value = value + more;
         }
         const double rounded = std::nearbyint(static_cast<double>(value));
-        const double least = p.activation == SOVS_RELU ? out.zero_point : 0;
-        return out.number(static_cast<std::uint8_t>(std::clamp(rounded, least, 255.0)));
+        const double least = p.activation == SOVS_NONE ? 0 : out.zero_point;
+        const double six = std::nearbyint(6.0 * inverse) + out.zero_point;
+        const double most = p.activation == SOVS_RELU6 ? std::min(255.0, six) : 255.0;
+        return out.number(static_cast<std::uint8_t>(std::clamp(rounded, least, most)));
     }
 
     void expect_exact(const std::string& what) const {
@@ -169,6 +172,7 @@ Problem byte_problem(unsigned seed) {
     p.tuning = kLibraryChooses;
     std::mt19937 g(seed + 1000);
     if (p.groups == 1) p.block_rows = std::int64_t{1} << g() % 3;
+    if (g() % 4 == 0) p.activation = SOVS_RELU6;
     return p;
 }
 

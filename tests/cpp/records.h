@@ -138,7 +138,7 @@ inline constexpr sovs_tuning kLibraryChooses{sizeof(sovs_tuning), 0, 0, 0, 0, 0}
 
 // The record of a convolution, without its name and inputs.
 inline std::string conv_members(const sovs_conv2d_params& p, const sovs_tuning& tuning = kLibraryChooses) {
-    constexpr const char* kNames[] = {"null", "\"relu\"", "\"gelu\"", "\"gelu_tanh\"", "\"quick_gelu\""};
+    constexpr const char* kNames[] = {"null", "\"relu\"", "\"gelu\"", "\"gelu_tanh\"", "\"quick_gelu\"", "\"relu6\""};
     return ", \"stride\": " + numbers({p.stride_h, p.stride_w}) + ", \"padding\": " + numbers({p.pad_h, p.pad_w}) +
            ", \"dilation\": " + numbers({p.dilation_h, p.dilation_w}) + ", \"activation\": " + kNames[p.activation] +
            ", \"tuning\": {\"tile_rows\": " + std::to_string(tuning.tile_rows) +

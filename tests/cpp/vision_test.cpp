@@ -64,6 +64,7 @@ double activated(double x, std::int64_t activation) {
         case SOVS_GELU: return x / 2 * (1 + std::erf(x / std::sqrt(2.0)));
         case SOVS_GELU_TANH: return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
         case SOVS_QUICK_GELU: return x / (1 + std::exp(-1.702 * x));
+        case SOVS_RELU6: return std::clamp(x, 0.0, 6.0);
         default: return x;
     }
 }
@@ -73,7 +74,7 @@ constexpr sovs_layout kLayouts[] = {SOVS_NCHW, SOVS_NHWC};
 }  // namespace
 
 TEST(activations_of_a_convolution_match_double_precision) {
-    for (const std::int64_t activation : {SOVS_GELU, SOVS_GELU_TANH, SOVS_QUICK_GELU})
+    for (const std::int64_t activation : {SOVS_GELU, SOVS_GELU_TANH, SOVS_QUICK_GELU, SOVS_RELU6})
         for (const std::int64_t block_rows : {1, 4})
             for (const sovs_layout layout : kLayouts)
                 for (const std::int64_t pixels : {1, 15, 16, 49, 197})
@@ -105,7 +106,7 @@ TEST(activations_of_a_convolution_match_double_precision) {
 }
 
 TEST(activations_of_extreme_sums_are_those_of_torch) {
-    for (const std::int64_t activation : {SOVS_GELU, SOVS_GELU_TANH, SOVS_QUICK_GELU}) {
+    for (const std::int64_t activation : {SOVS_GELU, SOVS_GELU_TANH, SOVS_QUICK_GELU, SOVS_RELU6}) {
         Problem p;
         p.in_channels = p.out_channels = p.h = 1;
         p.w = 16;
@@ -119,8 +120,9 @@ TEST(activations_of_extreme_sums_are_those_of_torch) {
                   -88.0f, 0.0f,     -0.0f,     1e-30f, -7.0f,  7.0f,    -20.0f,   20.0f};
         const std::vector<float> y = run(p, data);
         CHECK(std::isnan(y[0]));
-        CHECK(y[1] == INFINITY);
-        CHECK(std::isnan(y[2]));
+        const bool bounded = activation == SOVS_RELU6;  // the others give x times 0 or 1
+        CHECK(y[1] == (bounded ? 6.0f : INFINITY));
+        CHECK(bounded ? y[2] == 0.0f : std::isnan(y[2]));
         for (std::size_t i = 3; i < y.size(); ++i)
             CHECK_SAYING(std::fabs(y[i] - activated(data.x[i], activation)) <= 1e-6 * std::fmax(1.0, std::fabs(y[i])),
                          std::to_string(data.x[i]) + " gives " + std::to_string(y[i]));

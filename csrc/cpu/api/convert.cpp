@@ -43,11 +43,12 @@ std::int64_t tile_of(std::int64_t layout) {
 static_assert(static_cast<int>(Activation::none) == SOVS_NONE && static_cast<int>(Activation::relu) == SOVS_RELU &&
               static_cast<int>(Activation::gelu) == SOVS_GELU &&
               static_cast<int>(Activation::gelu_tanh) == SOVS_GELU_TANH &&
-              static_cast<int>(Activation::quick_gelu) == SOVS_QUICK_GELU);
+              static_cast<int>(Activation::quick_gelu) == SOVS_QUICK_GELU &&
+              static_cast<int>(Activation::relu6) == SOVS_RELU6);
 
 ConvParams conv_params(const sovs_conv2d_params* given) {
     const sovs_conv2d_params p = taken(given);
-    require(p.activation >= SOVS_NONE && p.activation <= SOVS_QUICK_GELU, "expected an activation of sovs_activation");
+    require(p.activation >= SOVS_NONE && p.activation <= SOVS_RELU6, "expected an activation of sovs_activation");
     return {
         p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.dilation_h, p.dilation_w, static_cast<Activation>(p.activation)};
 }

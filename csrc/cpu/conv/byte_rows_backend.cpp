@@ -114,9 +114,10 @@ ByteRowsStep::ByteRowsStep(const char* name, const ConvCase& conv, int threads)
         scale_[o] = static_cast<float>(static_cast<double>(of_weights[o]) * in.scale * inverse);
         offset_[o] = static_cast<float>(weights_->bias()[o] * inverse + shift);
     }
-    const bool clamps = conv.params.activation == Activation::relu;
-    least_ = static_cast<std::uint8_t>(clamps ? out.zero_point : 0);
+    least_ = static_cast<std::uint8_t>(conv.params.activation == Activation::none ? 0 : out.zero_point);
     most_ = 255.0f;
+    if (conv.params.activation == Activation::relu6)
+        most_ = static_cast<float>(std::min(255.0, std::nearbyint(6.0 * inverse) + out.zero_point));
 }
 
 void ByteRowsStep::multiply(const ByteStreamPart& part, const ByteWindow& window, const std::uint8_t* panel,
@@ -172,7 +173,8 @@ public:
     bool fits(const ConvCase& conv) const override {
         const WeightSizes& sizes = conv.weights->sizes();
         return conv.weights->dtype() == DType::s8 && conv.input.dtype == DType::u8 && sizes.block.rows == block_rows_ &&
-               sizes.columns() < kMostPanelLines && conv.params.activation <= Activation::relu;
+               sizes.columns() < kMostPanelLines &&
+               (conv.params.activation <= Activation::relu || conv.params.activation == Activation::relu6);
     }
 
     std::unique_ptr<const Step> make(const ConvCase& conv, const Tuning&, int threads) const override {

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparse_ovs.engine.graph import AtrousPool, BatchNorm, Conv, Pool, Upsample2x
+from sparse_ovs.engine.graph import AtrousPool, BatchNorm, Conv, Pad, Pool, Upsample2x
 from sparse_ovs.engine.importer.handlers import (
     Call,
     handles,
@@ -33,6 +33,25 @@ def _conv2d(call: Call) -> Any:
 
 def _pair(sizes: list[int]) -> tuple[int, int]:
     return (sizes[0], sizes[-1])
+
+
+@handles(aten.pad.default)
+def _pad(call: Call) -> Any:
+    return _zeros_around(call) if call["mode"] == "constant" else None
+
+
+@handles(aten.constant_pad_nd.default)
+def _constant_pad(call: Call) -> Any:
+    return _zeros_around(call)
+
+
+def _zeros_around(call: Call) -> Any:
+    sides = call["pad"]
+    image = call.values.as_image(call["self"], call.shape_of("self"))
+    if image is None or call["value"] or len(sides) not in (2, 4) or min(sides) < 0:
+        return None
+    rows, columns = (sides[2:] or [0, 0]), sides[:2]
+    return call.values.add(Pad(call.name, image.name, (rows[0], rows[1]), (columns[0], columns[1])))
 
 
 @handles(aten.batch_norm.default)

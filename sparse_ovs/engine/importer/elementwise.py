@@ -20,6 +20,23 @@ def _relu(call: Call) -> Any:
     return _activation(call, call["self"], "relu")
 
 
+@handles(aten.relu6.default, aten.relu6_.default)
+def _relu6(call: Call) -> Any:
+    return _activation(call, call["self"], "relu6")
+
+
+@handles(aten.hardtanh.default, aten.hardtanh_.default)
+def _hardtanh(call: Call) -> Any:
+    is_relu6 = (call["min_val"], call["max_val"]) == (0, 6)
+    return _activation(call, call["self"], "relu6") if is_relu6 else None
+
+
+@handles(aten.clamp.default, aten.clamp_.default)
+def _clamp(call: Call) -> Any:
+    is_relu6 = (call["min"], call["max"]) == (0, 6)
+    return _activation(call, call["self"], "relu6") if is_relu6 else None
+
+
 @handles(aten.gelu.default, aten.gelu_.default)
 def _gelu(call: Call) -> Any:
     return _activation(call, call["self"], "gelu_tanh" if call["approximate"] == "tanh" else "gelu")

@@ -19,6 +19,8 @@ inline Vec gelu_tanh(Vec x) {
     return x * sigmoid(cubic * constant(1.59576912f));
 }
 
+inline Vec relu6(Vec x) { return Vec::min(constant(6.0f), Vec::relu(x)); }
+
 inline Vec quick_gelu(Vec x) { return x * sigmoid(x * constant(1.702f)); }
 
 template <typename Function>
@@ -36,6 +38,8 @@ inline void map_run(float* values, std::int64_t count, Function function) {
         map_run(values, count, gelu);
     else if (activation == Activation::gelu_tanh)
         map_run(values, count, gelu_tanh);
+    else if (activation == Activation::relu6)
+        map_run(values, count, relu6);
     else
         map_run(values, count, quick_gelu);
 }

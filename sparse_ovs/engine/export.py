@@ -1,0 +1,25 @@
+"""From a model to the engine's graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparse_ovs.engine.graph import Graph
+from sparse_ovs.engine.importer import import_program
+from sparse_ovs.engine.passes import optimise
+
+
+def export_graph(model: nn.Module, example: Tensor) -> tuple[Graph, Any]:
+    """The graph of a model of plain torch modules in eval mode, folded and fused, and how its
+    outputs are nested (a pytree spec).
+
+    Raises:
+        ValueError: a model of another number of inputs than one tensor.
+        Exception: what torch.export itself raises.
+    """
+    with torch.no_grad():
+        program = torch.export.export(model, (example,))
+    return optimise(import_program(program)), program.call_spec.out_spec
