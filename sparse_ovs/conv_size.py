@@ -1,8 +1,34 @@
-"""How large a convolution's output is."""
+"""How a convolution's window moves over its input, and how large its output is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
+
+Pair = tuple[int, int]
+
+
+class Geometry(NamedTuple):
+    """How the window moves over the input; each (vertical, horizontal)."""
+
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+
+    @classmethod
+    def of(cls, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]) -> Geometry:
+        """Of lists, as torch hands them to an op.
+
+        Raises:
+            ValueError: one of them has not two numbers.
+        """
+        return cls(_pair("stride", stride), _pair("padding", padding), _pair("dilation", dilation))
+
+
+def _pair(name: str, sizes: Sequence[int]) -> Pair:
+    if len(sizes) != 2:
+        raise ValueError(f"expected {name} of two numbers, got {tuple(sizes)}")
+    return sizes[0], sizes[1]
 
 
 def output_size(

@@ -292,16 +292,16 @@ SOVS_API sovs_status sovs_batch_norm_gradients(int64_t n, int64_t c, int64_t pix
 /* ---- segmentation ----------------------------------------------------------------------------------- */
 
 /* GroupNorm of maps x (n, c, h, w), in place: (x - mean) / sqrt(variance + eps) * gamma + beta, by the moments of each
- * image's groups of c / groups channels. above: NULL, or a map (n, c, above_h, above_w) that is then enlarged bilinearly
+ * image's groups of c / groups channels. above: NULL, or a map (n, c, above_h, above_w) that is then upsampled bilinearly
  * (pixel centres aligned) and added. relu: 1 cuts below 0 in the end. gamma, beta: (c,). */
 SOVS_API sovs_status sovs_group_norm(int64_t n, int64_t c, int64_t h, int64_t w, int64_t groups, float eps, float* x,
                                      const float* gamma, const float* beta, const float* above, int64_t above_h,
                                      int64_t above_w, int32_t relu, int32_t threads);
 
-/* One class for every pixel, from scores (classes, grid_h, grid_w) that are enlarged bilinearly (pixel centres aligned):
- * the highest score, the first class of equal ones. Never holds the enlarged scores.
- * covered_h, covered_w: how many of the grid's rows and columns the image lies over, from the first on; above 0, whole or not.
- * logits: 1 takes the softmax of the enlarged scores as probabilities, 0 takes the scores.
+/* One class for every pixel: the argmax of scores (classes, grid_h, grid_w) that are upsampled bilinearly (pixel centres
+ * aligned), the first class of equal ones. Never holds the upsampled scores.
+ * covered_h, covered_w: how many of the grid's rows and columns the image covers, from the first on: above 0, fractions too.
+ * logits: 1 takes the softmax of the upsampled scores as probabilities, 0 takes the scores.
  * labels: (h, w). confidence: (h, w), the label's probability; may be NULL. scores: (classes, h, w), all probabilities; may
  * be NULL. */
 SOVS_API sovs_status sovs_decide(int64_t classes, int64_t grid_h, int64_t grid_w, const float* grid, double covered_h,
@@ -317,12 +317,12 @@ typedef struct {
     const float* probabilities; /* (queries, classes) */
 } sovs_mask_window;
 
-/* One class for every pixel, by the sum over queries of a class's probability times the mask's: logits of masks are
- * enlarged bilinearly (pixel centres aligned) to their window's pixels, the sums of probabilities, the mean where windows
- * overlap and 0 where none lies, from the input's first input_h rows and input_w columns to the image (h, w). Never holds
- * masks or sums at the size of the input or the image. Queries whose probabilities together change no score by more than
- * 1e-6 are left out.
- * at_image: 1 enlarges the logits of the only window to the image too, and sums there. Others: as for sovs_decide. */
+/* One class for every pixel: the argmax over classes of the sum over queries of the class's probability times the mask's.
+ * A mask's logits are upsampled bilinearly (pixel centres aligned) to the pixels of its window, and there probabilities are
+ * summed; the sums are averaged where windows overlap, and 0 where none lies. Then the sums in the input's first input_h
+ * rows and input_w columns are upsampled to the image (h, w). Never holds masks or sums at the size of the input or the
+ * image. Queries whose probabilities together change no score by more than 1e-6 are left out.
+ * at_image: 1 upsamples the logits of the only window to the image too, and sums there. Others: as for sovs_decide. */
 SOVS_API sovs_status sovs_decide_masks(const sovs_mask_window* windows, int32_t window_count, int64_t classes,
                                        int64_t input_h, int64_t input_w, int32_t at_image, int64_t h, int64_t w,
                                        int64_t* labels, float* confidence, float* scores, int32_t threads);

@@ -1,4 +1,7 @@
-"""Whole encoders as fused plans: export, graph, passes, native segments."""
+"""Whole encoders as fused plans: export, graph, passes, native segments.
+
+The argument `engine` of `sparsify` and of sparse layers is another thing: what runs one layer.
+"""
 
 from sparse_ovs.engine.compiled import CompiledEncoder
 from sparse_ovs.engine.loaded import LoadedEncoder

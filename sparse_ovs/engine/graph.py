@@ -60,7 +60,7 @@ class Node:
         return shapes[self.sources()[0]]
 
     def rename(self, old: str, new: str) -> None:
-        """Reads `new` where it read `old`."""
+        """Makes it read the value `new` wherever it reads `old`."""
         raise NotImplementedError
 
     def is_native(self) -> bool:
@@ -82,7 +82,7 @@ class Node:
 
 @dataclass
 class Unary(Node):
-    """One that reads one value."""
+    """An operation that reads one value."""
 
     source: str
 
@@ -96,7 +96,7 @@ class Unary(Node):
 
 @dataclass
 class Summing(Unary):
-    """One that may add another value to what it makes.
+    """An operation that may add another value to what it makes.
 
     Attributes:
         residual: name of that value, of the output's shape, or None.
@@ -105,7 +105,7 @@ class Summing(Unary):
     residual: str | None = field(default=None, kw_only=True)
 
     def is_plain(self) -> bool:
-        """Its value is what it makes itself, and nothing follows."""
+        """Its value is what it makes itself: no residual is added."""
         return self.residual is None
 
     def sources(self) -> list[str]:
@@ -150,7 +150,7 @@ class Conv(Summing):
         }
 
     def is_plain(self) -> bool:
-        """Its value is the sums themselves."""
+        """Its value is the convolution's sums: no residual, no activation."""
         return self.activation == "none" and super().is_plain()
 
     def is_pointwise(self) -> bool:
@@ -202,7 +202,7 @@ class Activation(Unary):
 
 @dataclass
 class Scale(Unary):
-    """Channel i times factor[i]."""
+    """Multiplies channel i by factor[i]."""
 
     factor: Tensor
 
@@ -249,7 +249,7 @@ class AtrousPool(Unary):
 
 @dataclass
 class Upsample2x(Summing):
-    """Each pixel twice in both directions [+ residual]."""
+    """Nearest-neighbour upsampling: each pixel twice in both directions [+ residual]."""
 
     op = "upsample2x"
 
@@ -277,11 +277,12 @@ class Mean(Unary):
 
 @dataclass
 class Tokens(Unary):
-    """The source's pixels in a row behind class tokens, plus constants.
+    """A transformer's tokens: first class tokens, then the source's pixels in row-major order; to
+    all of them constants are added (position embeddings, and what the class tokens start from).
 
     Attributes:
-        constants: (tokens, C); as many more tokens than pixels stand before them.
-        mean: class tokens are the mean of the pixels before constants are added, else 0.
+        constants: (tokens, C). Their count says how many class tokens there are: tokens - H * W.
+        mean: whether a class token is the mean of the pixels (before constants are added); else 0.
     """
 
     constants: Tensor
@@ -302,7 +303,7 @@ class Tokens(Unary):
 
 @dataclass
 class Shift(Unary):
-    """Plus constants (H * W, C), the same for every image."""
+    """Adds constants (H * W, C) to the pixels of every image, such as position embeddings."""
 
     constants: Tensor
     holds_size = True
@@ -310,7 +311,8 @@ class Shift(Unary):
 
 @dataclass
 class Crop(Unary):
-    """Pixels [first, first + height * width) of each image, as a map of that size."""
+    """Pixels [first, first + height * width) of each image in row-major order, as a map of `size`
+    (height, width): a transformer's tokens without the class token."""
 
     first: int
     size: tuple[int, int]
@@ -319,7 +321,7 @@ class Crop(Unary):
 
     @property
     def count(self) -> int:
-        """Of pixels."""
+        """How many pixels it keeps of an image."""
         return self.size[0] * self.size[1]
 
     def members(self) -> dict[str, Any]:

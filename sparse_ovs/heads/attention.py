@@ -20,13 +20,13 @@ class Attention(nn.Module):
         heads: divides dim.
 
     Attributes:
-        native: see TokenLinear.
+        as_convolution: see TokenLinear.
     """
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.native = True
+        self.as_convolution = True
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = nn.Linear(dim, dim)
@@ -43,7 +43,7 @@ class Attention(nn.Module):
             allowed: bool (N, Q, S), which keys a query sees; at least one each.
         """
         q, k, v = (
-            token_linear(x, weight, bias, self.native)
+            token_linear(x, weight, bias, self.as_convolution)
             for x, weight, bias in zip(
                 (query, key, value),
                 self.in_proj_weight.chunk(3),

@@ -80,7 +80,7 @@ class SparseMultiheadAttention(nn.MultiheadAttention):
 
     @property
     def reason(self) -> str:
-        """Why the projections run dense; empty where they run native."""
+        """Why the projections run dense; empty where they run sparse kernels."""
         return self._in_proj.reason or self.out_proj.reason
 
     def set_layer_name(self, name: str) -> None:
@@ -148,7 +148,7 @@ class SparseMultiheadAttention(nn.MultiheadAttention):
             and key_padding_mask is None
             and not self.training
             and not (is_causal and attn_mask is None)  # torch refuses that with its own message
-            and self._in_proj._runs_native(query)
+            and self._in_proj._runs_sparse(query)
         )
         if sparse:
             return self._self_attention(query, attn_mask), None

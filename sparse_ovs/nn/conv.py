@@ -1,4 +1,4 @@
-"""SparseConv2d: an nn.Conv2d with a fixed mask that runs the native sparse kernel."""
+"""SparseConv2d: an nn.Conv2d with a fixed mask that runs sparse kernels."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class SparseConv2d(SparseWeight, nn.Conv2d):  # type: ignore[misc]
         self._check_input(x)
         x = self._autocast(x)
         fold = self._fold if self._fold is not None and self._fold.active else None
-        if not self._runs_native(x):
+        if not self._runs_sparse(x):
             y = self._conv_forward(x, self._masked_weight(), self.bias)
             return y if fold is None else fold.apply(y)
         batch = x if x.dim() == 4 else x[None]

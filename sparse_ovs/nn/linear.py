@@ -1,4 +1,4 @@
-"""SparseLinear: an nn.Linear with a fixed mask that runs the native sparse kernel."""
+"""SparseLinear: an nn.Linear with a fixed mask that runs sparse kernels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sparse_ovs.nn.structure import SparseWeight, adopt, strip_sparse_state
 
 class SparseLinear(SparseWeight, nn.Linear):  # type: ignore[misc]
     """Drop-in nn.Linear over the last dimension; see SparseConv2d for what it holds and when it
-    runs native."""
+    runs sparse."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -58,7 +58,7 @@ class SparseLinear(SparseWeight, nn.Linear):  # type: ignore[misc]
             )
         self._check_input(x)
         x = self._autocast(x)
-        if not self._runs_native(x):
+        if not self._runs_sparse(x):
             return F.linear(x, self._masked_weight(), self.bias)
         return ops.linear(
             x, self.weight, self.mask, self.bias, self.indices, self.row_ptr, self.block_rows

@@ -16,8 +16,8 @@ class LayerReport:
         shape: of the weight.
         pattern: of its mask; "" where the layer was left as it was.
         density: kept fraction of its weight.
-        backend: "native" or "dense".
-        reason: why it is dense; "" where it is native.
+        backend: what runs it, see `SparseWeight.backend`.
+        reason: why it is dense; "" where a sparse kernel runs it.
         macs: multiply-accumulates of the dense layer on the example input; None without one.
         bytes_dense: of the float32 weight.
         bytes_sparse: of the packed weight, as a file holds it; bytes_dense where the layer was left
@@ -63,8 +63,8 @@ class SparsifyReport:
         return found
 
     def __str__(self) -> str:
-        native = sum(layer.backend == "native" for layer in self.layers)
-        lines = [f"{native} of {len(self.layers)} layers run native"]
+        sparse = sum(layer.backend != "dense" for layer in self.layers)
+        lines = [f"{sparse} of {len(self.layers)} layers run native"]
         width = max((len(layer.name) for layer in self.layers), default=0)
         for layer in self.layers:
             shape = "x".join(map(str, layer.shape))

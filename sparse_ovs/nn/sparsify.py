@@ -53,9 +53,11 @@ def sparsify(
             None takes the zeros that are already there (and `weight_orig`/`weight_mask` pairs and
             parametrizations).
         exclude: names, globs ("visual.attnpool.*") or module types to leave alone.
-        engine: "native" runs the native kernel wherever one exists, "dense" nowhere, "auto" where
-            it is expected to be faster, or with `example_input` where it was measured to be, and
-            for the convolutions that torch may crash on (see `jumps_over_padding`).
+        engine: what runs a layer: "native" a sparse kernel wherever the device has one, "dense"
+            always torch, "auto" a sparse kernel where it is expected to be faster, or with
+            `example_input` where it was measured to be, and for the convolutions that torch may
+            crash on (see `jumps_over_padding`). It has nothing to do with the package
+            `sparse_ovs.engine`, which compiles whole encoders.
         fold_bn: "eval" (or True) folds a BatchNorm and ReLU that follow a swapped convolution while
             in eval mode, also behind convolutions that nothing prunes, and runs 2x2 average
             poolings, and BatchNorms in training, native.

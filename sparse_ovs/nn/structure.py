@@ -30,7 +30,7 @@ class SparseWeight(nn.Module):
 
     Attributes:
         pattern: spelling of the pattern the mask follows.
-        engine: "auto", "native" or "dense".
+        engine: "auto", "native" or "dense", see `sparsify`.
         block_rows: of the packed structure.
         layer_name: the module's name in its model, for error messages.
     """
@@ -148,7 +148,7 @@ class SparseWeight(nn.Module):
         """Dense weight whose pruned places get no gradient."""
         return self.weight * self.mask
 
-    def _runs_native(self, x: Tensor) -> bool:
+    def _runs_sparse(self, x: Tensor) -> bool:
         """A sparse kernel serves this call, training included; else the dense masked path."""
         if self._reasons.get(x.dtype, "another dtype"):
             return False

@@ -18,18 +18,20 @@ class TokenLinear(nn.Linear):
     """Drop-in nn.Linear, see `token_linear`.
 
     Attributes:
-        native: whether convolution kernels may run it; else always torch's linear.
+        as_convolution: whether many tokens may run as a convolution; else always as F.linear.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.native = True
+        self.as_convolution = True
 
     def forward(self, x: Tensor) -> Tensor:
-        return token_linear(x, self.weight, self.bias, self.native)
+        return token_linear(x, self.weight, self.bias, self.as_convolution)
 
 
-def token_linear(x: Tensor, weight: Tensor, bias: Tensor | None, native: bool = True) -> Tensor:
+def token_linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, as_convolution: bool = True
+) -> Tensor:
     """F.linear; many tokens in float32 on a CPU run as a convolution 1x1 over a map of them.
 
     torch's linear layers run on MKL, whose kernels for AMD leave AVX-512 out, and copy the bias
@@ -40,7 +42,7 @@ def token_linear(x: Tensor, weight: Tensor, bias: Tensor | None, native: bool = 
         x: (..., I).
         weight: (O, I).
         bias: (O,) or None.
-        native: False for F.linear in any case.
+        as_convolution: False for F.linear in any case.
 
     Returns:
         (..., O).
@@ -48,7 +50,7 @@ def token_linear(x: Tensor, weight: Tensor, bias: Tensor | None, native: bool = 
     tokens = x.numel() // max(1, x.shape[-1])
     # MKL reads transposed tokens as they lie.
     suits = tokens >= _FEW and x.is_contiguous() and inference_on_cpu(x, weight)
-    if not native or not suits:
+    if not as_convolution or not suits:
         return F.linear(x, weight, bias)
     rows = x.reshape(tokens, -1)
     if tokens <= _CHUNK:

@@ -4,7 +4,7 @@ from sparse_ovs.ops.atrous_pool import ATROUS_POOL2X2, atrous_pool2x2
 from sparse_ovs.ops.avg_pool import avg_pool2x2, avg_pool_dtypes
 from sparse_ovs.ops.backends import family_of
 from sparse_ovs.ops.batch_norm import batch_norm, batch_norm_unsupported
-from sparse_ovs.ops.conv import conv2d, conv2d_unsupported
+from sparse_ovs.ops.conv import conv2d
 from sparse_ovs.ops.conv_gradients import conv2d_gradients
 from sparse_ovs.ops.cuda import gradients, on_gpu
 from sparse_ovs.ops.cuda.choose import gpu_route
@@ -20,10 +20,11 @@ from sparse_ovs.ops.deformable_attention import (
 from sparse_ovs.ops.group_norm import group_norm_, group_norm_unsupported
 from sparse_ovs.ops.invalidate import invalidate
 from sparse_ovs.ops.layout import memory_format
-from sparse_ovs.ops.linear import linear, linear_unsupported
+from sparse_ovs.ops.linear import linear
 from sparse_ovs.ops.linear_gradients import linear_gradients
 from sparse_ovs.ops.openmp import share_torch_threads
 from sparse_ovs.ops.streams import stream_bytes
+from sparse_ovs.ops.unsupported import conv2d_unsupported, linear_unsupported
 
 __all__ = [
     "ATROUS_POOL2X2",

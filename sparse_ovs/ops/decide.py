@@ -37,12 +37,12 @@ def decide(
     scores: bool,
     covered: tuple[float, float] | None = None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Enlarges scores bilinearly (as F.interpolate, align_corners=False) and takes the best class.
+    """Upsamples scores bilinearly (as F.interpolate, align_corners=False); argmax over classes.
 
     Args:
         grid: (K, h, w) float32 on the CPU; copied if not contiguous.
         size: (H, W).
-        logits: whether a softmax makes probabilities of the enlarged scores.
+        logits: whether a softmax makes probabilities of the upsampled scores.
         confidence, scores: whether to make them.
         covered: how many of the grid's rows and columns the image lies over, from the first on;
             None for all.
@@ -68,18 +68,20 @@ def decide_masks(
     confidence: bool,
     scores: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Takes the best class by the sum over queries of a class's probability times the mask's
-    (MaskFormer, arXiv 2107.06278, section 3.4). Masks are never held at the size of the input or
-    the image: rows of pixels are enlarged, summed and decided one after another. Queries whose
-    probabilities together change no score by more than 1e-6 are left out.
+    """Argmax of the sum over queries of a class's probability times the mask's (MaskFormer,
+    arXiv 2107.06278, section 3.4).
+
+    Masks are never held at the size of the input or the image: rows of pixels are upsampled and
+    summed, their argmax taken, one after another. Queries whose probabilities together change no
+    score by more than 1e-6 are left out.
 
     Args:
         windows: float32 on the CPU; copied if not contiguous. Sums are averaged where windows
             overlap, and 0 where none lies.
         input_size: rows and columns of the input that the image fills, from the first on.
         size: (H, W) of the image.
-        at_image: whether logits are enlarged to the image (by way of the input) and summed there;
-            else sums at the input are enlarged. One window alone.
+        at_image: whether logits are upsampled to the image (by way of the input) and summed there;
+            else sums at the input are upsampled. One window alone.
         confidence, scores: whether to make them.
 
     Returns:
@@ -128,7 +130,7 @@ def _outputs(
 
 
 def decide_unsupported(given: Tensor) -> list[str]:
-    """Reasons why the library does not decide on such scores or masks; empty if it does."""
+    """Reasons why the library takes no argmax of such scores or masks; empty if it does."""
     reasons = []
     if given.device.type != "cpu":
         reasons.append(f"{given.device.type} has no kernel")

@@ -18,13 +18,13 @@ def group_norm_(
     above: Tensor | None = None,
     relu: bool = False,
 ) -> Tensor:
-    """group_norm(x) + enlarged(above), then a ReLU where wanted, written over x; for inference.
+    """group_norm(x) + upsampled(above), then a ReLU where wanted, written over x; for inference.
 
     Args:
         x: (N, C, H, W) float32 on the CPU, contiguous; see `group_norm_unsupported`.
         groups: divides C.
         gamma, beta: (C,).
-        above: (N, C, h, w), enlarged bilinearly (as F.interpolate, align_corners=False); copied if
+        above: (N, C, h, w), upsampled bilinearly (as F.interpolate, align_corners=False); copied if
             not contiguous.
 
     Returns:

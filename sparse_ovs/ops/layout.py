@@ -35,6 +35,16 @@ def native_layout(form: torch.memory_format) -> int:
     return _native.NHWC if form == torch.channels_last else _native.NCHW
 
 
+def maps_layout(form: torch.memory_format, *shapes: Sequence[int]) -> int:
+    """The library's layout for a plan of maps (N, C, H, W), all of which lie in `form`.
+
+    A map of one pixel is the same memory in both layouts; as channels_last its batch is one run of
+    pixels.
+    """
+    single_pixel = all(shape[2] * shape[3] == 1 for shape in shapes)
+    return _native.NHWC if single_pixel else native_layout(form)
+
+
 def empty_output(shape: Sequence[int], form: torch.memory_format) -> Tensor:
     """(N, C, H, W) or (..., O) uninitialised float32 on the CPU; large ones reuse memory."""
     count = prod(shape)

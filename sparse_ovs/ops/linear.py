@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sparse_ovs import _native
-from sparse_ovs.formats import MaskFit
-from sparse_ovs.ops.conv import conv2d_unsupported
-from sparse_ovs.ops.layer import Layer
+from sparse_ovs.conv_size import Geometry
+from sparse_ovs.ops.arguments import in_order, takes
+from sparse_ovs.ops.cuda.on_gpu import linear_on_gpu
 from sparse_ovs.ops.layout import empty_output
+from sparse_ovs.ops.linear_call import LinearCall
 from sparse_ovs.ops.streams import streams_of
 from sparse_ovs.threads import get_num_threads
 
@@ -48,66 +49,33 @@ def linear(
     return torch.ops.sparse_ovs.linear(x, weight, mask, bias, indices, row_ptr, block_rows, relu)
 
 
-def linear_unsupported(
-    *,
-    dtype: torch.dtype,
-    device: torch.device,
-    weight_shape: Sequence[int],
-    fit: Callable[[], MaskFit],
-) -> list[str]:
-    """Reasons why no kernel runs this problem; empty if one does. See `conv2d_unsupported`."""
-    return conv2d_unsupported(dtype=dtype, device=device, weight_shape=weight_shape, fit=fit)
-
-
 @torch.library.register_fake("sparse_ovs::linear")
-def _linear_fake(
-    x: Tensor,
-    weight: Tensor,
-    mask: Tensor,
-    bias: Tensor | None,
-    indices: Tensor,
-    row_ptr: Tensor,
-    block_rows: int,
-    relu: bool,
-) -> Tensor:
-    return x.new_empty([*x.shape[:-1], weight.shape[0]])
+@takes(LinearCall.of)
+def _linear_fake(call: LinearCall) -> Tensor:
+    return call.x.new_empty([*call.x.shape[:-1], call.layer.weight.shape[0]])
 
 
 @torch.library.impl("sparse_ovs::linear", "CPU")
-def _linear_cpu(
-    x: Tensor,
-    weight: Tensor,
-    mask: Tensor,
-    bias: Tensor | None,
-    indices: Tensor,
-    row_ptr: Tensor,
-    block_rows: int,
-    relu: bool,
-) -> Tensor:
+@takes(LinearCall.of)
+def _linear_cpu(call: LinearCall) -> Tensor:
+    x, layer, relu = call.x, call.layer, call.relu
+    out_features, in_features = layer.weight.shape[:2]
     if x.dtype != torch.float32:
         raise TypeError(f"expected a float32 input, got {x.dtype}")
-    if x.dim() < 1 or x.shape[-1] != weight.shape[1]:
-        raise ValueError(f"expected an input (..., {weight.shape[1]}), got {tuple(x.shape)}")
+    if x.dim() < 1 or x.shape[-1] != in_features:
+        raise ValueError(f"expected an input (..., {in_features}), got {tuple(x.shape)}")
     x = x.contiguous()
-    out = empty_output([*x.shape[:-1], weight.shape[0]], torch.contiguous_format)
+    out = empty_output([*x.shape[:-1], out_features], torch.contiguous_format)
     if out.numel() == 0:
         return out
     # Tokens are the pixels of a channels_last map of one row.
     tokens = x.numel() // x.shape[-1]
     threads = get_num_threads()
-    plans = streams_of(indices).plan(
-        Layer(weight, bias, [], 0.0, indices, row_ptr, block_rows, 1),
+    plans = streams_of(layer.indices).plan(
+        layer,
         (tokens, relu, threads),
         lambda weights: _native.conv_plan(
-            weights,
-            (1, weight.shape[1], 1, tokens),
-            _native.NHWC,
-            (1, 1),
-            (0, 0),
-            (1, 1),
-            relu,
-            None,
-            threads,
+            weights, (1, in_features, 1, tokens), _native.NHWC, *Geometry(), relu, None, threads
         ),
     )
     with plans as plan:
@@ -116,17 +84,24 @@ def _linear_cpu(
 
 
 def _linear_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-    x, weight, mask, _, indices, row_ptr, block_rows, relu = inputs
+    call = LinearCall.of(*inputs)
+    layer = call.layer
     # Only the weight's gradient reads the input: frozen layers let go of it.
-    kept = x if ctx.needs_input_grad[1] else x.new_empty(0)
-    ctx.save_for_backward(kept, weight, mask, indices, row_ptr, *([output] if relu else []))
-    ctx.x_shape, ctx.block_rows, ctx.relu = x.shape, block_rows, relu
+    ctx.save_for_backward(
+        call.x if ctx.needs_input_grad[1] else None,
+        output if call.relu else None,
+        layer.weight,
+        layer.mask,
+        layer.indices,
+        layer.row_ptr,
+    )
+    ctx.x_shape, ctx.block_rows = call.x.shape, layer.block_rows
 
 
-def _linear_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
-    x, weight, mask, indices, row_ptr, *output = ctx.saved_tensors
-    if ctx.relu:
-        grad = grad * (output[0] > 0)
+def _linear_backward(ctx, grad: Tensor) -> tuple[Any, ...]:  # type: ignore[no-untyped-def]
+    x, output, weight, mask, indices, row_ptr = ctx.saved_tensors
+    if output is not None:
+        grad = grad * (output > 0)
     needs_x, needs_weight, _, needs_bias = ctx.needs_input_grad[:4]
     grad_x, grad_weight = torch.ops.sparse_ovs.linear_gradients(
         grad,
@@ -139,15 +114,15 @@ def _linear_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
         needs_x,
         needs_weight,
     )
-    return (
-        grad_x if needs_x else None,
-        grad_weight if needs_weight else None,
-        None,
-        grad.reshape(-1, grad.shape[-1]).sum(0) if needs_bias else None,
-        *[None] * 4,
+    return in_order(
+        LinearCall.of,
+        x=grad_x if needs_x else None,
+        weight=grad_weight if needs_weight else None,
+        bias=grad.reshape(-1, grad.shape[-1]).sum(0) if needs_bias else None,
     )
 
 
+torch.library.impl("sparse_ovs::linear", "CUDA", linear_on_gpu)
 torch.library.register_autograd(
     "sparse_ovs::linear", _linear_backward, setup_context=_linear_context
 )

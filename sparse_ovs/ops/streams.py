@@ -7,14 +7,21 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
+from functools import partial
 
 from torch import Tensor
 
 from sparse_ovs._native import NativeWeights, Plan, WeightGradient
 from sparse_ovs.ops.by_structure import ByStructure
 from sparse_ovs.ops.layer import Layer
+from sparse_ovs.ops.library_weights import (
+    pack,
+    refresh,
+    refresh_transposed,
+    structure_version,
+    values_version,
+)
 from sparse_ovs.ops.plan_cache import PLANS_KEPT, PlanCache
-from sparse_ovs.threads import get_num_threads
 
 
 class LayerStreams:
@@ -31,7 +38,12 @@ class LayerStreams:
     ) -> AbstractContextManager[Plan]:
         """The forward plan for `key`, over up-to-date weights; see PlanCache.plan."""
         return self._forward.plan(
-            layer.structure(), layer.versions(), layer.pack, layer.refresh, key, build
+            structure_version(layer),
+            values_version(layer),
+            partial(pack, layer),
+            partial(refresh, layer),
+            key,
+            build,
         )
 
     def transposed_plan(
@@ -39,22 +51,25 @@ class LayerStreams:
     ) -> AbstractContextManager[Plan]:
         """The input gradient's plan for `key`, over up-to-date weights; see PlanCache.plan."""
 
-        def refresh(weights: NativeWeights) -> None:
-            weight, _ = layer.folded()
-            weights.update(weight.data_ptr(), None, get_num_threads())
-
         def make() -> NativeWeights:
             made = self._structure_of(layer).transpose()
-            refresh(made)
+            refresh_transposed(layer, made)
             return made
 
-        return self._transposed.plan(layer.structure(), layer.versions(), make, refresh, key, build)
+        return self._transposed.plan(
+            structure_version(layer),
+            values_version(layer),
+            make,
+            partial(refresh_transposed, layer),
+            key,
+            build,
+        )
 
     def weight_gradient(
         self, layer: Layer, key: Hashable, build: Callable[[NativeWeights], WeightGradient]
     ) -> WeightGradient:
         """How the weight's gradient is computed for `key`; `build` makes it where none is kept."""
-        key = (layer.structure(), key)
+        key = (structure_version(layer), key)
         with self._lock:
             found = self._gradients.get(key)
             if found is None:
@@ -66,7 +81,7 @@ class LayerStreams:
 
     def _structure_of(self, layer: Layer) -> NativeWeights:
         """Native weights of the layer's structure; their values may be of any age."""
-        return self._forward.weights_of(layer.structure(), layer.pack)
+        return self._forward.weights_of(structure_version(layer), partial(pack, layer))
 
     def forget(self) -> None:
         """Makes the next calls read the values again."""

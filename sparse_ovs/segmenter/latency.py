@@ -247,8 +247,9 @@ def _without_kernels(head: Head) -> Head:
     """A copy that torch alone runs."""
     twin = copy.deepcopy(head)
     for module in twin.modules():
-        if hasattr(module, "native"):
-            module.__dict__["native"] = False
+        for name in ("native", "as_convolution"):
+            if hasattr(module, name):
+                module.__dict__[name] = False
     return twin
 
 

@@ -14,7 +14,7 @@ double place(std::int64_t i, std::int64_t cells, std::int64_t pixels) {
                       0.0, static_cast<double>(cells - 1));
 }
 
-double enlarged(const float* plane, const Case& s, std::int64_t y, std::int64_t x) {
+double upsampled(const float* plane, const Case& s, std::int64_t y, std::int64_t x) {
     const double down = place(y, s.above_h, s.h), across = place(x, s.above_w, s.w);
     double sum = 0.0;
     for (std::int64_t r = 0; r < s.above_h; ++r)
@@ -68,8 +68,8 @@ TEST(group_norm_matches_double_precision) {
                                               gamma[static_cast<std::size_t>(channel)] +
                                           beta[static_cast<std::size_t>(channel)];
                         if (s.above_h)
-                            expected += enlarged(above.data() + plane * s.above_h * s.above_w, s, i % pixels / s.w,
-                                                 i % pixels % s.w);
+                            expected += upsampled(above.data() + plane * s.above_h * s.above_w, s, i % pixels / s.w,
+                                                  i % pixels % s.w);
                         if (relu) expected = std::max(expected, 0.0);
                         worst = std::max(worst, std::fabs(expected - made[static_cast<std::size_t>(first + i)]));
                     }

@@ -50,7 +50,7 @@ def test_thousands_of_tokens_run_as_a_convolution(monkeypatch: pytest.MonkeyPatc
         layer(x)
         assert len(seen) == 1
         layer(x[:, :100])
-        token_linear(x, layer.weight, layer.bias, native=False)
+        token_linear(x, layer.weight, layer.bias, as_convolution=False)
         layer(x.transpose(0, 1))
     layer(x)
     assert len(seen) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
 from sparse_ovs import densify, make_mask, sparsify
-from sparse_ovs.nn import SparseConv2d, SparseLinear, SparseMultiheadAttention
+from sparse_ovs.nn import SparseConv2d, SparseLinear, SparseMultiheadAttention, SparsifyReport
+from sparse_ovs.nn.report import LayerReport
 from sparse_ovs.patterns import kept_count
 from support.oracles import assert_as_exact_as_torch, random_mask
 
@@ -93,6 +95,12 @@ def test_the_report_says_what_runs_where_and_why() -> None:
     assert "depthwise convolutions have too few weights to skip" in str(report)
     with pytest.raises(KeyError, match="expected the name of a reported layer, got 'nope'"):
         report["nope"]
+
+
+def test_a_report_counts_the_layers_that_run_sparse_on_a_gpu_too() -> None:
+    on_gpu = LayerReport("a", "conv2d", (4, 4, 1, 1), "block16x16", 0.1, "bsr", "", None, 64, 8)
+    dense = replace(on_gpu, name="b", backend="dense", reason="excluded")
+    assert "1 of 2 layers run native" in str(SparsifyReport([on_gpu, dense]))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from torch import nn
 
 from sparse_ovs import ops
-from sparse_ovs.segmenter.latency import STAGES, Latency, profile_head
+from sparse_ovs.nn import DeformableAttention, DenseConv2d, TokenLinear
+from sparse_ovs.segmenter.latency import STAGES, Latency, _without_kernels, profile_head
 from support.small_clips import RN, small_backbone
 
 
@@ -83,6 +85,15 @@ def test_a_head_with_deformable_attention_is_timed_against_torch_s_own(
     assert len(in_torch) == 4
     assert 0 < made.max_rel_err < 1e-3
     assert made.totals == {"eager": made.dense["total"].p50}
+
+
+def test_the_baselines_copy_of_a_head_runs_by_torch_s_own_layers_alone() -> None:
+    head = nn.ModuleList([TokenLinear(4, 4), DenseConv2d(4, 4, 1), DeformableAttention(4, 1, 1, 1)])
+    linear, conv, attention = _without_kernels(head)  # type: ignore[arg-type, misc]
+    assert not any((linear.as_convolution, attention.value_proj.as_convolution))
+    assert not any((conv.native, attention.native))
+    # The head itself keeps them.
+    assert all((head[0].as_convolution, head[1].native, head[2].native))
 
 
 @pytest.mark.slow

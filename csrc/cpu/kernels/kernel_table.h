@@ -46,8 +46,8 @@ struct KernelTable {
     void (*plane_scale)(const PlaneTask&);
     void (*norm_row)(const NormRowTask&);
     // Pixels of a row between its cells: (1 - weight) * row[first] + weight * row[second].
-    void (*enlarge_row)(const float* row, const std::int32_t* first, const std::int32_t* second, const float* weight,
-                        std::int64_t pixels, float* out);
+    void (*upsample_row)(const float* row, const std::int32_t* first, const std::int32_t* second, const float* weight,
+                         std::int64_t pixels, float* out);
     void (*decide_row)(const DecideTask&);
     void (*mask_row)(const MaskRowTask&);
     void (*depthwise)(const DepthwiseTask&);

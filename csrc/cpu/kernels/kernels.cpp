@@ -62,7 +62,7 @@ constexpr KernelTable make_table() {
     t.plane_products = plane_products;
     t.plane_scale = plane_scale;
     t.norm_row = norm_row;
-    t.enlarge_row = enlarge_row;
+    t.upsample_row = upsample_row;
     t.decide_row = decide_row;
     t.mask_row = mask_row;
     t.depthwise = depthwise;

@@ -27,7 +27,7 @@ std::vector<bool> maps_within(const Network& network, int first, int last) {
     return within;
 }
 
-// The steps after which at most one map waits to be read: the ends of blocks.
+// The steps after which at most one map is live (was written, and has a reader to come): the ends of blocks.
 std::vector<int> block_ends(const Network& network) {
     const int count = static_cast<int>(network.steps.size());
     std::vector<int> last_read(network.maps.size(), -1);
@@ -35,10 +35,10 @@ std::vector<int> block_ends(const Network& network) {
         for (const int input : network.steps[s].inputs) last_read[input] = s;
     std::vector<int> ends;
     for (int s = 0; s < count; ++s) {
-        int waiting = 0;
+        int live = 0;
         for (int written = 0; written <= s; ++written)
-            if (last_read[network.steps[written].output] > s) ++waiting;
-        if (waiting <= 1) ends.push_back(s + 1);
+            if (last_read[network.steps[written].output] > s) ++live;
+        if (live <= 1) ends.push_back(s + 1);
     }
     return ends;
 }

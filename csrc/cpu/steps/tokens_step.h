@@ -1,4 +1,4 @@
-// A vision transformer's tokens: the pixels of a map behind a class token, plus constants.
+// A vision transformer's tokens: class tokens, then the pixels of a map, plus constants such as position embeddings.
 #pragma once
 #include <utility>
 #include <vector>
@@ -8,13 +8,13 @@
 namespace sovs {
 
 struct TokensParams {
-    std::int64_t count;            // pixels of an output image
+    std::int64_t count;            // tokens: pixels of an output image
     std::vector<float> constants;  // (count, channels)
-    bool mean;                     // whether the tokens before the input's pixels are their mean, else 0
+    bool mean;                     // whether class tokens are the mean of the input's pixels, else 0
 };
 
-// Output token t of each image: constants[t], plus the input's pixel t - (output pixels - input pixels) where there is
-// one.
+// With k = output pixels - input pixels class tokens, token t of each image is constants[t], plus the input's pixel t - k
+// for t >= k, or plus the mean of the pixels (or 0) for t < k.
 class TokensStep final : public Step {
 public:
     // Throws InvalidArgument where shapes do not fit.

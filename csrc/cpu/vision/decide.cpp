@@ -1,6 +1,6 @@
 #include "vision/decide.h"
 
-#include "vision/enlarged_rows.h"
+#include "vision/upsampled_rows.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
 
@@ -17,7 +17,7 @@ void decide(const ScoreGrid& grid, bool logits, const Decisions& to, int threads
     const std::int64_t stride = strip_columns(4 * grid.classes, to.w), bands = band_count(to.h, threads);
     const auto source = rows_of_planes(grid.scores, grid.h, grid.w);
     parallel_for(static_cast<long>(bands), threads, [&](long band) {
-        EnlargedRows wide(grid.classes, across, stride);
+        UpsampledRows wide(grid.classes, across, stride);
         DecisionRows rows(to, grid.classes, stride, logits);
         for (std::int64_t left = 0; left < to.w; left += stride) {
             const std::int64_t width = std::min(stride, to.w - left);

@@ -12,8 +12,8 @@ struct ScoreGrid {
     double covered_h, covered_w;  // rows and columns that the image lies over, from the first on
 };
 
-// Enlarges (or shrinks) each class's grid bilinearly, pixel centres aligned, and takes the highest score of every pixel,
-// the first class of equal ones. With `logits`, probabilities are the softmax of the enlarged scores; otherwise the scores
+// Upsamples (or shrinks) each class's grid bilinearly, pixel centres aligned, and takes the argmax over classes of every
+// pixel, the first class of equal ones. With `logits`, probabilities are the softmax of the upsampled scores; otherwise the scores
 // themselves.
 void decide(const ScoreGrid& grid, bool logits, const Decisions& to, int threads);
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "vision/enlarged_rows.h"
+#include "vision/upsampled_rows.h"
 #include "base/error.h"
 #include "vision/masked_classes.h"
 #include "base/thread_pool.h"
@@ -64,7 +64,7 @@ private:
 
     const MaskedClasses& classes_;
     const std::int64_t stride_;
-    EnlargedRows wide_;
+    UpsampledRows wide_;
     AlignedBuffer<float> panel_;
     std::int64_t begin_ = 0, width_ = 0;
 };
@@ -88,11 +88,11 @@ struct Pass {
 };
 
 // Calls row(y, left, width, upper, lower, weight) for every row of a band of the image, strip by strip, with the rows of
-// the input above and below it enlarged to the strip. source: see EnlargedRows; start(columns) comes before each strip.
+// the input above and below it upsampled to the strip. source: see UpsampledRows; start(columns) comes before each strip.
 template <typename Start, typename Source, typename Row>
-void enlarge_band(const Pass& pass, std::int64_t planes, std::int64_t top, std::int64_t bottom, const Start& start,
-                  const Source& source, const Row& row) {
-    EnlargedRows wide(planes, pass.across, pass.stride);
+void upsample_band(const Pass& pass, std::int64_t planes, std::int64_t top, std::int64_t bottom, const Start& start,
+                   const Source& source, const Row& row) {
+    UpsampledRows wide(planes, pass.across, pass.stride);
     for (std::int64_t left = 0; left < pass.to.w; left += pass.stride) {
         const std::int64_t width = std::min(pass.stride, pass.to.w - left);
         const Columns columns = input_columns(pass.across, left, width);
@@ -165,7 +165,7 @@ private:
 void decide_at_input(const Pass& pass, std::int64_t top, std::int64_t bottom) {
     MeanScores scores(pass);
     DecisionRows decisions(pass.to, pass.classes, pass.stride, false);
-    enlarge_band(
+    upsample_band(
         pass, pass.classes, top, bottom, [&](const Columns& columns) { scores.start(columns); },
         [&](std::int32_t y) {
             const float* row = scores.row(y);
@@ -182,7 +182,7 @@ void decide_at_image(const Pass& pass, std::int64_t top, std::int64_t bottom) {
     AlignedBuffer<float> panel(window.panel_floats()),
         scores(pass.padded_classes() * static_cast<std::size_t>(pass.stride));
     DecisionRows decisions(pass.to, pass.classes, pass.stride, false);
-    enlarge_band(
+    upsample_band(
         pass, window.queries(), top, bottom, [&](const Columns& columns) { rows.start(columns); },
         [&](std::int32_t y) {
             rows.logits(y, logits.data());
@@ -204,7 +204,7 @@ void decide_masks(const std::vector<MaskWindow>& windows, std::int64_t classes, 
     require(classes < (1 << 24), "expected fewer than 2^24 classes");  // kernels count them in floats
     require(!windows.empty(), "expected at least 1 window");
     require(masked_at == MaskedAt::input || windows.size() == 1,
-            "expected one window where masks are enlarged to the image");
+            "expected one window where masks are upsampled to the image");
     std::int64_t most_queries = 0;
     std::vector<MaskedClasses> prepared;
     for (const MaskWindow& w : windows) {

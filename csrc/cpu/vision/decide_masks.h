@@ -17,11 +17,11 @@ struct MaskWindow {
 
 // Where a sum over queries is taken of a class's probability times the mask's.
 enum class MaskedAt {
-    input,  // at the pixels of the input; sums are enlarged to the image, and averaged where windows overlap
-    image,  // at the pixels of the image, to which logits are enlarged; one window alone
+    input,  // at the pixels of the input; sums are upsampled to the image, and averaged where windows overlap
+    image,  // at the pixels of the image, to which logits are upsampled; one window alone
 };
 
-// Enlarges each mask's logits bilinearly (pixel centres aligned) to its window, and what of the input the image fills, its
+// Upsamples each mask's logits bilinearly (pixel centres aligned) to its window, and what of the input the image fills, its
 // first input_h rows and input_w columns, to the image; takes the highest score of every pixel, the first class of equal
 // ones. Where no window lies scores are 0. Left out are queries whose probabilities together change no score by more than
 // kNegligible.

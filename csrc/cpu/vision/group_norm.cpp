@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "vision/enlarged_rows.h"
+#include "vision/upsampled_rows.h"
 #include "base/error.h"
 #include "kernels/isa.h"
 #include "base/thread_pool.h"
@@ -28,7 +28,7 @@ void group_norm(const GroupNormShape& s, float* x, const float* gamma, const flo
         for (std::int64_t c = 0; c < channels; ++c) table.plane_moments(planes + c * pixels, pixels, mean, around);
         const double variance = (around[1] - around[0] * around[0] / count) / count;
         const double inverse = 1.0 / std::sqrt(variance + static_cast<double>(s.eps));
-        EnlargedRows enlarged(1, across, adds ? s.w : 1);
+        UpsampledRows upsampled(1, across, adds ? s.w : 1);
         for (std::int64_t c = 0; c < channels; ++c) {
             const std::int64_t channel = group % s.groups * channels + c;
             float* plane = planes + c * pixels;
@@ -39,14 +39,14 @@ void group_norm(const GroupNormShape& s, float* x, const float* gamma, const flo
                 continue;
             }
             task.pixels = s.w;
-            enlarged.start(0, s.w, 0);
+            upsampled.start(0, s.w, 0);
             const auto rows =
                 rows_of_planes(above.values + (group * channels + c) * above.h * above.w, above.h, above.w);
             for (std::int64_t y = 0; y < s.h; ++y) {
                 const auto at = static_cast<std::size_t>(y);
                 task.x = plane + y * s.w;
-                task.upper = enlarged.row(down.first[at], down.second[at], rows);
-                task.lower = enlarged.row(down.second[at], down.first[at], rows);
+                task.upper = upsampled.row(down.first[at], down.second[at], rows);
+                task.lower = upsampled.row(down.second[at], down.first[at], rows);
                 task.weight = down.weight[at];
                 table.norm_row(task);
             }

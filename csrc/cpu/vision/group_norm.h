@@ -1,4 +1,4 @@
-// GroupNorm of maps as NCHW, in place, with what a feature pyramid adds to it: a coarser map, enlarged, and a ReLU.
+// GroupNorm of maps as NCHW, in place, with what a feature pyramid adds to it: a coarser map, upsampled, and a ReLU.
 #pragma once
 #include <cstdint>
 
@@ -9,7 +9,7 @@ struct GroupNormShape {
     float eps;
 };
 
-// Added after the norm: (n, c, h, w) of another size, enlarged bilinearly; values is null for none.
+// Added after the norm: (n, c, h, w) of another size, upsampled bilinearly; values is null for none.
 struct CoarserMap {
     const float* values;
     std::int64_t h, w;

@@ -5,7 +5,7 @@
 
 #include "base/aligned.h"
 #include "vision/decide_masks.h"
-#include "vision/enlarged_rows.h"
+#include "vision/upsampled_rows.h"
 
 namespace sovs {
 
@@ -18,7 +18,7 @@ public:
     std::int64_t queries() const { return static_cast<std::int64_t>(kept_.size()); }
     const Places& across() const { return across_; }
     const Places& down() const { return down_; }
-    // Source of EnlargedRows: the logits of the queries that count.
+    // Source of UpsampledRows: the logits of the queries that count.
     auto logits() const {
         return [this](std::int32_t y) {
             return [this, y](std::int64_t query) {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,36 +16,28 @@ from sparse_ovs.ops.cuda.choose import TUNER, Choice, choices, unsupported_reaso
 from sparse_ovs.ops.cuda.request import Arithmetic
 from sparse_ovs.ops.cuda.routes import BLOCKS, BlockSparse
 from sparse_ovs.ops.cuda.routes.block_sparse import Packed
-from sparse_ovs.ops.layer import fold_norm
+from sparse_ovs.ops.layer import Layer, fold_norm
 from sparse_ovs.ops.versions import version_of
 
 
-@dataclass(frozen=True)
-class Weights:
-    """The tensors that a layer's packed weights come from; see `ops.conv2d`."""
+def _version(layer: Layer) -> Hashable:
+    """Changes whenever what `_folded` gives does, a bias without BatchNorm aside."""
+    parts = [layer.weight, *layer.norm]
+    if layer.norm and layer.bias is not None:
+        parts.append(layer.bias)
+    return (*map(version_of, parts), layer.eps)
 
-    weight: Tensor
-    mask: Tensor
-    bias: Tensor | None
-    norm: Sequence[Tensor] = ()
-    eps: float = 0.0
 
-    def versions(self) -> Hashable:
-        """Changes whenever what `folded` gives does, a bias without BatchNorm aside."""
-        parts = [self.weight, *self.norm]
-        if self.norm and self.bias is not None:
-            parts.append(self.bias)
-        return (*map(version_of, parts), self.eps)
-
-    def folded(self) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias with the BatchNorm in them."""
-        if not self.norm:
-            return self.weight, self.bias
-        # In float32, also where the model is in halves.
-        bias = None if self.bias is None else self.bias.float()
-        norm = [part.float() for part in self.norm]
-        scale, bias = fold_norm(bias, norm, self.eps, self.weight.shape[0])
-        return self.weight.float() * scale.view(-1, *[1] * (self.weight.dim() - 1)), bias
+def _folded(layer: Layer) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias with the BatchNorm in them."""
+    weight, bias = layer.weight, layer.bias
+    if not layer.norm:
+        return weight, bias
+    # In float32, also where the model is in halves.
+    bias = None if bias is None else bias.float()
+    norm = [part.float() for part in layer.norm]
+    scale, bias = fold_norm(bias, norm, layer.eps, weight.shape[0])
+    return weight.float() * scale.view(-1, *[1] * (weight.dim() - 1)), bias
 
 
 class GpuLayer:
@@ -65,7 +56,7 @@ class GpuLayer:
 
     def run(
         self,
-        weights: Weights,
+        layer: Layer,
         arithmetic: Arithmetic,
         size: Sequence[Hashable],
         call: Callable[[Choice, Any, Tensor | None], Tensor],
@@ -73,7 +64,7 @@ class GpuLayer:
         """The layer's output.
 
         Args:
-            weights: what it computes with.
+            layer: what it computes with.
             arithmetic: of the products.
             size: whatever the fastest choice may depend on: shapes, geometry, layout.
             call: runs a choice on packed weights and a float32 bias.
@@ -82,19 +73,19 @@ class GpuLayer:
             ValueError: no route runs this layer.
         """
         with self._lock, torch.no_grad():
-            choice = self._choice(weights, arithmetic, size, call)
-            packed, bias = self._pack(choice, weights, arithmetic)
+            choice = self._choice(layer, arithmetic, size, call)
+            packed, bias = self._pack(choice, layer, arithmetic)
         return call(choice, packed, bias)
 
-    def blocks(self, weights: Weights, arithmetic: Arithmetic) -> Packed | None:
+    def blocks(self, layer: Layer, arithmetic: Arithmetic) -> Packed | None:
         """The packed weights of the route that has gradients, those of the last forward pass where
         it took that route; None where the mask is not of blocks."""
         with self._lock, torch.no_grad():
             taken = [c for key, c in self._choices.items() if key[0] == arithmetic]
-            candidates = (*reversed(taken), *choices(self._fit_of(weights), arithmetic))
+            candidates = (*reversed(taken), *choices(self._fit_of(layer), arithmetic))
             for choice in candidates:
                 if isinstance(choice.route, BlockSparse):
-                    return self._pack(choice, weights, arithmetic)[0]
+                    return self._pack(choice, layer, arithmetic)[0]
             return None
 
     def forget(self) -> None:
@@ -105,7 +96,7 @@ class GpuLayer:
 
     def _choice(
         self,
-        weights: Weights,
+        layer: Layer,
         arithmetic: Arithmetic,
         size: Sequence[Hashable],
         call: Callable[[Choice, Any, Tensor | None], Tensor],
@@ -114,7 +105,7 @@ class GpuLayer:
         known = self._choices.get(key)
         if known is not None:
             return known
-        fit = self._fit_of(weights)
+        fit = self._fit_of(layer)
         candidates = choices(fit, arithmetic)
         if not candidates:
             reasons = "; ".join(unsupported_reasons(fit, arithmetic))
@@ -123,8 +114,8 @@ class GpuLayer:
             candidates,
             (fit.shape, fit.kept, fit.residue, *fit.slots.values()),
             key,
-            weights.weight.device,
-            lambda choice: call(choice, *self._pack(choice, weights, arithmetic)),
+            layer.weight.device,
+            lambda choice: call(choice, *self._pack(choice, layer, arithmetic)),
         )
         # What only lost the race need not stay.
         chosen = set(self._choices.values())
@@ -132,16 +123,16 @@ class GpuLayer:
         return made
 
     def _pack(
-        self, choice: Choice, weights: Weights, arithmetic: Arithmetic
+        self, choice: Choice, layer: Layer, arithmetic: Arithmetic
     ) -> tuple[Any, Tensor | None]:
-        key, versions = (choice, arithmetic.dtype, bool(weights.norm)), weights.versions()
+        key, versions = (choice, arithmetic.dtype, bool(layer.norm)), _version(layer)
         known = self._packed.get(key)
         if known is None or known[0] != versions:
-            weight, bias = weights.folded()
+            weight, bias = _folded(layer)
             former = None if known is None else known[1]
-            packed = choice.route.pack(weight, weights.mask, choice.variant, arithmetic, former)
+            packed = choice.route.pack(weight, layer.mask, choice.variant, arithmetic, former)
             known = self._packed[key] = versions, packed, bias
-        return known[1], known[2] if weights.norm else self._plain_bias(weights.bias)
+        return known[1], known[2] if layer.norm else self._plain_bias(layer.bias)
 
     def _plain_bias(self, bias: Tensor | None) -> Tensor | None:
         """A bias in float32, converted once."""
@@ -152,9 +143,9 @@ class GpuLayer:
             self._bias = version, bias.detach().float().contiguous()
         return self._bias[1]
 
-    def _fit_of(self, weights: Weights) -> MaskFit:
+    def _fit_of(self, layer: Layer) -> MaskFit:
         if self._fit is None:
-            self._fit = fit_mask(weights.mask, BLOCKS)
+            self._fit = fit_mask(layer.mask, BLOCKS)
         return self._fit
 
 

@@ -7,16 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-Pair = tuple[int, int]
+from sparse_ovs.conv_size import Geometry
+
 GPU_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-
-
-class Geometry(NamedTuple):
-    """How the window moves over the input; each (vertical, horizontal)."""
-
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
 
 
 class Arithmetic(NamedTuple):

@@ -15,10 +15,11 @@ from gpu.encoder_layers import Layer, rn50_layers
 from gpu_runs import warm_up
 from gpu_runs.steps.layer_times import prune
 from gpu_runs.warm_up import Case
+from sparse_ovs.conv_size import Geometry
 from sparse_ovs.formats import fit_mask
 from sparse_ovs.ops import BLOCKS
 from sparse_ovs.ops.cuda.choose import choices
-from sparse_ovs.ops.cuda.request import ConvRequest, Geometry, conv_arithmetic
+from sparse_ovs.ops.cuda.request import ConvRequest, conv_arithmetic
 from sparse_ovs.profiling.bench.arithmetic import multiplying_as
 
 

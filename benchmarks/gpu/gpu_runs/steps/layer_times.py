@@ -15,10 +15,11 @@ from gpu.encoder_layers import Layer
 from gpu_runs.place import Place
 from gpu_runs.plan import CALLS, DENSITY, PATTERNS, ROUNDS, WAYS, layer_item, layers_by_value
 from gpu_runs.steps.checks import ALLOWED, without_cudnn
+from sparse_ovs.conv_size import Geometry
 from sparse_ovs.formats import fit_mask
 from sparse_ovs.ops import BLOCKS
 from sparse_ovs.ops.cuda.choose import Choice, choices
-from sparse_ovs.ops.cuda.request import ConvRequest, Geometry, conv_arithmetic
+from sparse_ovs.ops.cuda.request import ConvRequest, conv_arithmetic
 from sparse_ovs.patterns import make_mask
 from sparse_ovs.profiling.bench.arithmetic import DTYPES, multiplying_as
 from sparse_ovs.profiling.bench.contest import Maps, contest

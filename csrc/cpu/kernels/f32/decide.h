@@ -7,8 +7,8 @@
 
 namespace sovs::SOVS_ISA_NAMESPACE {
 
-inline void enlarge_row(const float* row, const std::int32_t* first, const std::int32_t* second, const float* weight,
-                        std::int64_t pixels, float* out) {
+inline void upsample_row(const float* row, const std::int32_t* first, const std::int32_t* second, const float* weight,
+                         std::int64_t pixels, float* out) {
     for (std::int64_t i = 0; i < pixels; ++i) {
         const float a = row[first[i]];
         out[i] = a + weight[i] * (row[second[i]] - a);

@@ -72,8 +72,8 @@ inline Neighbours neighbours(Vec pixel, Vec size) {
     return n;
 }
 
-// Pixel coordinates of a query's samples, x and y, in place of its reference. In one rounding each: it is enlarged by the
-// values' differences from cell to cell.
+// Pixel coordinates of a query's samples, x and y, in place of its reference. In one rounding each: its error is
+// amplified by the values' differences from cell to cell.
 inline void make_pixels(const DeformableTask& t, std::int32_t query) {
     constexpr int W = Vec::kWidth;
     const std::int32_t padded = padded_samples(t);

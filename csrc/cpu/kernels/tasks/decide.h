@@ -1,4 +1,4 @@
-// What deciding computes: the class of each pixel of a row.
+// What an argmax over classes computes: the class of each pixel of a row.
 #pragma once
 #include <cstdint>
 

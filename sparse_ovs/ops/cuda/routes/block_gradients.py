@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sparse_ovs.ops.cuda.request import Arithmetic, Geometry
+from sparse_ovs.conv_size import Geometry
+from sparse_ovs.ops.cuda.request import Arithmetic
 from sparse_ovs.ops.cuda.routes.block_sparse import Packed
 from sparse_ovs.ops.layout import nhwc
 

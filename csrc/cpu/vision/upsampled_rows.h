@@ -1,4 +1,4 @@
-// Enlarging maps bilinearly, pixel centres aligned, two rows at a time.
+// Upsampling maps bilinearly, pixel centres aligned, two rows at a time.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -30,11 +30,11 @@ struct Places {
     Places(std::int64_t cells, std::int64_t pixels) : Places(cells, pixels, static_cast<double>(cells)) {}
 };
 
-// Two rows of some planes of a grid, enlarged to the width of a strip of columns.
-class EnlargedRows {
+// Two rows of some planes of a grid, upsampled to the width of a strip of columns.
+class UpsampledRows {
 public:
     // stride: floats from a plane's row to the next one's.
-    EnlargedRows(std::int64_t planes, const Places& across, std::int64_t stride)
+    UpsampledRows(std::int64_t planes, const Places& across, std::int64_t stride)
         : planes_(planes), across_(across), stride_(stride) {
         for (auto& row : rows_) row.reserve(static_cast<std::size_t>(planes * stride));
     }
@@ -59,8 +59,8 @@ public:
         const int k = held_[0] == keep ? 1 : 0;
         const auto cells = source(wanted);
         for (std::int64_t p = 0; p < planes_; ++p)
-            kernels().enlarge_row(cells(p), first_.data(), second_.data(), weight_, width_,
-                                  rows_[k].data() + p * stride_);
+            kernels().upsample_row(cells(p), first_.data(), second_.data(), weight_, width_,
+                                   rows_[k].data() + p * stride_);
         held_[k] = wanted;
         return rows_[k].data();
     }
@@ -76,7 +76,7 @@ private:
     std::int32_t held_[2] = {-1, -1};
 };
 
-// Rows of planes (planes, h, w), as EnlargedRows wants them.
+// Rows of planes (planes, h, w), as UpsampledRows wants them.
 inline auto rows_of_planes(const float* planes, std::int64_t h, std::int64_t w) {
     return [=](std::int32_t y) { return [=](std::int64_t plane) { return planes + (plane * h + y) * w; }; };
 }
