@@ -24,6 +24,8 @@ class ResNetTrunk(Backbone):
         prefix: runs what is frozen from the image on; None where nothing was frozen.
     """
 
+    pooling = "attention"
+    dilates = True
     prefix: FrozenPrefix | None
 
     def __init__(

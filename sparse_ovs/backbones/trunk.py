@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from timm.models._features import FeatureInfo
 from torch import Tensor, nn
 
 from sparse_ovs.backbones.clip_parts import ClipParts
 from sparse_ovs.nn import SparsifyReport
+
+Pooling = Literal["attention", "last block", "mean"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One map that a backbone can give.
+
+    Attributes:
+        index: what `select` and `out_indices` call it.
+        stride: pixels of the image from one of its cells to the next.
+        channels: of the map.
+        module: that makes it, by name.
+    """
+
+    index: int
+    stride: int
+    channels: int
+    module: str
 
 
 class Backbone(nn.Module):
@@ -18,12 +38,17 @@ class Backbone(nn.Module):
     Attributes:
         feature_info: timm's FeatureInfo: channels(), reduction(), module_name(), get_dicts(), len,
             [].
+        pooling: how CLIP makes one embedding of the maps: "attention", by a pool on the last map
+            (`clip.attention_pool`); "last block", by the class token of a transformer; "mean".
+        dilates: whether `create_backbone` can hold its last maps at an `output_stride`.
         preprocess: PIL image -> (3, H, W), as the model was trained.
         clip: ClipParts; follows `.to()` but is no submodule.
         config: what create_backbone was called with, for files.
         report: what sparsify did at creation; None where nothing was swapped.
     """
 
+    pooling: ClassVar[Pooling] = "mean"
+    dilates: ClassVar[bool] = False
     feature_info: FeatureInfo
     preprocess: Callable[..., Tensor]
     clip: ClipParts
@@ -45,6 +70,13 @@ class Backbone(nn.Module):
             raise ValueError(f"expected rising out_indices, got {list(out_indices)}")
         self.out_indices = indices
         self.feature_info = FeatureInfo(features, indices)
+
+    def levels(self) -> tuple[Level, ...]:
+        """All maps that it can give, from the image on; `select` says which it does give."""
+        return tuple(
+            Level(index, info["reduction"], info["num_chs"], info["module"])
+            for index, info in enumerate(self.feature_info.info)
+        )
 
     def select(self, out_indices: Sequence[int]) -> None:
         """Returns other features from now on.

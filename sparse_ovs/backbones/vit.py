@@ -21,6 +21,8 @@ class ViTTrunk(Backbone):
     patch is cut off.
     """
 
+    pooling = "last block"
+
     def __init__(self, visual: Any, out_indices: Sequence[int] | None) -> None:
         super().__init__()
         self.conv1, self.ln_pre, self.transformer = visual.conv1, visual.ln_pre, visual.transformer

@@ -9,8 +9,9 @@ from pathlib import Path
 from rich.table import Table
 
 from sparse_ovs.cli.console import err, out, wide
+from sparse_ovs.predictor.latency import Latency
 from sparse_ovs.profiling.tables import BASELINE_WORDS
-from sparse_ovs.segmenter.latency import STAGES, HeadProfile, Latency
+from sparse_ovs.segmenter.latency import STAGES, HeadProfile
 
 
 def show_latency(profile: HeadProfile, json_file: str | None) -> None:

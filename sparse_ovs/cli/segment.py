@@ -13,8 +13,8 @@ from sparse_ovs.cli.console import err, out, progress, wide
 from sparse_ovs.cli.options import HeadSizes, PatternName, Pretrained
 from sparse_ovs.cli.outputs import check_output, output_table, predict_output
 from sparse_ovs.cli.segmenters import make_segmenter
+from sparse_ovs.predictor.images import to_picture
 from sparse_ovs.segmenter import Segmenter
-from sparse_ovs.segmenter.images import to_picture
 from sparse_ovs.segmenter.shipped import DEMO, demo_scene
 from sparse_ovs.text import Vocabulary
 

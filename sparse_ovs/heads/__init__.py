@@ -13,7 +13,7 @@ from sparse_ovs.heads.maskclip import MaskCLIP
 from sparse_ovs.heads.maskformer import MaskFormer
 from sparse_ovs.heads.normaliser import shared_count
 from sparse_ovs.heads.regions import Regions, regions_from_labels
-from sparse_ovs.heads.registry import HEADS, create_head, find_head
+from sparse_ovs.heads.registry import HEADS, create_head, find_head, register_head
 from sparse_ovs.heads.sizes import Sizes
 
 __all__ = [
@@ -38,5 +38,6 @@ __all__ = [
     "grounding_loss",
     "load_fcclip",
     "regions_from_labels",
+    "register_head",
     "shared_count",
 ]

@@ -11,16 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparse_ovs.backbones import Backbone
-from sparse_ovs.backbones.resnet import ResNetTrunk
+from sparse_ovs.backbones import Backbone, Level
 from sparse_ovs.heads.aspp import ASPP, conv_bn_relu
 from sparse_ovs.heads.head import PixelHead
 from sparse_ovs.heads.pixel_classifier import PixelClassifier
 from sparse_ovs.heads.sizes import Sizes
 from sparse_ovs.text import TextEmbeddings
 
-_LOW, _HIGH = 1, 4  # features: layer1 at stride 4, layer4
 _STRIDE_OF_RATES = 16
+_LOW_STRIDE = 4
 
 
 @dataclass(frozen=True)
@@ -72,23 +71,23 @@ class _DeepLab(PixelHead):
 
     @classmethod
     def needed_indices(cls, backbone: Backbone) -> tuple[int, ...]:
-        if not isinstance(backbone, ResNetTrunk):
+        if not backbone.dilates:
             raise ValueError(
                 f"expected a CLIP ResNet for {cls.name}, got {backbone.clip.name!r} "
                 f"({type(backbone).__name__}), which has no dilated maps"
             )
-        return cls._indices()
+        return tuple(level.index for level in cls._needed_levels(backbone))
 
     @classmethod
     @abstractmethod
-    def _indices(cls) -> tuple[int, ...]:
-        """Of the features that it reads."""
+    def _needed_levels(cls, backbone: Backbone) -> tuple[Level, ...]:
+        """The maps that it reads, of a backbone that dilates."""
 
     def __init__(self, backbone: Backbone, sizes: DeepLabSizes | None = None) -> None:
         super().__init__(backbone, sizes)
-        high = backbone.feature_info.info[_HIGH]
-        rates = [max(1, rate * _STRIDE_OF_RATES // high["reduction"]) for rate in self.sizes.rates]
-        self.aspp = ASPP(high["num_chs"], self.sizes.dim, rates, self.sizes.dropout)
+        *_, high = self._needed_levels(backbone)
+        rates = [max(1, rate * _STRIDE_OF_RATES // high.stride) for rate in self.sizes.rates]
+        self.aspp = ASPP(high.channels, self.sizes.dim, rates, self.sizes.dropout)
         self.classifier = PixelClassifier(self.sizes.dim, backbone.clip)
 
     def predict(self, output: Tensor) -> Tensor:
@@ -101,8 +100,8 @@ class DeepLabV3(_DeepLab):
     name = "deeplabv3"
 
     @classmethod
-    def _indices(cls) -> tuple[int, ...]:
-        return (_HIGH,)
+    def _needed_levels(cls, backbone: Backbone) -> tuple[Level, ...]:
+        return (backbone.levels()[-1],)
 
     def __init__(self, backbone: Backbone, sizes: DeepLabSizes | None = None) -> None:
         super().__init__(backbone, sizes)
@@ -121,13 +120,15 @@ class DeepLabV3Plus(_DeepLab):
     name = "deeplabv3plus"
 
     @classmethod
-    def _indices(cls) -> tuple[int, ...]:
-        return (_LOW, _HIGH)
+    def _needed_levels(cls, backbone: Backbone) -> tuple[Level, ...]:
+        levels = backbone.levels()
+        return (next(level for level in levels if level.stride == _LOW_STRIDE), levels[-1])
 
     def __init__(self, backbone: Backbone, sizes: DeepLabSizes | None = None) -> None:
         super().__init__(backbone, sizes)
         own = self.sizes
-        self.low = conv_bn_relu(backbone.feature_info.info[_LOW]["num_chs"], own.low_dim)
+        low, _ = self._needed_levels(backbone)
+        self.low = conv_bn_relu(low.channels, own.low_dim)
         self.decoder = nn.Sequential(
             conv_bn_relu(own.dim + own.low_dim, own.dim, 3),
             nn.Dropout(own.dropout),

@@ -9,9 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sparse_ovs.backbones import Backbone
-from sparse_ovs.backbones.convnext import ConvNeXtTrunk
-from sparse_ovs.backbones.resnet import ResNetTrunk
+from sparse_ovs.backbones import Backbone, Level
 from sparse_ovs.heads.head import Head
 from sparse_ovs.heads.loss_settings import MaskLossSettings
 from sparse_ovs.heads.mask_decoder import MaskDecoder
@@ -23,6 +21,8 @@ from sparse_ovs.heads.normaliser import shared_count
 from sparse_ovs.heads.pixel_decoder import PixelDecoder
 from sparse_ovs.heads.regions import Regions, regions_from_labels
 from sparse_ovs.text import TextEmbeddings
+
+_FINEST_STRIDE = 4
 
 
 class MaskHead(Head):
@@ -41,20 +41,22 @@ class MaskHead(Head):
 
     @classmethod
     def needed_indices(cls, backbone: Backbone) -> tuple[int, ...]:
-        if isinstance(backbone, ResNetTrunk):
-            return (1, 2, 3, 4)
-        if isinstance(backbone, ConvNeXtTrunk):
-            return (0, 1, 2, 3)
-        raise ValueError(
-            f"expected a CLIP ResNet or ConvNeXt for {cls.name}, got {backbone.clip.name!r} "
-            f"({type(backbone).__name__}), which has no maps of several strides"
-        )
+        return tuple(level.index for level in cls._needed_levels(backbone))
+
+    @classmethod
+    def _needed_levels(cls, backbone: Backbone) -> list[Level]:
+        """From stride 4 on; the last ones may share a stride, where they are dilated."""
+        levels = backbone.levels()
+        if len({level.stride for level in levels}) == 1:
+            raise ValueError(
+                f"expected a CLIP ResNet or ConvNeXt for {cls.name}, got {backbone.clip.name!r} "
+                f"({type(backbone).__name__}), which has no maps of several strides"
+            )
+        return [level for level in levels if level.stride >= _FINEST_STRIDE]
 
     def __init__(self, backbone: Backbone, sizes: MaskSizes | None = None) -> None:
         super().__init__(backbone, sizes)
-        channels = [
-            backbone.feature_info.info[index]["num_chs"] for index in self.needed_indices(backbone)
-        ]
+        channels = [level.channels for level in self._needed_levels(backbone)]
         self.pixel_decoder = PixelDecoder(channels, self.sizes)
         self.decoder = MaskDecoder(self.sizes)
 

@@ -11,8 +11,6 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from sparse_ovs.backbones import Backbone
-from sparse_ovs.backbones.resnet import ResNetTrunk
-from sparse_ovs.backbones.vit import ViTTrunk
 from sparse_ovs.heads.head import PixelHead
 from sparse_ovs.heads.sizes import Sizes
 from sparse_ovs.text import TextEmbeddings
@@ -35,21 +33,21 @@ class MaskCLIP(PixelHead):
 
     @classmethod
     def needed_indices(cls, backbone: Backbone) -> tuple[int, ...]:
-        if isinstance(backbone, ResNetTrunk):
-            return (4,)
-        if not isinstance(backbone, ViTTrunk):
+        levels = backbone.levels()
+        if backbone.pooling == "attention":
+            return (levels[-1].index,)
+        if backbone.pooling != "last block":
             raise ValueError(
                 "expected a CLIP ResNet or ViT for maskclip, got "
                 f"{backbone.clip.name!r} ({type(backbone).__name__}), which pools without values"
             )
-        blocks = len(backbone.transformer.resblocks)
-        if blocks < 2:
-            raise ValueError(f"expected a ViT of at least 2 blocks for maskclip, got {blocks}")
-        return (blocks - 2,)
+        if len(levels) < 2:
+            raise ValueError(f"expected a ViT of at least 2 blocks for maskclip, got {len(levels)}")
+        return (levels[-2].index,)  # what enters the last block
 
     def __init__(self, backbone: Backbone, sizes: Sizes | None = None) -> None:
         super().__init__(backbone, sizes)
-        values = _pool_values if isinstance(backbone, ResNetTrunk) else _block_values
+        values = _pool_values if backbone.pooling == "attention" else _block_values
         self.values = values(backbone)
         self.scale = nn.Parameter(backbone.clip.logit_scale.detach().exp().clone())
 

@@ -75,6 +75,14 @@ class DensityGoal:
         return {"density": self._density}
 
 
+def check_mac_share(share: float) -> float:
+    """The share; raises ValueError or TypeError where it is none with 0 < share <= 1."""
+    try:
+        return check_density(share)
+    except ValueError:
+        raise ValueError(f"expected a share of MACs with 0 < share <= 1, got {share}") from None
+
+
 class MacsGoal:
     """A share of the MACs of the layers that are pruned: squared magnitude over MACs.
 
@@ -89,10 +97,7 @@ class MacsGoal:
     criterion = "squared magnitude over MACs, global"
 
     def __init__(self, share: float, costs: WeightCosts) -> None:
-        try:
-            self.share = check_density(share)
-        except ValueError:
-            raise ValueError(f"expected a share of MACs with 0 < share <= 1, got {share}") from None
+        self.share = check_mac_share(share)
         self.costs: Mapping[str, float] | None = ranking(costs.per_weight)
         self._prices = costs.per_weight
 

@@ -27,6 +27,12 @@ _CLOSE, _MOST_TRIES = 0.03, 8
 _FINENESS, _LEAST_DENSITY = 1e-3, 1e-4
 
 
+def check_speedup(speedup: float) -> None:
+    """Raises ValueError for one that is not above 0."""
+    if not speedup > 0:
+        raise ValueError(f"expected a speed-up above 0, got {speedup}")
+
+
 @dataclass(frozen=True)
 class SpeedupResult:
     """Masks at a measured speed-up.
@@ -170,8 +176,7 @@ class SpeedupSearch:
 
     def _wanted(self, speedup: float) -> float:
         """Seconds of one forward at a speed-up."""
-        if not speedup > 0:
-            raise ValueError(f"expected a speed-up above 0, got {speedup}")
+        check_speedup(speedup)
         return 1e-3 * self._dense_ms / speedup
 
     def _fullest(self, densities: _Densities, speedup: float, price: float) -> float:

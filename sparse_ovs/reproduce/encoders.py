@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,15 +12,13 @@ from torch import Tensor
 
 from sparse_ovs.backbones import Backbone, create_backbone
 from sparse_ovs.data import open_dataset
-from sparse_ovs.loop import DatasetBatches, seed_everything
+from sparse_ovs.loop import DatasetBatches, Report, seed_everything
 from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.profiling.weight_uses import weight_uses
+from sparse_ovs.pruning import SubnetworkSettings, Watcher, find_subnetwork
 from sparse_ovs.pruning import masks as mask_files
-from sparse_ovs.pruning.controls import random_masks_like, uniform_random_masks
-from sparse_ovs.pruning.distill import LabelFreeDistillation
-from sparse_ovs.pruning.goals import DensityGoal
-from sparse_ovs.pruning.rounds import RoundSettings
-from sparse_ovs.pruning.run import TrainSettings, prune, prune_and_train
+from sparse_ovs.pruning.rounds import ScheduleName
+from sparse_ovs.pruning.subnetwork import Control
 from sparse_ovs.reproduce.cells import Cell, Say, Store
 from sparse_ovs.reproduce.experiment import Experiment
 from sparse_ovs.training.crops import Crops, CropSettings
@@ -35,6 +34,12 @@ ARMS = {
 }
 """What tables call them."""
 PATTERNS = {"imp4x1": "block4x1"}
+SCHEDULES: dict[str, ScheduleName | Control] = {
+    "oneshot": "oneshot",
+    "random-like": "random",
+    "random": "uniform",
+}
+"""Of the arms that are not iterative."""
 MASKS = "masks.safetensors"
 
 
@@ -88,32 +93,44 @@ class MaskCell(Cell):
     def _masks(
         self, backbone: Backbone, experiment: Experiment, store: Store, pattern: str, say: Say
     ) -> dict[str, Tensor]:
-        scope, goal = backbone.scope(), DensityGoal(experiment.density)
-        if self.arm == "oneshot":
-            return prune(backbone, scope, pattern, goal, RoundSettings("oneshot"))
-        if self.arm == "random":
-            shapes = {n: tuple(w.shape) for n, w in named_weights(backbone, scope).items()}
-            return uniform_random_masks(shapes, density=experiment.density, seed=self.seed)
+        plan = experiment.pruning
+        schedule = SCHEDULES.get(self.arm, "imp")
+        like = None
         if self.arm == "random-like":
             like = store.folder_of(mask_cell_name("imp", self.seed)) / MASKS
-            fitted = mask_files.apply(backbone, mask_files.load(like).masks)
-            return random_masks_like(fitted, seed=self.seed)
-        plan = experiment.pruning
-        dataset = open_dataset(plan.dataset, None, plan.split, **plan.options)
-        batches = DatasetBatches(Crops(dataset, CropSettings(plan.crop)), plan.batch, self.seed)
-        return prune_and_train(
+        settings = SubnetworkSettings(
+            schedule=schedule,
+            density=None if like else experiment.density,
+            like=like,
+            pattern=pattern,
+            iters_per_round=plan.iters_per_round if schedule == "imp" else 0,
+            lr=plan.lr,
+            seed=self.seed,
+        )
+        batches = None
+        if settings.trains:
+            dataset = open_dataset(plan.dataset, None, plan.split, **plan.options)
+            crops = Crops(dataset, CropSettings(plan.crop))
+            batches = Images(DatasetBatches(crops, plan.batch, self.seed), backbone)
+        found = find_subnetwork(
+            settings,
             backbone,
-            scope,
-            pattern,
-            goal,
-            RoundSettings("imp"),
-            Images(batches, backbone),
-            LabelFreeDistillation(backbone),
-            TrainSettings(plan.iters_per_round, lr=plan.lr, seed=self.seed),
+            batches,
             folder=store.folder_of(self.name) / "run",
             resume=True,
-            report=lambda at: say(f"{at.step} of {at.steps}"),
+            watcher=_Said(say),
         )
+        return found.masks
+
+
+class _Said(Watcher):
+    """Says which step of training is done."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+
+    def training(self) -> AbstractContextManager[Callable[[Report], None]]:
+        return nullcontext(lambda at: self._say(f"{at.step} of {at.steps}"))
 
 
 class Images:

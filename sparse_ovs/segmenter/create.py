@@ -71,7 +71,8 @@ def create_segmenter(
                 raise ValueError(f"expected a checkpoint or {name}, got both")
         if isinstance(backbone, Backbone):
             raise ValueError("expected a checkpoint or a backbone, got both")
-        return files.load(files.find(checkpoint), fast, head, backbone, options)
+        parts = files.load(files.find(checkpoint), head, backbone, options)
+        return Segmenter(parts.backbone, parts.head, parts.options, fast)
     settings = Options(**options)
     if isinstance(backbone, Backbone):
         if any(value is not None for value in (pretrained, density, mask)):

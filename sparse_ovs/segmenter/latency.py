@@ -12,7 +12,6 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -23,6 +22,8 @@ from PIL import Image
 from sparse_ovs import _native
 from sparse_ovs.compilation import compile
 from sparse_ovs.heads import Head, create_head, find_head
+from sparse_ovs.predictor import RandomWeightsWarning
+from sparse_ovs.predictor.latency import TOTAL, Contestant, Latency, time_stages
 from sparse_ovs.profiling.baselines import BASELINES, build_after, build_baselines
 from sparse_ovs.profiling.devices import device_name
 from sparse_ovs.profiling.encoder import max_relative_error
@@ -30,7 +31,7 @@ from sparse_ovs.profiling.pair import make_pair
 from sparse_ovs.profiling.timing import Ratio, Timings
 from sparse_ovs.segmenter.options import Options
 from sparse_ovs.segmenter.scoring import Said, image_scores, window_scores
-from sparse_ovs.segmenter.segmenter import RandomWeightsWarning, Segmenter
+from sparse_ovs.segmenter.segmenter import Segmenter
 from sparse_ovs.text import TextEmbeddings, Vocabulary, embed_vocabulary, find_templates
 from sparse_ovs.text.vocabulary import Words
 from sparse_ovs.threads import torch_threads
@@ -43,19 +44,6 @@ VOC = (
     "aeroplane; bicycle; bird; boat; bottle; bus; car; cat; chair; cow; dining table; dog; horse; "
     "motorbike; person; potted plant; sheep; sofa; train; television"
 )
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds: the median, and what 90 of 100 stay below (interpolated)."""
-
-    p50: float
-    p90: float
-
-    @classmethod
-    def of(cls, samples: Sequence[float]) -> Latency:
-        """Of one sample or more."""
-        return cls(median(samples), float(np.quantile(samples, 0.9)))
 
 
 @dataclass(frozen=True)
@@ -179,14 +167,15 @@ def profile_head(
                 _scores(segmenter.head, embeddings, options),
                 _scores(_without_kernels(segmenter.head), embeddings, options),
             )
-            sides = {"sparse": Side(lambda: plan(x), ours)}
+            sides = {"sparse": _contestant(segmenter, picture, lambda: plan(x), ours)}
             for name, run in built.runs.items():
                 on_step(f"build dense head {name}")
-                sides[name] = Side(run, build_after(name, theirs, run()))
+                score = build_after(name, theirs, run())
+                sides[name] = _contestant(segmenter, picture, run, score)
             error = max_relative_error(ours(plan(x)), theirs(pair.dense(x)))
-            samples = _rounds(segmenter, picture, sides, rounds, clock, on_step)
+            samples = time_stages(sides, rounds, on_step, clock)
         used_threads = torch.get_num_threads()
-    totals = Timings({name: stages["total"] for name, stages in samples.items()})
+    totals = Timings({name: stages[TOTAL] for name, stages in samples.items()})
     best = totals.fastest(list(built.runs))
     latencies = {
         name: {stage: Latency.of(times) for stage, times in stages.items()}
@@ -216,24 +205,11 @@ def profile_head(
             for name in baselines
         },
         totals={
-            name: latencies[name]["total"].p50 if name in latencies else None for name in baselines
+            name: latencies[name][TOTAL].p50 if name in latencies else None for name in baselines
         },
         speedup=totals.ratio(best, "sparse"),
         max_rel_err=error,
     )
-
-
-@dataclass(frozen=True)
-class Side:
-    """A segmenter's two large stages.
-
-    Attributes:
-        encode: the pixels' maps.
-        score: maps -> what is decided on, see `window_scores`.
-    """
-
-    encode: Callable[[], Any]
-    score: Callable[[Any], Said]
 
 
 def _scores(head: Head, text: TextEmbeddings, options: Options) -> Callable[[Any], Said]:
@@ -253,37 +229,24 @@ def _without_kernels(head: Head) -> Head:
     return twin
 
 
-def _rounds(
+def _contestant(
     segmenter: Segmenter,
     picture: Image.Image,
-    sides: Mapping[str, Side],
-    rounds: int,
-    clock: Callable[[], float],
-    on_step: Callable[[str], None],
-) -> dict[str, dict[str, list[float]]]:
-    """Milliseconds by side and stage, one sample a round; who starts changes with the round. A turn
-    is a pass that does not count, which finds its memory cold, and one that does."""
-    samples: dict[str, dict[str, list[float]]] = {
-        name: {stage: [] for stage in (*STAGES, "total")} for name in sides
-    }
-    names, options, frame = list(sides), segmenter.options, segmenter.frame(picture)
+    encode: Callable[[], Any],
+    score: Callable[[Any], Said],
+) -> Contestant:
+    """All stages of one image.
+
+    Args:
+        encode: the picture's maps.
+        score: maps -> what is decided on, see `window_scores`.
+    """
+    frame = segmenter.frame(picture)
     whole = (slice(0, frame.padded[0]), slice(0, frame.padded[1]))
-    for index in range(rounds):
-        first = index % len(names)
-        for name in names[first:] + names[:first]:
-            sides[name].score(sides[name].encode())
-            marks = [clock()]
-            segmenter.to_input(picture)
-            marks.append(clock())
-            maps = sides[name].encode()
-            marks.append(clock())
-            said = sides[name].score(maps)
-            marks.append(clock())
-            scores = image_scores(segmenter.head, [(whole, said)], frame.padded, options)
-            segmenter.result(scores.decide(frame), picture)
-            marks.append(clock())
-            for stage, start, end in zip(STAGES, marks, marks[1:], strict=False):
-                samples[name][stage].append((end - start) * 1e3)
-            samples[name]["total"].append((marks[-1] - marks[0]) * 1e3)
-        on_step(f"time {rounds} rounds: {index + 1} done")
-    return samples
+
+    def decide(said: Said) -> object:
+        scores = image_scores(segmenter.head, [(whole, said)], frame.padded, segmenter.options)
+        return segmenter.result(scores.decide(frame), picture)
+
+    stages = (lambda _: segmenter.to_input(picture), lambda _: encode(), score, decide)
+    return Contestant(dict(zip(STAGES, stages, strict=True)), warm_up=lambda: score(encode()))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sparse_ovs.text import Vocabulary, find_templates
+from sparse_ovs.predictor.options import check_input_options
+from sparse_ovs.text import Vocabulary
 
 MASK_ORDERS = ("original", "image", "cheap")
 
@@ -48,7 +49,7 @@ class Options:
     mask_order: str = "original"
 
     def __post_init__(self) -> None:
-        find_templates(self.templates)
+        check_input_options(self)
         if isinstance(self.background, str):
             Vocabulary.parse([self.background])
         elif isinstance(self.background, bool) or not isinstance(
@@ -64,12 +65,6 @@ class Options:
             raise ValueError(
                 f"expected a mask_order of {', '.join(MASK_ORDERS)}, got {self.mask_order!r}"
             )
-        for name in ("size", "longest", "window"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"expected a {name} of at least 1 pixel, got {value}")
-        if not 0 <= self.overlap < 1:
-            raise ValueError(f"expected an overlap with 0 <= overlap < 1, got {self.overlap}")
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sparse_ovs.segmenter.overlays import Line, blend, check_alpha, with_legend
-from sparse_ovs.segmenter.palette import colours
+from sparse_ovs.predictor.overlays import Line, blend, check_alpha, with_legend
+from sparse_ovs.predictor.palette import colours
 from sparse_ovs.text import Vocabulary
 
 NOTHING = -1  # in sem_seg: a pixel of no class of the vocabulary

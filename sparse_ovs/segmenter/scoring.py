@@ -11,11 +11,11 @@ from torch import Tensor
 from sparse_ovs.heads import Head
 from sparse_ovs.heads.frame import Frame
 from sparse_ovs.ops import MaskWindow
+from sparse_ovs.predictor.windows import Window, merge_windows
 from sparse_ovs.segmenter.decide import Decision, decide
 from sparse_ovs.segmenter.decide_masks import decide_masks
+from sparse_ovs.segmenter.mask_predictor import MaskPredictor
 from sparse_ovs.segmenter.options import Options
-from sparse_ovs.segmenter.queries import MaskPredictor
-from sparse_ovs.segmenter.windows import Window, merge_windows
 
 
 @dataclass(frozen=True)

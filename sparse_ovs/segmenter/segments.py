@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from sparse_ovs.segmenter.overlays import Line, blend, check_alpha, with_legend
-from sparse_ovs.segmenter.palette import colours
+from sparse_ovs.predictor.overlays import Line, blend, check_alpha, with_legend
+from sparse_ovs.predictor.palette import colours
 from sparse_ovs.text import Vocabulary
 
 _MOST_IDS = 1 << 24  # that a picture of three bytes a pixel tells apart

@@ -17,6 +17,7 @@ import torch
 import sparse_ovs
 from sparse_ovs.backbones import PretrainedUnavailable
 from sparse_ovs.formats import FileFormatError
+from sparse_ovs.predictor import hub
 from sparse_ovs.segmenter import RandomWeightsWarning, Segmenter, files
 from support.small_clips import RN, VIT, small_backbone
 
@@ -203,7 +204,7 @@ class TestTheHub:
             make().push_to_hub("user/name")
 
     @pytest.fixture
-    def hub(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    def the_hub(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         """A folder that takes and gives files as the hub does."""
         folder = tmp_path / "hub"
 
@@ -223,12 +224,12 @@ class TestTheHub:
         def download(repository: str, name: str, revision: str | None) -> str:
             return str(folder / repository / name)
 
-        monkeypatch.setattr(files, "check_connection", lambda: None)
+        monkeypatch.setattr(hub, "check_connection", lambda: None)
         monkeypatch.setattr(huggingface_hub, "HfApi", Api)
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
         return folder
 
-    def test_what_was_pushed_comes_back(self, hub: Path) -> None:
+    def test_what_was_pushed_comes_back(self, the_hub: Path) -> None:
         made = make()
         address = made.push_to_hub("user/name", private=True, token="secret")
         assert address == "https://hub/commit/1"
@@ -236,6 +237,6 @@ class TestTheHub:
         expected = made.predict(PHOTO, WORDS).scores
         torch.testing.assert_close(back.predict(PHOTO, WORDS).scores, expected)
 
-    def test_what_the_hub_refuses_is_told(self, hub: Path) -> None:
+    def test_what_the_hub_refuses_is_told(self, the_hub: Path) -> None:
         with pytest.raises(ConnectionError, match="could not be uploaded to 'user/name'"):
             make().push_to_hub("user/name", private=True, token="wrong")

@@ -9,14 +9,9 @@ from torch import nn
 
 from sparse_ovs import ops
 from sparse_ovs.nn import DeformableAttention, DenseConv2d, TokenLinear
-from sparse_ovs.segmenter.latency import STAGES, Latency, _without_kernels, profile_head
+from sparse_ovs.predictor.latency import Latency
+from sparse_ovs.segmenter.latency import STAGES, _without_kernels, profile_head
 from support.small_clips import RN, small_backbone
-
-
-def test_a_latency_is_the_median_and_the_ninth_decile() -> None:
-    made = Latency.of([float(n) for n in range(11)])
-    assert made == Latency(5.0, 9.0)
-    assert Latency.of([3.0]) == Latency(3.0, 3.0)
 
 
 def test_stages_add_up_and_sparse_scores_are_the_dense_ones() -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from sparse_ovs.predictor.palette import colours
 from sparse_ovs.segmenter import Result
-from sparse_ovs.segmenter.palette import colours
 from sparse_ovs.segmenter.result import find_segments
 from sparse_ovs.text import Vocabulary
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sparse_ovs.segmenter.images import is_batch, to_picture
+from sparse_ovs.predictor.images import is_batch, to_picture
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 RGB = np.stack([GREY, GREY[::-1], 255 - GREY], 2)

@@ -10,10 +10,10 @@ from torch import Tensor
 from torchvision.transforms.functional import normalize, pil_to_tensor
 
 from sparse_ovs.heads.frame import Frame
-from sparse_ovs.segmenter.options import Options
+from sparse_ovs.predictor.options import InputOptions
 
 
-def frame_of(picture: Image.Image, options: Options, stride: int) -> Frame:
+def frame_of(picture: Image.Image, options: InputOptions, stride: int) -> Frame:
     """Where a picture lies in the encoder's input: resized by the options, sides rounded to pixels,
     and padded to multiples of the stride, as detectron2 does."""
     width, height = picture.size

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparse_ovs.segmenter.windows import merge_windows, window_starts, windows
+from sparse_ovs.predictor.windows import merge_windows, window_starts, windows
 
 
 @given(st.integers(1, 80), st.integers(1, 40), st.sampled_from([1, 8, 32]), st.floats(0, 0.9))
