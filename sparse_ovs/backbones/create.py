@@ -21,7 +21,7 @@ from sparse_ovs.backbones.resnet import ResNetTrunk
 from sparse_ovs.backbones.trunk import Backbone
 from sparse_ovs.backbones.vit import ViTTrunk
 from sparse_ovs.backbones.weights import IMAGE_PROJECTION, TEXT_TOWER, build_model
-from sparse_ovs.nn import SparsifyReport, sparsify
+from sparse_ovs.nn import SparsifyReport, packed_state, sparsify
 from sparse_ovs.patterns import check_density, parse_pattern
 
 
@@ -65,8 +65,6 @@ def create_backbone(
         ValueError, TypeError, FileNotFoundError: an argument out of its range.
         PretrainedUnavailable: weights that cannot be downloaded.
     """
-    from sparse_ovs import checkpoint
-
     # Bad values are told before a model is built or downloaded.
     parse_pattern(pattern)
     if density is not None and density != "weights":
@@ -74,7 +72,7 @@ def create_backbone(
     if output_stride not in (None, *OUTPUT_STRIDES):
         raise ValueError(f"expected an output_stride of 8, 16 or 32, got {output_stride}")
     pruned = tiny_clip.is_pruned(name, pretrained)
-    saved = checkpoint.read_if_ours(tiny_clip.PRUNED_TRUNK if pruned else pretrained)
+    saved = packed_state.read_if_ours(tiny_clip.PRUNED_TRUNK if pruned else pretrained)
     if saved is not None:
         pretrained = tiny_clip.TAG if pruned else None
     final_name, model, random_parts = build_model(name, pretrained)
@@ -84,7 +82,7 @@ def create_backbone(
         backbone.config["output_stride"] = output_stride
     backbone.report = None
     if saved is not None:
-        checkpoint.fill(backbone, saved)
+        packed_state.fill(backbone, saved)
         if not pruned:  # a backbone's file has its own part alone
             random_parts = (IMAGE_PROJECTION, TEXT_TOWER)
     backbone.clip.random_parts = random_parts

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sparse_ovs.backbones.dilation import dilate
-from sparse_ovs.backbones.frozen_prefix import Depth, FrozenPrefix
+from sparse_ovs.backbones.prefix import Depth, Prefix
 from sparse_ovs.backbones.trunk import Backbone, layers_of
 
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -24,7 +24,7 @@ class ResNetTrunk(Backbone):
         prefix: runs what is frozen from the image on; None where nothing was frozen.
     """
 
-    prefix: FrozenPrefix | None
+    prefix: Prefix | None
 
     def __init__(
         self, visual: Any, out_indices: Sequence[int] | None, output_stride: int = 32

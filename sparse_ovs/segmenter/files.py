@@ -13,11 +13,11 @@ from typing import Any
 import huggingface_hub
 from torch import Tensor
 
-from sparse_ovs import checkpoint
 from sparse_ovs.backbones import Backbone, PretrainedUnavailable, create_backbone
 from sparse_ovs.backbones.weights import check_connection
 from sparse_ovs.formats import FileFormatError, read_file, write_file
 from sparse_ovs.heads import create_head
+from sparse_ovs.nn import packed_state
 from sparse_ovs.segmenter.options import Options
 from sparse_ovs.segmenter.segmenter import HEAD, Segmenter
 from sparse_ovs.segmenter.shipped import shipped
@@ -31,7 +31,7 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 def save(segmenter: Segmenter, folder: str | os.PathLike[str]) -> Path:
     """Writes FOLDER/segmenter.safetensors and makes the folder; atomic."""
     backbone = segmenter.backbone
-    packed, layers = checkpoint.pack_state(backbone)
+    packed, layers = packed_state.pack_state(backbone)
     tensors = {f"backbone.{name}": value for name, value in packed.items()}
     for part, state in (("clip", _clip_rest(backbone)), ("head", segmenter.head.state_dict())):
         for name, value in state.items():
@@ -112,7 +112,7 @@ def load(
         )
     try:
         parts = {part: _part(tensors, part) for part in ("backbone", "clip", "head")}
-        content = checkpoint.unpack_state(parts["backbone"], header, path)
+        content = packed_state.unpack_state(parts["backbone"], header, path)
         found, config = header["head"], header["model"]
         sizes = header.get("head_sizes", {})  # which older files, of maskclip, lack
         seen = tuple(header.get("seen", ()))  # likewise
@@ -127,7 +127,7 @@ def load(
                 f"expected a checkpoint of {what} {wanted!r}, got {got!r}: {path}"
             )
     made = create_backbone(**config)
-    checkpoint.fill(made, content)
+    packed_state.fill(made, content)
     _fill(made.clip.model, parts["clip"], path, _shared_names(made))
     made.clip.random_parts = tuple(part for part in random_parts if part != HEAD)
     on_top = create_head(found, made, sizes)

@@ -35,7 +35,8 @@ from sparse_ovs.spectral import freeze, load_selection
 from sparse_ovs.text import Vocabulary, embed_vocabulary
 from sparse_ovs.training.batch import Batch
 from sparse_ovs.training.crops import Crops, CropSettings
-from sparse_ovs.training.extras import Extra, FromDense, FromText, Grounding
+from sparse_ovs.training.extra import Extra
+from sparse_ovs.training.extras import FromDense, FromText, Grounding
 from sparse_ovs.training.groups import decay_groups
 from sparse_ovs.training.objective import Objective
 from sparse_ovs.training.settings import SegmentationTraining
