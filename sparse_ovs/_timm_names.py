@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 
 def register_with_timm() -> None:
@@ -38,14 +39,14 @@ class _AfterTimm(MetaPathFinder):
             self._follow(spec.loader)
         return spec
 
-    def _follow(self, loader: object) -> None:
-        """Many ask for a spec and never import: what happens is up to the loader's exec_module."""
-        run = loader.exec_module  # type: ignore[attr-defined]
+    def _follow(self, loader: Any) -> None:
+        """Many ask for a spec and never import: it is the loader's exec_module that imports."""
 
         def exec_module(module: ModuleType) -> None:
-            run(module)
+            del loader.exec_module  # its own again
+            loader.exec_module(module)
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
                 _register()
 
-        loader.exec_module = exec_module  # type: ignore[attr-defined]
+        loader.exec_module = exec_module
