@@ -129,6 +129,7 @@ lint: $(VENV)/.packages
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(FORMATTED)
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy
 
 $(VENV)/.tidy: $(VENV)/.packages

@@ -8,12 +8,15 @@ from typing import Any
 from typer.main import get_command
 
 from sparse_ovs.cli.app import app
+from sparse_ovs.cli.later import LaterCommand
 
 MARKER = "<!-- commands -->"
 
 
 def commands(command: Any, parent: Any = None, name: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Walks a command tree: (full name, command, its context) of each that can be run."""
+    if isinstance(command, LaterCommand):
+        command = command.load()
     context = command.context_class(command, info_name=name or command.name, parent=parent)
     children = getattr(command, "commands", None)
     if children is None:

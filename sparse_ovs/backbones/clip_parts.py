@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import open_clip
 from torch import Tensor, nn
 
 from sparse_ovs.backbones.word_tokenizer import WordTokenizer
@@ -20,10 +20,10 @@ class ClipParts:
             (attention pool, or last norm and projection), "text tower".
     """
 
-    def __init__(self, name: str, model: nn.Module) -> None:
+    def __init__(self, name: str, model: nn.Module, random_parts: tuple[str, ...] = ()) -> None:
         self.name = name
         self.model = model
-        self.random_parts: tuple[str, ...] = ()
+        self.random_parts = random_parts
         self._tokenizer: Any = None
 
     @property
@@ -41,11 +41,20 @@ class ClipParts:
         """Logarithm of the learned scale of the similarities."""
         return self.model.logit_scale  # type: ignore[return-value]
 
+    def preprocess(self) -> Callable[..., Tensor]:
+        """PIL image -> (3, H, W), as the model was trained."""
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        visual: Any = self.visual
+        return image_transform_v2(PreprocessCfg(**visual.preprocess_cfg), is_train=False)
+
     @property
     def tokenizer(self) -> Any:
         """The text tower's tokenizer: list of strings -> (N, context length) int64. open_clip's,
         or a WordTokenizer where the model's config lists words."""
         if self._tokenizer is None:
+            import open_clip
+
             text: dict[str, Any] = open_clip.get_model_config(self.name)["text_cfg"]
             words = text.get("tokenizer_kwargs", {}).get("words")
             self._tokenizer = (

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from sparse_ovs.backbones.clip_parts import ClipParts
 from sparse_ovs.backbones.trunk import Backbone, layers_of
 
 
@@ -16,8 +17,10 @@ class ConvNeXtTrunk(Backbone):
     Module names are timm's (`stages.0.blocks.0.mlp.fc1`).
     """
 
-    def __init__(self, visual: Any, out_indices: Sequence[int] | None) -> None:
-        super().__init__()
+    def __init__(
+        self, visual: Any, out_indices: Sequence[int] | None, *, clip: ClipParts | None = None
+    ) -> None:
+        super().__init__(clip)
         trunk = visual.trunk
         self.stem, self.stages = trunk.stem, trunk.stages
         self._set_features(

@@ -6,9 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import open_clip
-from open_clip.transform import PreprocessCfg, image_transform_v2
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparse_ovs.backbones import tiny_clip
 from sparse_ovs.backbones.bottlenecks import order_channels
@@ -21,7 +19,7 @@ from sparse_ovs.backbones.resnet import ResNetTrunk
 from sparse_ovs.backbones.trunk import Backbone
 from sparse_ovs.backbones.vit import ViTTrunk
 from sparse_ovs.backbones.weights import IMAGE_PROJECTION, TEXT_TOWER, build_model
-from sparse_ovs.nn import SparsifyReport, sparsify
+from sparse_ovs.nn import SparsifyReport, packed_state, sparsify
 from sparse_ovs.patterns import check_density, parse_pattern
 
 
@@ -65,8 +63,6 @@ def create_backbone(
         ValueError, TypeError, FileNotFoundError: an argument out of its range.
         PretrainedUnavailable: weights that cannot be downloaded.
     """
-    from sparse_ovs import checkpoint
-
     # Bad values are told before a model is built or downloaded.
     parse_pattern(pattern)
     if density is not None and density != "weights":
@@ -74,20 +70,15 @@ def create_backbone(
     if output_stride not in (None, *OUTPUT_STRIDES):
         raise ValueError(f"expected an output_stride of 8, 16 or 32, got {output_stride}")
     pruned = tiny_clip.is_pruned(name, pretrained)
-    saved = checkpoint.read_if_ours(tiny_clip.PRUNED_TRUNK if pruned else pretrained)
+    saved = packed_state.read_if_ours(tiny_clip.PRUNED_TRUNK if pruned else pretrained)
     if saved is not None:
         pretrained = tiny_clip.TAG if pruned else None
     final_name, model, random_parts = build_model(name, pretrained)
-    backbone = _trunk(final_name, model, out_indices, output_stride)
-    backbone.config = {"name": final_name, "out_indices": list(backbone.out_indices)}
-    if output_stride is not None:
-        backbone.config["output_stride"] = output_stride
-    backbone.report = None
+    if saved is not None and not pruned:  # a backbone's file has its own part alone
+        random_parts = (IMAGE_PROJECTION, TEXT_TOWER)
+    backbone = _trunk(ClipParts(final_name, model, random_parts), out_indices, output_stride)
     if saved is not None:
-        checkpoint.fill(backbone, saved)
-        if not pruned:  # a backbone's file has its own part alone
-            random_parts = (IMAGE_PROJECTION, TEXT_TOWER)
-    backbone.clip.random_parts = random_parts
+        packed_state.fill(backbone, saved)
     if density is not None or mask is not None:
         backbone.report = _prune(
             backbone, density, pattern, mask, profile, engine, fold_bn, example_input
@@ -96,34 +87,29 @@ def create_backbone(
 
 
 def _trunk(
-    name: str, model: nn.Module, out_indices: Sequence[int] | None, output_stride: int | None
+    clip: ClipParts, out_indices: Sequence[int] | None, output_stride: int | None
 ) -> Backbone:
-    visual: Any = model.visual
-    backbone: Backbone
+    import open_clip
+
+    visual: Any = clip.visual
     if isinstance(visual, open_clip.modified_resnet.ModifiedResNet):
-        backbone = ResNetTrunk(visual, out_indices, output_stride or OUTPUT_STRIDES[-1])
-    elif output_stride is not None:
+        return ResNetTrunk(visual, out_indices, output_stride, clip=clip)
+    kind = type(visual).__name__
+    if output_stride is not None:
         raise ValueError(
-            f"expected a CLIP ResNet for output_stride {output_stride}, got {name!r} "
-            f"({type(visual).__name__})"
+            f"expected a CLIP ResNet for output_stride {output_stride}, got {clip.name!r} ({kind})"
         )
-    elif isinstance(visual, open_clip.transformer.VisionTransformer):
+    if isinstance(visual, open_clip.transformer.VisionTransformer):
         if visual.class_embedding is None:
-            raise ValueError(f"expected a ViT with a class token, got {name!r}")
-        backbone = ViTTrunk(visual, out_indices)
-    elif (
-        hasattr(visual, "trunk")
-        and {"stem", "stages"} <= dict(visual.trunk.named_children()).keys()
-    ):
-        backbone = ConvNeXtTrunk(visual, out_indices)
-    else:
-        raise ValueError(
-            f"expected a model of the ResNet, ViT or ConvNeXt family, got {name!r} "
-            f"({type(visual).__name__})"
-        )
-    backbone.clip = ClipParts(name, model)
-    backbone.preprocess = image_transform_v2(PreprocessCfg(**visual.preprocess_cfg), is_train=False)
-    return backbone
+            raise ValueError(f"expected a ViT with a class token, got {clip.name!r}")
+        return ViTTrunk(visual, out_indices, clip=clip)
+    if hasattr(visual, "trunk") and {"stem", "stages"} <= {
+        name for name, _ in visual.trunk.named_children()
+    }:
+        return ConvNeXtTrunk(visual, out_indices, clip=clip)
+    raise ValueError(
+        f"expected a model of the ResNet, ViT or ConvNeXt family, got {clip.name!r} ({kind})"
+    )
 
 
 def _prune(

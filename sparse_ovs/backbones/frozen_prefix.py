@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,44 +12,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from sparse_ovs import _native
+from sparse_ovs.backbones.prefix import Depth, PrefixReport
+from sparse_ovs.backbones.resnet import ResNetTrunk
 from sparse_ovs.engine import CompiledEncoder
 from sparse_ovs.nn import densify
 
-if TYPE_CHECKING:
-    from sparse_ovs.backbones.resnet import ResNetTrunk
-
 _STEM = [f"{kind}{number}" for number in (1, 2, 3) for kind in ("conv", "bn", "act")]
-
-
-@dataclass(frozen=True)
-class PrefixReport:
-    """How the trunk's beginning ran in the last forward with gradients.
-
-    Attributes:
-        pieces: what the prefix is made of: "stem", stages, and blocks of the stage that it ends in.
-        ends_at: what keeps it from being longer; empty where the whole trunk is frozen.
-        planned: it ran as a plan.
-        reason: why it did not; empty where it did.
-    """
-
-    pieces: tuple[str, ...]
-    ends_at: str
-    planned: bool
-    reason: str
-
-    def __str__(self) -> str:
-        pieces = ", ".join(self.pieces) or "nothing"
-        end = f", up to {self.ends_at}" if self.ends_at else ""
-        run = "as a plan" if self.planned else f"in torch ({self.reason})"
-        return f"frozen from the image on: {pieces}{end}; runs {run}"
-
-
-@dataclass(frozen=True)
-class Depth:
-    """How far a prefix reaches: the stem, whole stages, and blocks of the next one."""
-
-    stages: int
-    blocks: int
 
 
 class FrozenPrefix:

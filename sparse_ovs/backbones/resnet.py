@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sparse_ovs.backbones.dilation import dilate
-from sparse_ovs.backbones.frozen_prefix import Depth, FrozenPrefix
+from sparse_ovs.backbones.clip_parts import ClipParts
+from sparse_ovs.backbones.dilation import OUTPUT_STRIDES, dilate
+from sparse_ovs.backbones.prefix import Depth, Prefix
 from sparse_ovs.backbones.trunk import Backbone, layers_of
 
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -26,25 +27,33 @@ class ResNetTrunk(Backbone):
 
     pooling = "attention"
     dilates = True
-    prefix: FrozenPrefix | None
+    prefix: Prefix | None
 
     def __init__(
-        self, visual: Any, out_indices: Sequence[int] | None, output_stride: int = 32
+        self,
+        visual: Any,
+        out_indices: Sequence[int] | None,
+        output_stride: int | None = None,
+        *,
+        clip: ClipParts | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(clip)
         self.prefix = None
         for name, child in visual.named_children():
             if name != "attnpool":
                 self.add_module(name, child)
+        stride = OUTPUT_STRIDES[-1] if output_stride is None else output_stride
         width = self.conv3.out_channels
         features = [{"num_chs": width, "reduction": 2, "module": "act3"}]
         for stage, name in enumerate(_STAGES):
-            reduction = min(4 * 2**stage, output_stride)
+            reduction = min(4 * 2**stage, stride)
             features.append(
                 {"num_chs": width * 4 * 2**stage, "reduction": reduction, "module": name}
             )
-        dilate([stage for _, stage in self.stages()], output_stride)
+        dilate([stage for _, stage in self.stages()], stride)
         self._set_features(features, (1, 2, 3, 4) if out_indices is None else out_indices)
+        if output_stride is not None:
+            self.config["output_stride"] = output_stride
 
     def scope(self) -> list[str]:
         return layers_of(self, tuple(f"{name}." for name in _STAGES))

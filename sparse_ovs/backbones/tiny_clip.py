@@ -11,8 +11,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import open_clip
-
 NAME = "scenes-RN50"
 TAG = "scenes"
 PRUNED_TAG = "scenes-imp10"
@@ -23,6 +21,8 @@ PRUNED_TRUNK = _FOLDER / f"{NAME}-imp10.safetensors"
 
 def register() -> None:
     """Makes open_clip know it by name."""
+    import open_clip
+
     if NAME not in open_clip.list_models():
         open_clip.add_model_config(_FOLDER / f"{NAME}.json")
 

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from timm.models._features import FeatureInfo
 from torch import Tensor, nn
 
 from sparse_ovs.backbones.clip_parts import ClipParts
 from sparse_ovs.nn import SparsifyReport
+
+if TYPE_CHECKING:
+    from timm.models._features import FeatureInfo
 
 Pooling = Literal["attention", "last block", "mean"]
 
@@ -34,6 +36,9 @@ class Level:
 
 class Backbone(nn.Module):
     """Image (N, 3, H, W) -> list of maps, one for each of `out_indices`.
+
+    Args:
+        clip: what the trunk was taken from; None for a trunk alone.
 
     Attributes:
         feature_info: timm's FeatureInfo: channels(), reduction(), module_name(), get_dicts(), len,
@@ -59,8 +64,17 @@ class Backbone(nn.Module):
 
         def __getattr__(self, name: str) -> Any: ...
 
+    def __init__(self, clip: ClipParts | None = None) -> None:
+        super().__init__()
+        self.config, self.report = {}, None
+        if clip is not None:
+            self.clip, self.preprocess = clip, clip.preprocess()
+            self.config["name"] = clip.name
+
     def _set_features(self, features: list[dict[str, Any]], out_indices: Sequence[int]) -> None:
         """Raises ValueError where an index names no feature."""
+        from timm.models._features import FeatureInfo
+
         indices = tuple(out_indices)
         if not indices or any(not 0 <= i < len(features) for i in indices):
             raise ValueError(
@@ -70,6 +84,7 @@ class Backbone(nn.Module):
             raise ValueError(f"expected rising out_indices, got {list(out_indices)}")
         self.out_indices = indices
         self.feature_info = FeatureInfo(features, indices)
+        self.config["out_indices"] = list(indices)
 
     def levels(self) -> tuple[Level, ...]:
         """All maps that it can give, from the image on; `select` says which it does give."""
@@ -85,7 +100,6 @@ class Backbone(nn.Module):
             ValueError: an index that names no feature, or indices that do not rise.
         """
         self._set_features(self.feature_info.info, out_indices)
-        self.config["out_indices"] = list(self.out_indices)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
         result = super()._apply(fn, recurse)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sparse_ovs.backbones.clip_parts import ClipParts
 from sparse_ovs.backbones.trunk import Backbone, layers_of
 
 
@@ -23,8 +24,10 @@ class ViTTrunk(Backbone):
 
     pooling = "last block"
 
-    def __init__(self, visual: Any, out_indices: Sequence[int] | None) -> None:
-        super().__init__()
+    def __init__(
+        self, visual: Any, out_indices: Sequence[int] | None, *, clip: ClipParts | None = None
+    ) -> None:
+        super().__init__(clip)
         self.conv1, self.ln_pre, self.transformer = visual.conv1, visual.ln_pre, visual.transformer
         self.patch_dropout = visual.patch_dropout
         self.class_embedding = visual.class_embedding

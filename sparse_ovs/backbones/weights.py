@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-import open_clip
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -47,6 +46,8 @@ def build_model(
         FileNotFoundError: a path that is no file.
         PretrainedUnavailable: a tag whose weights cannot be downloaded.
     """
+    import open_clip
+
     tiny_clip.register()
     known = open_clip.list_models()
     if name not in known:
@@ -82,6 +83,8 @@ def _listed(name: str, tags: list[str]) -> str:
 
 
 def _create(name: str, pretrained: str | None) -> nn.Module:
+    import open_clip
+
     log = logging.getLogger()
     log.addFilter(_asked_for_random_weights)
     try:
@@ -110,6 +113,8 @@ def _download(name: str, tag: str) -> nn.Module:
 
 
 def _is_cached(name: str, tag: str) -> bool:
+    import open_clip
+
     source = open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "")
     repository = source.rpartition("/")[0]
     if not repository:

@@ -6,20 +6,7 @@ import sys
 
 import typer
 
-from sparse_ovs.cli import (
-    alpha,
-    bench,
-    compare,
-    data,
-    demo,
-    eval,
-    info,
-    profile,
-    prune,
-    reproduce,
-    segment,
-    train,
-)
+from sparse_ovs.cli.later import add_later
 
 app = typer.Typer(
     name="sparse-ovs",
@@ -30,18 +17,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-app.command("info")(info.info)
-app.command("profile")(profile.profile)
-app.command("bench")(bench.bench)
-app.command("prune")(prune.prune)
-app.command("compare")(compare.compare)
-app.command("alpha")(alpha.alpha)
-app.command("train")(train.train)
-app.command("eval")(eval.evaluate_command)
-app.add_typer(data.data, name="data")
-app.command("reproduce")(reproduce.reproduce)
-app.command("segment")(segment.segment)
-app.command("demo")(demo.demo)
+# What each command does, as its own help begins.
+COMMANDS = {
+    "info": "Say versions, instruction set, threads, GPU, and which kernels are available or why "
+    "not.",
+    "profile": "Time an encoder's trunk, pruned and dense, side by side; with --head a whole "
+    "segmenter.",
+    "bench": "Time every kind of layer of an encoder, and the whole of it, against dense torch.",
+    "prune": "Find a sparse subnetwork: masks that any framework with this encoder can use.",
+    "compare": "Compare two encoders: cosines of their maps and embedding, MACs, bytes, latency.",
+    "alpha": "Say how heavy-tailed every layer's spectrum is, and choose which layers to freeze.",
+    "train": "Train by settings in TOML. A killed run goes on with --resume, to the same bits.",
+    "eval": "Score a segmenter: mIoU, accuracies, and the whole protocol beside them.",
+    "reproduce": "Re-run the paper's tables: transfer, fine-tuning with frozen layers, cost.",
+    "segment": "Segment an image by classes in words.",
+    "demo": "Prune CLIP RN50, segment a photo by words with it, and show what was gained in speed.",
+    "data": "Datasets: see what is there and what is wrong.",
+}
+for _name, _summary in COMMANDS.items():
+    add_later(app, _name, _summary)
 
 
 def main() -> None:

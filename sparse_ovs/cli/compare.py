@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 import sparse_ovs
+from sparse_ovs import pruning
 from sparse_ovs.backbones import Backbone, create_backbone
 from sparse_ovs.backbones.masks import left_out_note
 from sparse_ovs.cli.console import err, out, progress, wide
@@ -27,7 +28,6 @@ from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.profiling.macs import count_macs
 from sparse_ovs.profiling.pictures import draw_densities
 from sparse_ovs.profiling.timing import Timings, time_interleaved
-from sparse_ovs.pruning import masks as mask_files
 from sparse_ovs.pruning.compare import Similarity, compare_features
 from sparse_ovs.threads import torch_threads
 
@@ -130,10 +130,10 @@ def _encoder(which: str, model: str, pretrained: str | None) -> _Encoder:
         # Into an encoder with its pool, which files of `save` leave out.
         sparse_ovs.load(which, backbone)
     except FileFormatError:
-        found = mask_files.load(which)
+        found = pruning.masks.load(which)
         if found.left_out:
             err.print(left_out_note(found.left_out))
-        mask_files.apply(backbone, found.masks, found.orders)
+        pruning.masks.apply(backbone, found.masks, found.orders)
         return _Encoder(label, backbone, found.info.pattern if found.info else "unstructured")
     patterns = [m.pattern for m in backbone.modules() if isinstance(m, SparseConv2d | SparseLinear)]
     sparse_ovs.densify(backbone)

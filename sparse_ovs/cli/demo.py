@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from sparse_ovs.backbones import Backbone, PretrainedUnavailable
+from sparse_ovs.backbones.clip_pixels import MEAN, STD
 from sparse_ovs.cli.console import err, out, progress, wide
 from sparse_ovs.cli.outputs import segments_table
 from sparse_ovs.compilation import compile
@@ -27,8 +28,6 @@ from sparse_ovs.text import Vocabulary
 
 _MODEL = "RN50"
 _WORDS = "face, head; uniform, jacket; hat, cap; flag; wall, background"
-_MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])  # OpenAI CLIP's preprocessing
-_STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])
 _STRIDE = 32
 
 
@@ -114,7 +113,7 @@ def load_photo(path: Path) -> np.ndarray:
 def to_input(photo: np.ndarray) -> Tensor:
     """(H, W, 3) uint8 -> (1, 3, H, W) float32, normalised as CLIP was trained."""
     pixels = torch.from_numpy(photo.copy()).float() / 255
-    return ((pixels - _MEAN) / _STD).permute(2, 0, 1)[None].contiguous()
+    return ((pixels - torch.tensor(MEAN)) / torch.tensor(STD)).permute(2, 0, 1)[None].contiguous()
 
 
 def _segment(backbone: Backbone, photo: np.ndarray, vocab: str) -> Result:

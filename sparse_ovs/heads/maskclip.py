@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from sparse_ovs.backbones import Backbone
@@ -119,6 +118,8 @@ def _copy_norm(norm: nn.LayerNorm) -> nn.LayerNorm:
 
 
 def _block_values(backbone: Backbone) -> nn.Module:
+    from open_clip.transformer import ResidualAttentionBlock
+
     visual: Any = backbone.clip.visual
     block = visual.transformer.resblocks[-1]
     usual = isinstance(block, ResidualAttentionBlock) and visual.attn_pool is None

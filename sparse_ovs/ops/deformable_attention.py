@@ -16,6 +16,9 @@ from sparse_ovs import _native
 from sparse_ovs.ops.layout import empty_output
 from sparse_ovs.threads import get_num_threads
 
+# Asked once: this module's functions are traced by compilers, which cannot follow the loading.
+_MISSING_LIBRARY = _native.unavailable_reason()
+
 torch.library.define(
     "sparse_ovs::deformable_attention",
     "(Tensor values, SymInt[] heights, SymInt[] widths, Tensor locations, Tensor weights) "
@@ -116,18 +119,13 @@ def deformable_attention_unsupported(*tensors: Tensor) -> list[str]:
     reasons = []
     for device in sorted({t.device.type for t in tensors} - {"cpu"}):
         reasons.append(f"{device} has no kernel yet")
-    if not reasons and _missing_library():
-        reasons.append(_missing_library())
+    if not reasons and _MISSING_LIBRARY:
+        reasons.append(_MISSING_LIBRARY)
     for dtype in sorted({str(t.dtype).removeprefix("torch.") for t in tensors} - {"float32"}):
         reasons.append(f"{dtype} has no CPU kernel")
     if any(t.numel() == 0 for t in tensors):
         reasons.append("empty tensors have no kernel")
     return reasons
-
-
-@torch.compiler.assume_constant_result
-def _missing_library() -> str:
-    return _native.unavailable_reason()
 
 
 def deformable_attention_reference(

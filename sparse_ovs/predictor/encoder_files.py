@@ -8,16 +8,16 @@ from typing import Any
 
 from torch import Tensor
 
-from sparse_ovs import checkpoint
 from sparse_ovs.backbones import Backbone, create_backbone
 from sparse_ovs.formats import FileFormatError
+from sparse_ovs.nn import packed_state
 
 _TRUNK, _CLIP = "backbone", "clip"
 
 
 def pack_encoder(backbone: Backbone) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Its tensors, and what goes into the header."""
-    packed, layers = checkpoint.pack_state(backbone)
+    packed, layers = packed_state.pack_state(backbone)
     shared = _shared_names(backbone)
     rest = {k: v for k, v in backbone.clip.model.state_dict().items() if k not in shared}
     tensors = {f"{_TRUNK}.{name}": value for name, value in packed.items()}
@@ -38,9 +38,9 @@ def unpack_encoder(
     Raises:
         FileFormatError: a damaged file, or one that does not fit its own model.
     """
-    content = checkpoint.unpack_state(part_of(tensors, _TRUNK), header, path)
+    content = packed_state.unpack_state(part_of(tensors, _TRUNK), header, path)
     made = create_backbone(**header["model"])
-    checkpoint.fill(made, content)
+    packed_state.fill(made, content)
     fill_part(made.clip.model, part_of(tensors, _CLIP), path, _shared_names(made))
     made.clip.random_parts = random_parts
     return made

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import normalize, pil_to_tensor
 
 from sparse_ovs.heads.frame import Frame
 from sparse_ovs.predictor.options import InputOptions
@@ -30,6 +29,8 @@ def to_pixels(
 ) -> Tensor:
     """RGB -> (1, 3, H, W) float32 of the frame's padded size: normalised, and zeros, the mean
     colour, right and below of it."""
+    from torchvision.transforms.functional import normalize, pil_to_tensor  # slow to import
+
     (height, width), (full_h, full_w) = frame.content, frame.padded
     pixels = picture.resize((width, height), Image.Resampling.BICUBIC)
     x = normalize(pil_to_tensor(pixels).float().div_(255), list(mean), list(std), inplace=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import torch
-import torch._dynamo
-import torch._inductor.config
 from torch import Tensor, nn
 
 Maps = Sequence[Tensor]
@@ -34,7 +34,7 @@ def build_baselines(
 ) -> DenseBaselines:
     """Builds and warms up the dense baselines; one that fails does not stop the others.
 
-    Compiled graphs of other models in this process are dropped (torch._dynamo.reset), and will
+    Compiled graphs of other models in this process are dropped (torch.compiler.reset), and will
     compile again.
 
     Args:
@@ -52,7 +52,7 @@ def build_baselines(
         raise ValueError(
             f"expected baselines of {', '.join(BASELINES)}, got {sorted(unknown)[0]!r}"
         )
-    torch._dynamo.reset()
+    torch.compiler.reset()
     built = DenseBaselines()
     for name in names:
         on_build(name)
@@ -98,10 +98,27 @@ def _compile(name: str, model: Callable[[Any], Any], example: Any) -> Callable[[
     # sharing one graph.
     freezing = name == "frozen"
     compiled = torch.compile(model, dynamic=False, options={"freezing": freezing})
-    with torch._inductor.config.patch(freezing=freezing), torch.no_grad():
+    with _inductor_config().patch(freezing=freezing), torch.no_grad():
         compiled(example)
         compiled(example)
     return compiled
+
+
+def _inductor_config() -> Any:
+    """Of torch's compiler, which is slow to import."""
+    log = logging.getLogger("torch.utils.cpp_extension")
+    log.addFilter(_worth_reading)
+    try:
+        import_module("torch.utils.cpp_extension")  # here, where it is quiet: compiling imports it
+        from torch._inductor import config
+    finally:
+        log.removeFilter(_worth_reading)
+    return config
+
+
+def _worth_reading(record: logging.LogRecord) -> bool:
+    """Drops the remark that CUDA's compiler is there and no GPU, of which nothing follows here."""
+    return not record.getMessage().startswith("No CUDA runtime is found")
 
 
 def _warm(model: Callable[[Tensor], Maps], x: Tensor) -> Run:

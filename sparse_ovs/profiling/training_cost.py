@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from sparse_ovs.profiling.hooks import hooked
 from sparse_ovs.profiling.macs import LayerMacs, count_macs, layer_weights, weighted_layers
@@ -151,6 +150,8 @@ def _products_of_no_layer(model: nn.Module, example_input: Any) -> int:
     it misses native kernels, and fused attention on the CPU."""
     begun: dict[nn.Module, int] = {}
     inside = 0
+    from torch.utils.flop_counter import FlopCounterMode  # imports triton
+
     with FlopCounterMode(display=False) as counter:
 
         def enter(layer: nn.Module, *_: Any) -> None:

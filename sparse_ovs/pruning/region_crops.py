@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
+
+from sparse_ovs.backbones.clip_pixels import MEAN, STD
 
 # What CLIP sees in place of the pixels around a region.
 _PAINT = 128
@@ -43,8 +44,8 @@ def region_crops(image: Tensor, regions: Tensor, size: int = 224) -> Tensor:
     empty = (~regions.flatten(1).any(1)).nonzero().flatten().tolist()
     if empty:
         raise ValueError(f"expected regions of at least one pixel, got none in {empty}")
-    mean = torch.tensor(OPENAI_DATASET_MEAN, device=image.device)[:, None, None]
-    std = torch.tensor(OPENAI_DATASET_STD, device=image.device)[:, None, None]
+    mean = torch.tensor(MEAN, device=image.device)[:, None, None]
+    std = torch.tensor(STD, device=image.device)[:, None, None]
     crops = [_painted_box(image, region, size) for region in regions]
     if not crops:
         return torch.empty(0, 3, size, size, device=image.device)

@@ -16,13 +16,15 @@ from sparse_ovs.loop import Batches, Report
 from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.patterns import check_density, parse_pattern
 from sparse_ovs.profiling.baselines import BASELINES
-from sparse_ovs.pruning import masks as mask_files
 from sparse_ovs.pruning.controls import random_masks_like, uniform_random_masks
 from sparse_ovs.pruning.cost import mac_costs
 from sparse_ovs.pruning.criteria import magnitude_masks, unit_counts
 from sparse_ovs.pruning.distill import LabelFreeDistillation
 from sparse_ovs.pruning.goals import DensityGoal, Goal, MacsGoal, SpeedupGoal, check_mac_share
 from sparse_ovs.pruning.masks import MaskInfo
+from sparse_ovs.pruning.masks import apply as apply_masks
+from sparse_ovs.pruning.masks import load as load_masks
+from sparse_ovs.pruning.masks import save as save_masks
 from sparse_ovs.pruning.permute import PermutationReport, permute_for_blocks
 from sparse_ovs.pruning.recalibrate import recalibrate_batch_norm
 from sparse_ovs.pruning.rounds import SCHEDULES, RoundSettings, ScheduleName
@@ -201,7 +203,7 @@ class Subnetwork:
 
     def save(self, path: str | os.PathLike[str], model: str) -> None:
         """Writes a mask file; atomic. See `info`."""
-        mask_files.save(path, self.masks, self.info(model), self.orders)
+        save_masks(path, self.masks, self.info(model), self.orders)
 
 
 def find_subnetwork(
@@ -249,7 +251,7 @@ def find_subnetwork(
     before = {n: w.detach().clone() for n, w in named_weights(backbone, layers).items()}
     if settings.is_control:
         masks = _random_masks(settings, backbone, before)
-        mask_files.apply(backbone, masks)
+        apply_masks(backbone, masks)
     elif settings.trains:
         assert batches is not None
         with watcher.training() as tell:
@@ -328,7 +330,7 @@ def _random_masks(
     if settings.like is None:
         masks = magnitude_masks(weights, pattern, density)
     else:
-        masks = fit_masks(backbone, mask_files.load(settings.like).masks)
+        masks = fit_masks(backbone, load_masks(settings.like).masks)
         if set(masks) != set(weights):
             odd = sorted(set(masks) ^ set(weights))
             raise ValueError(

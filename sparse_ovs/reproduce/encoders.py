@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from sparse_ovs import pruning
 from sparse_ovs.backbones import Backbone, create_backbone
 from sparse_ovs.data import open_dataset
 from sparse_ovs.loop import DatasetBatches, Report, seed_everything
 from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.profiling.weight_uses import weight_uses
 from sparse_ovs.pruning import SubnetworkSettings, Watcher, find_subnetwork
-from sparse_ovs.pruning import masks as mask_files
 from sparse_ovs.pruning.rounds import ScheduleName
 from sparse_ovs.pruning.subnetwork import Control
 from sparse_ovs.reproduce.cells import Cell, Say, Store
@@ -72,7 +72,7 @@ class MaskCell(Cell):
         backbone = create_backbone(experiment.model, experiment.pretrained)
         pattern = PATTERNS.get(self.arm, "unstructured")
         made = self._masks(backbone, experiment, store, pattern, say)
-        info = mask_files.MaskInfo(
+        info = pruning.masks.MaskInfo(
             model=f"{backbone.clip.name} {experiment.pretrained}",
             pattern=pattern,
             criterion="random" if self.arm.startswith("random") else "magnitude global",
@@ -81,8 +81,8 @@ class MaskCell(Cell):
             weights="original",
         )
         path = store.folder_of(self.name) / MASKS
-        mask_files.save(path, made, info)
-        found = mask_files.load(path)
+        pruning.masks.save(path, made, info)
+        found = pruning.masks.load(path)
         return {
             "pattern": pattern,
             "density": found.density,

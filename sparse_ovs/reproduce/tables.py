@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from html import escape
 from statistics import mean, stdev
 
-from scipy.stats import t
-
 CHANCE = 0.05
 """Of a difference to be starred though there is none."""
 DIFFERENCES = (
@@ -78,6 +76,8 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
 def difference(a: Sequence[float], b: Sequence[float], digits: int = 2) -> str:
     """Mean and standard deviation of a - b, pair by pair, with the sign; a star where the paired t
     test tells it from zero (see DIFFERENCES)."""
+    from scipy.stats import t  # slow to import
+
     if not a:
         return "-"
     apart = [x - y for x, y in zip(a, b, strict=True)]

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from sparse_ovs.backbones.frozen_prefix import FrozenPrefix
+from sparse_ovs.backbones.prefix import Prefix
 from sparse_ovs.backbones.resnet import ResNetTrunk
 from sparse_ovs.nn.wrappers import unwrapped
 from sparse_ovs.spectral.frozen_layers import FrozenLayer, find_layers
@@ -30,7 +31,7 @@ class Freezing:
 
     layers: tuple[str, ...]
     norms: tuple[str, ...]
-    prefixes: dict[str, FrozenPrefix]
+    prefixes: dict[str, Prefix]
 
     def __init__(self, model: nn.Module, layers: list[FrozenLayer], norms: bool) -> None:
         self.layers = tuple(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from open_clip import OPENAI_IMAGENET_TEMPLATES
+from sparse_ovs.text.imagenet_templates import IMAGENET
 
 _SIZES = ("small", "medium", "large")
 
@@ -23,7 +23,7 @@ _VILD = (
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "bare": ("{}",),
     "vild": _VILD,
-    "imagenet": tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES),
+    "imagenet": IMAGENET,
 }
 
 

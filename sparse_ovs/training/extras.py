@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparse_ovs.backbones import Backbone
-from sparse_ovs.heads import MaskHead, MaskOutput, Regions, grounding_loss
+from sparse_ovs.heads import MaskHead, MaskOutput, grounding_loss
 from sparse_ovs.heads.classifier import joint_width
-from sparse_ovs.heads.matching import Match
 from sparse_ovs.pruning.distill import LabelFreeDistillation
 from sparse_ovs.pruning.embedding import frozen_copy
 from sparse_ovs.pruning.region_crops import region_crops
 from sparse_ovs.pruning.text_guided import TextGuidedDistillation
 from sparse_ovs.text import TextEmbeddings
-from sparse_ovs.training.batch import Batch
 from sparse_ovs.training.crops import NO_WORD
-
-if TYPE_CHECKING:
-    from sparse_ovs.training.objective import Objective
-
-
-class Extra(nn.Module, ABC):
-    """A loss. The mean over the images of one process: of several, each takes its own."""
-
-    @abstractmethod
-    def forward(
-        self,
-        objective: Objective,
-        x: Tensor,
-        batch: Batch,
-        output: Any,
-        targets: Sequence[Regions],
-        matches: Sequence[Sequence[Match]],
-    ) -> Tensor:
-        """A weighted scalar.
-
-        Args:
-            x: normalised images (N, 3, S, S).
-            output: of the head.
-            targets, matches: of a mask head, by image, and by point and image; else empty.
-        """
+from sparse_ovs.training.extra import Extra
 
 
 class FromDense(Extra):

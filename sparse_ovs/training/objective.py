@@ -14,7 +14,7 @@ from sparse_ovs.heads import Head, MaskHead, regions_from_labels
 from sparse_ovs.loop import derive_seed
 from sparse_ovs.text import TextEmbeddings
 from sparse_ovs.training.batch import Batch
-from sparse_ovs.training.extras import Extra
+from sparse_ovs.training.extra import Extra
 
 
 class Objective(nn.Module):

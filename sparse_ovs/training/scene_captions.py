@@ -7,11 +7,11 @@ import sys
 
 import numpy as np
 import torch
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sparse_ovs.backbones.clip_pixels import MEAN, STD
 from sparse_ovs.data import Scenes
 from sparse_ovs.text import TEMPLATES
 
@@ -70,8 +70,8 @@ class SceneCaptions(Dataset[tuple[Tensor, str]]):
                 self._captions.append(scene.caption)
                 self._named.append((*map(str, scene.objects), scene.ground))
         self._pixels = np.stack(pixels)
-        self._mean = torch.tensor(OPENAI_DATASET_MEAN)[:, None, None]
-        self._std = torch.tensor(OPENAI_DATASET_STD)[:, None, None]
+        self._mean = torch.tensor(MEAN)[:, None, None]
+        self._std = torch.tensor(STD)[:, None, None]
 
     def __len__(self) -> int:
         return len(self._captions)

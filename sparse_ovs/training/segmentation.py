@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparse_ovs import pruning
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.data import open_dataset
 from sparse_ovs.heads import MaskHead, find_head
@@ -29,13 +30,13 @@ from sparse_ovs.loop import (
 from sparse_ovs.nn import densify, sparsify
 from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.pruning import FixedMasks
-from sparse_ovs.pruning import masks as mask_files
 from sparse_ovs.segmenter import RandomWeightsWarning, Segmenter, create_segmenter
 from sparse_ovs.spectral import freeze, load_selection
 from sparse_ovs.text import Vocabulary, embed_vocabulary
 from sparse_ovs.training.batch import Batch
 from sparse_ovs.training.crops import Crops, CropSettings
-from sparse_ovs.training.extras import Extra, FromDense, FromText, Grounding
+from sparse_ovs.training.extra import Extra
+from sparse_ovs.training.extras import FromDense, FromText, Grounding
 from sparse_ovs.training.groups import decay_groups
 from sparse_ovs.training.objective import Objective
 from sparse_ovs.training.settings import SegmentationTraining
@@ -211,10 +212,10 @@ def _apply_masks(
         return None, ""
     if settings.encoder.mask == "zeros":
         return _own_masks(backbone, settings.encoder.sparse_kernels)
-    found = mask_files.load(settings.encoder.mask)
+    found = pruning.masks.load(settings.encoder.mask)
     # A checkpoint's channels are in these orders already.
     orders = {} if settings.model.checkpoint else found.orders
-    masks = mask_files.apply(backbone, found.masks, orders)
+    masks = pruning.masks.apply(backbone, found.masks, orders)
     pattern = "unstructured" if found.info is None else found.info.pattern
     if settings.encoder.sparse_kernels:
         sparsify(backbone, pattern, None, masks=masks, fold_bn=True)

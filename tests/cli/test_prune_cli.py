@@ -10,8 +10,8 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import sparse_ovs
+from sparse_ovs import pruning
 from sparse_ovs.cli.app import app
-from sparse_ovs.pruning import masks as mask_files
 
 TOTAL = 23_445_504
 
@@ -27,7 +27,7 @@ def finish(*arguments: object) -> Result:
 
 
 def kept(path: Path) -> int:
-    return sum(int(mask.sum()) for mask in mask_files.load(path).masks.values())
+    return sum(int(mask.sum()) for mask in pruning.masks.load(path).masks.values())
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def one_shot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_one_shot_masks_have_the_density_and_say_where_they_come_from(one_shot: Path) -> None:
-    found = mask_files.load(one_shot)
+    found = pruning.masks.load(one_shot)
     assert len(found.masks) == 52
     assert kept(one_shot) == TOTAL // 10
     assert found.info is not None
@@ -64,7 +64,7 @@ def test_one_shot_masks_have_the_density_and_say_where_they_come_from(one_shot: 
 def test_the_masks_make_a_backbone_sparse(one_shot: Path) -> None:
     report = sparse_ovs.create_backbone("RN50", mask=one_shot).report
     assert report is not None
-    masks = mask_files.load(one_shot).masks
+    masks = pruning.masks.load(one_shot).masks
     for name, mask in masks.items():
         assert report[name].density == pytest.approx(float(mask.double().mean()))
 
@@ -72,7 +72,7 @@ def test_the_masks_make_a_backbone_sparse(one_shot: Path) -> None:
 def test_random_masks_take_the_densities_of_others(one_shot: Path, tmp_path: Path) -> None:
     path = tmp_path / "random.safetensors"
     finish("prune", "RN50", "--like", one_shot, "--schedule", "random", "--out", path)
-    ours, theirs = mask_files.load(path), mask_files.load(one_shot)
+    ours, theirs = pruning.masks.load(path), pruning.masks.load(one_shot)
     assert ours.densities == theirs.densities
     assert any(not torch.equal(ours.masks[n], theirs.masks[n]) for n in theirs.masks)
     assert ours.info is not None
@@ -83,7 +83,7 @@ def test_a_budget_of_macs_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "macs.safetensors"
     options = ("--budget-macs", 0.25, "--schedule", "oneshot", "--size", 64)
     finish("prune", "RN50", *options, "--out", path)
-    masks = mask_files.load(path).masks
+    masks = pruning.masks.load(path).masks
     backbone = sparse_ovs.create_backbone("RN50")
     from sparse_ovs.pruning.cost import mac_costs
 
@@ -99,7 +99,7 @@ def test_training_writes_masks_weights_and_a_log_and_a_finished_run_resumes(
     options = ("--images", images, "--iters-per-round", 1, "--batch", 1, "--rounds", 2)
     options += ("--schedule", "gradual", "--density", 0.5, "--recalibrate", 1, "--weights", weights)
     finish("prune", "RN50", *options, "--out", path)
-    found = mask_files.load(path)
+    found = pruning.masks.load(path)
     assert found.info is not None
     assert found.info.weights == "trained"
     assert kept(path) == TOTAL // 2
@@ -113,7 +113,7 @@ def test_training_writes_masks_weights_and_a_log_and_a_finished_run_resumes(
     again = tmp_path / "again.safetensors"
     folder = tmp_path / "m.safetensors.run"
     finish("prune", "RN50", *options, "--out", again, "--work", folder, "--resume")
-    masks = mask_files.load(again).masks
+    masks = pruning.masks.load(again).masks
     assert all(torch.equal(mask, masks[name]) for name, mask in found.masks.items())
 
 
@@ -127,7 +127,7 @@ def test_masks_for_ordered_channels_give_the_features_of_the_ordered_encoder(
     torch.manual_seed(4)  # the random weights of the run
     backbone = sparse_ovs.create_backbone("RN50", mask=path, pattern="block4x1")
     saved = sparse_ovs.load(weights)
-    assert len(mask_files.load(path).orders) > 16
+    assert len(pruning.masks.load(path).orders) > 16
     for name, parameter in saved.named_parameters():
         assert torch.equal(parameter, backbone.get_parameter(name)), name
 
@@ -185,7 +185,7 @@ def test_compare_tells_cosines_costs_and_densities(
     # A few random weights are zero without being pruned.
     assert dense["params"] - sparse["params"] == pytest.approx(TOTAL - TOTAL // 10, abs=20)
     assert min(dense["densities"].values()) > 0.9999
-    assert sparse["densities"] == pytest.approx(mask_files.load(one_shot).densities)
+    assert sparse["densities"] == pytest.approx(pruning.masks.load(one_shot).densities)
     for name, density in sparse["densities"].items():
         assert sparse["macs"][name] == pytest.approx(density * dense["macs"][name])
     assert sparse["bytes"] < 0.25 * dense["bytes"]

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 import sparse_ovs
+from sparse_ovs import pruning
 from sparse_ovs.backbones.clip_parts import ClipParts
 from sparse_ovs.evaluation.unfinished import Unfinished
 from sparse_ovs.loop.checkpoints import Checkpoints
 from sparse_ovs.loop.processes import Alone
 from sparse_ovs.profiling import max_relative_error
-from sparse_ovs.pruning import masks as mask_files
 from sparse_ovs.spectral import SelectedLayer, Selection, load_selection, spectrum_cache
 from sparse_ovs.text.cache import EmbeddingCache
 
@@ -44,12 +44,12 @@ def test_a_plan_gives_what_it_gave(expected: dict[str, Tensor]) -> None:
 
 
 def test_masks_come_with_their_bits_and_where_they_are_from(expected: dict[str, Tensor]) -> None:
-    content = mask_files.load(V1 / "masks.safetensors")
+    content = pruning.masks.load(V1 / "masks.safetensors")
     wanted = of(expected, "masks")
     assert content.masks.keys() == wanted.keys()
     assert all(torch.equal(mask, wanted[name]) for name, mask in content.masks.items())
     assert torch.equal(content.orders["layer1.0.conv1"], expected["masks_order"])
-    assert content.info == mask_files.MaskInfo(
+    assert content.info == pruning.masks.MaskInfo(
         "RN50 openai", "block4x1", "random", "one-shot", 7, "original", "0.1.0"
     )
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from sparse_ovs import create_backbone, sparsify
 from sparse_ovs.backbones import Backbone
+from sparse_ovs.profiling import baselines
 from sparse_ovs.profiling.baselines import build_baselines
 from sparse_ovs.profiling.layer_times import leaf_modules, stage_of, time_layers
 from sparse_ovs.profiling.macs import count_macs, layer_density, weighted_layers
@@ -203,3 +208,31 @@ def test_macs_of_a_swapped_model_are_those_of_its_weights() -> None:
     sparsify(model, density=0.25, engine="native")
     macs = count_macs(model.eval(), torch.zeros(1, 4, 6, 6))["0"]
     assert macs.sparse == macs.dense // 4
+
+
+def test_compiling_says_nothing_of_a_missing_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = logging.getLogger("torch.utils.cpp_extension")
+    heard: list[str] = []
+    monkeypatch.setattr(log, "handlers", [_Ear(heard)])
+    monkeypatch.setattr(log, "disabled", False)
+
+    def remark(module: str = "") -> None:
+        log.warning("No CUDA runtime is found, using CUDA_HOME='%s'", "/cuda")
+        log.warning("something else")
+
+    monkeypatch.setattr(baselines, "import_module", remark)
+    baselines._inductor_config()
+    assert heard == ["something else"]
+    remark()  # in others' hands all is as it was
+    assert len(heard) == 3
+    source = importlib.util.find_spec("torch.utils.cpp_extension")
+    assert '"No CUDA runtime is found, ' in Path(str(source and source.origin)).read_text()
+
+
+class _Ear(logging.Handler):
+    def __init__(self, heard: list[str]) -> None:
+        super().__init__()
+        self.heard = heard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(record.getMessage())

@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from sparse_ovs import create_backbone
+from sparse_ovs import create_backbone, pruning
 from sparse_ovs.nn import SparseConv2d
 from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.pruning import MaskInfo, magnitude_masks
-from sparse_ovs.pruning import masks as mask_files
 from sparse_ovs.segmenter import RandomWeightsWarning, Segmenter
 from sparse_ovs.spectral import SelectedLayer, Selection, save_selection, spectral_layers
 from sparse_ovs.training import train_segmenter
@@ -68,7 +67,7 @@ def test_masks_stay_and_the_segmenter_is_sparse(tmp_path: Path) -> None:
     masks = magnitude_masks(named_weights(backbone, backbone.scope()), "unstructured", 0.3)
     file = tmp_path / "masks.safetensors"
     info = MaskInfo(RN, "unstructured", "magnitude", "one shot", 0, "original")
-    mask_files.save(file, masks, info)
+    pruning.masks.save(file, masks, info)
     train_segmenter(small_settings(encoder={"mask": str(file)}), tmp_path / "run")
     trained = load(tmp_path / "run").backbone
     weights = named_weights(trained, trained.scope())
