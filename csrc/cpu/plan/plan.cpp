@@ -15,15 +15,10 @@ namespace {
 
 class Stopwatch {
 public:
-    explicit Stopwatch(bool on) : on_(on) { restart(); }
-    void restart() {
-        if (on_) start_ = std::chrono::steady_clock::now();
-    }
     double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
 
 private:
-    bool on_;
-    std::chrono::steady_clock::time_point start_;
+    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
 void require_kernels(const Network& network) {
@@ -55,7 +50,7 @@ void make_steps(Network& network, int threads) {
 
 }  // namespace
 
-Plan::Plan(Network network, int threads) : network_(std::move(network)) {
+Plan::Plan(Network network, int threads) : network_(std::move(network)), threads_(std::max(1, threads)) {
     records_ = static_cast<int>(network_.steps.size());
     for (int i = 0; i < records_; ++i) network_.steps[i].record = i;
     require_kernels(network_);  // before there are copies: errors name what records say
@@ -63,8 +58,8 @@ Plan::Plan(Network network, int threads) : network_(std::move(network)) {
     copy_outside_maps(network_);
     require_kernels(network_);
     choose_tiles(network_);
-    make_steps(network_, std::max(1, threads));
-    stages_ = make_stages(network_, std::max(1, threads));
+    make_steps(network_, threads_);
+    stages_ = make_stages(network_, threads_);
     place_maps();
 }
 
@@ -83,24 +78,23 @@ void Plan::place_maps() {
             }
         }
     arena_bytes_ = place_lives(lives);
+    for (const Stage& stage : stages_) ring_bytes_ = std::max(ring_bytes_, stage.band_bytes);
     for (const Life& life : lives) {
         placed_.push_back(life.born >= 0);
         places_.push_back(life.place);
     }
 }
 
-// Of the stage that needs most, for all its bands.
-std::size_t Plan::bands_bytes() const {
-    std::size_t most = 0;
-    for (const Stage& stage : stages_) most = std::max(most, stage.band_bytes * stage.strips.bands.size());
-    return most;
-}
+std::size_t Plan::arena_bytes() const { return arena_bytes_for(threads_); }
 
-std::size_t Plan::arena_bytes() const { return arena_bytes_ + bands_bytes(); }
+// A band's rings are its thread's, which takes one band after the other.
+std::size_t Plan::arena_bytes_for(int threads) const {
+    return arena_bytes_ + ring_bytes_ * static_cast<std::size_t>(threads);
+}
 
 void Plan::run(const void* const* inputs, void* const* outputs, int threads, double* seconds) const {
     // Concurrent runs take memory each; the pool hands the memory of finished runs on.
-    const std::size_t bytes = arena_bytes();
+    const std::size_t bytes = arena_bytes_for(std::max(1, threads));
     const Arena arena(bytes == 0 ? nullptr : take_buffer(bytes));
     auto* memory = static_cast<std::byte*>(arena.get());
 
@@ -113,13 +107,44 @@ void Plan::run(const void* const* inputs, void* const* outputs, int threads, dou
     for (std::size_t i = 0; i < network_.outputs.size(); ++i) put(network_.outputs[i], outputs[i]);
     for (std::size_t map = 0; map < network_.maps.size(); ++map)
         if (placed_[map]) put(static_cast<int>(map), memory + places_[map]);
-    if (seconds != nullptr) std::fill(seconds, seconds + records_, 0.0);
-    for (const Stage& stage : stages_) {
+    std::vector<Ring> rings;
+    for (int member = 0; member < std::max(1, threads); ++member)
+        rings.push_back({memory + arena_bytes_ + static_cast<std::size_t>(member) * ring_bytes_, nullptr, 0});
+    if (seconds != nullptr) return run_timed(maps, rings, threads, seconds);
+    std::vector<long> units;
+    for (const Stage& stage : stages_) units.push_back(units_of(stage));
+    parallel_stages(units, threads, [&](long number, long unit, int member) {
+        const Stage& stage = stages_[number];
         if (stage.strips.bands.empty())
-            run_alone(stage, maps, threads, seconds);
+            run_unit(network_.steps[stage.first], unit, maps);
         else
-            run_strips(stage, maps, memory + arena_bytes_, threads, seconds);
+            run_band(stage, unit, maps, rings[member], nullptr);
+    });
+}
+
+// Stage by stage, so that the clock tells them apart.
+void Plan::run_timed(const std::vector<Map>& maps, std::vector<Ring>& rings, int threads, double* seconds) const {
+    std::fill(seconds, seconds + records_, 0.0);
+    std::mutex adding;
+    for (const Stage& stage : stages_) {
+        const PlanStep& first = network_.steps[stage.first];
+        const bool strips = !stage.strips.bands.empty();
+        const Stopwatch watch;
+        parallel_stages({units_of(stage)}, threads, [&](long, long unit, int member) {
+            if (!strips) return run_unit(first, unit, maps);
+            std::vector<double> spent(records_, 0.0);
+            run_band(stage, unit, maps, rings[member], spent.data());
+            const std::lock_guard<std::mutex> lock(adding);
+            for (int i = 0; i < records_; ++i) seconds[i] += spent[i];
+        });
+        if (!strips) seconds[first.record] += watch.seconds();
     }
+}
+
+long Plan::units_of(const Stage& stage) const {
+    if (!stage.strips.bands.empty()) return static_cast<long>(stage.strips.bands.size());
+    const Step& step = *network_.steps[stage.first].step;
+    return step.units() * step.parts();
 }
 
 StepMaps Plan::maps_of(const PlanStep& step, const std::vector<Map>& maps) const {
@@ -128,39 +153,29 @@ StepMaps Plan::maps_of(const PlanStep& step, const std::vector<Map>& maps) const
     return joined;
 }
 
-void Plan::run_alone(const Stage& stage, const std::vector<Map>& maps, int threads, double* seconds) const {
-    const PlanStep& s = network_.steps[stage.first];
-    const StepMaps mine = maps_of(s, maps);
-    const int parts = s.step->parts();
-    const Stopwatch watch(seconds != nullptr);
-    parallel_for(s.step->units() * parts, threads,
-                 [&](long i) { s.step->run(i / parts, static_cast<int>(i % parts), mine); });
-    if (seconds != nullptr) seconds[s.record] += watch.seconds();
+void Plan::run_unit(const PlanStep& step, long unit, const std::vector<Map>& maps) const {
+    const int parts = step.step->parts();
+    step.step->run(unit / parts, static_cast<int>(unit % parts), maps_of(step, maps));
 }
 
-void Plan::run_strips(const Stage& stage, const std::vector<Map>& maps, std::byte* memory, int threads,
-                      double* seconds) const {
-    std::mutex adding;
-    parallel_for(static_cast<long>(stage.strips.bands.size()), threads, [&](long band) {
-        std::vector<Map> mine = maps;
-        for (const auto& [map, slots] : stage.strips.slots)
-            mine[map] = Map(network_.maps[map],
-                            memory + static_cast<std::size_t>(band) * stage.band_bytes + stage.places.at(map), slots);
-        std::vector<double> spent(records_, 0.0);
-        Stopwatch watch(seconds != nullptr);
-        for (const StripRun& run : stage.strips.bands[band]) {
-            const PlanStep& s = network_.steps[stage.first + run.step];
-            const StepMaps step_maps = maps_of(s, mine);
-            const int parts = s.step->parts();
-            watch.restart();
-            for (long unit = run.begin; unit < run.end; ++unit)
-                for (int part = 0; part < parts; ++part) s.step->run(unit, part, step_maps);
-            if (seconds != nullptr) spent[s.record] += watch.seconds();
-        }
-        if (seconds == nullptr) return;
-        const std::lock_guard<std::mutex> lock(adding);
-        for (int i = 0; i < records_; ++i) seconds[i] += spent[i];
-    });
+void Plan::run_band(const Stage& stage, long number, const std::vector<Map>& maps, Ring& ring, double* seconds) const {
+    std::vector<Map> mine = maps;
+    for (const auto& [map, slots] : stage.strips.slots)
+        mine[map] = Map(network_.maps[map], ring.memory + stage.places.at(map), slots);
+    const Band& band = stage.strips.bands[number];
+    const bool goes_on = ring.stage == &stage && ring.bands == number;
+    ring.stage = nullptr;  // unless all of the band is run
+    for (const StripRun& run : goes_on ? band.onward : band.fresh) {
+        const PlanStep& s = network_.steps[stage.first + run.step];
+        const StepMaps step_maps = maps_of(s, mine);
+        const int parts = s.step->parts();
+        const Stopwatch watch;
+        for (long unit = run.begin; unit < run.end; ++unit)
+            for (int part = 0; part < parts; ++part) s.step->run(unit, part, step_maps);
+        if (seconds != nullptr) seconds[s.record] += watch.seconds();
+    }
+    ring.stage = &stage;
+    ring.bands = number + 1;
 }
 
 PlanStepInfo Plan::info(int run_step) const {

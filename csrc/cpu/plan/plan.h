@@ -36,7 +36,7 @@ public:
     // Steps in the order in which they run, copies at the plan's edge among them.
     int run_steps() const { return static_cast<int>(network_.steps.size()); }
     PlanStepInfo info(int run_step) const;
-    // Activations inside the plan during one run.
+    // Activations inside the plan during one run on the threads that it was made for.
     std::size_t arena_bytes() const;
 
 private:
@@ -47,18 +47,30 @@ private:
     using Arena = std::unique_ptr<void, GiveBack>;
 
     void place_maps();
-    std::size_t bands_bytes() const;
+    std::size_t arena_bytes_for(int threads) const;
     StepMaps maps_of(const PlanStep& step, const std::vector<Map>& maps) const;
-    void run_alone(const Stage& stage, const std::vector<Map>& maps, int threads, double* seconds) const;
-    void run_strips(const Stage& stage, const std::vector<Map>& maps, std::byte* memory, int threads,
-                    double* seconds) const;
+    long units_of(const Stage& stage) const;
+    // A thread's memory for the maps of bands, and what it holds: those of the stage's bands up to this one, the last
+    // of them run here.
+    struct Ring {
+        std::byte* memory;
+        const Stage* stage;
+        long bands;
+    };
+
+    void run_timed(const std::vector<Map>& maps, std::vector<Ring>& rings, int threads, double* seconds) const;
+    void run_unit(const PlanStep& step, long unit, const std::vector<Map>& maps) const;
+    // seconds: null, or where the time of each record is added.
+    void run_band(const Stage& stage, long number, const std::vector<Map>& maps, Ring& ring, double* seconds) const;
 
     Network network_;
+    int threads_;
     std::vector<Stage> stages_;
     int records_;
     std::vector<std::size_t> places_;  // of each inner map that stages share, in bytes
     std::vector<bool> placed_;
     std::size_t arena_bytes_ = 0;
+    std::size_t ring_bytes_ = 0;  // that a thread needs for the maps of a band, whichever it is
 };
 
 }  // namespace sovs

@@ -8,9 +8,10 @@ namespace sovs {
 namespace {
 
 // Strips: maps below kNearBytes stay in the caches anyway; a strip's part of the largest map; what a band may hold of all
-// the maps of a stage; the share of outputs that neighbouring bands may compute twice.
+// the maps of a stage; the share of outputs that threads may compute twice; how many bands threads can take from each other.
 constexpr std::size_t kNearBytes = 1 << 20, kStripBytes = 64 << 10, kRingBytes = 4 << 20;
 constexpr double kMostRepeated = 0.05;
+constexpr int kBandsAThread = 8;
 
 std::size_t bytes_of(const TensorDesc& map) { return map.bytes(map.tiles()); }
 
@@ -58,7 +59,10 @@ Stage strip_stage(const Network& network, int first, int last, int threads) {
         if (inner[g.output]) largest = std::max(largest, bytes_of(network.maps[g.output]));
     if (largest < kNearBytes) return stage;
     const auto strips = static_cast<int>(largest / kStripBytes / static_cast<std::size_t>(threads)) + 1;
-    StripSchedule schedule = schedule_strips(group, network.maps, inner, threads, strips);
+    // One thread has nobody to share with.
+    const int bands_a_thread = threads > 1 ? kBandsAThread : 1;
+    StripSchedule schedule = schedule_strips(group, network.maps, inner, bands_a_thread * threads,
+                                             (strips + bands_a_thread - 1) / bands_a_thread, threads);
     std::map<int, std::size_t> places;
     std::size_t bytes = 0;
     for (const auto& [map, slots] : schedule.slots) {

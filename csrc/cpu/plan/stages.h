@@ -12,7 +12,7 @@ namespace sovs {
 struct Stage {
     int first, last;
     StripSchedule strips;
-    std::map<int, std::size_t> places;  // of its inner maps in a band's memory, in bytes
+    std::map<int, std::size_t> places;  // of its inner maps in a thread's memory, in bytes
     std::size_t band_bytes = 0;
 };
 

@@ -20,10 +20,10 @@ long units_until(const Step& step, std::int64_t pixel) {
     return low;
 }
 
-// Plans one band: how far each step is, and which pixels the others still need.
-class Band {
+// Plans a row of bands: how far each step is, and which pixels the others still need.
+class Walk {
 public:
-    Band(const std::vector<GroupStep>& steps, const std::vector<bool>& inner, std::size_t tensors)
+    Walk(const std::vector<GroupStep>& steps, const std::vector<bool>& inner, std::size_t tensors)
         : steps_(steps), inner_(inner), need_(tensors), done_(steps.size(), -1), end_(steps.size(), 0) {}
 
     // Lets the steps that write outside maps go on to `part / parts` of their units, and the others as far as they need.
@@ -42,8 +42,9 @@ public:
         return target;
     }
 
-    // The first unit of each step that a band from `part` on needs, given where it will end.
-    void begin(double part, const std::vector<long>& last) {
+    // The first unit of each step that what begins at `part`, and goes on to the end, needs.
+    void begin(double part) {
+        const std::vector<long> last = targets(1.0);
         std::vector<std::int64_t> first(need_.size(), kNothing);
         for (int s = static_cast<int>(steps_.size()) - 1; s >= 0; --s) {
             const GroupStep& g = steps_[s];
@@ -92,29 +93,35 @@ private:
     const std::vector<GroupStep>& steps_;
     const std::vector<bool>& inner_;
     std::vector<std::int64_t> need_;
-    std::vector<long> done_, end_;  // units of each step: run so far, and of the whole band
+    std::vector<long> done_, end_;  // units of each step: run so far, and all that are needed
 };
 
 }  // namespace
 
 StripSchedule schedule_strips(const std::vector<GroupStep>& steps, const std::vector<TensorDesc>& tensors,
-                              const std::vector<bool>& inner, int bands, int strips_a_band) {
+                              const std::vector<bool>& inner, int bands, int strips_a_band, int threads) {
     StripSchedule made;
     for (const GroupStep& g : steps)
         if (inner[g.output]) made.slots[g.output] = 1;
-    for (int b = 0; b < bands; ++b) {
-        Band band(steps, inner, tensors.size());
-        band.begin(static_cast<double>(b) / bands, band.targets(static_cast<double>(b + 1) / bands));
-        std::vector<StripRun> runs;
+    const auto strips = [&](Walk& walk, int band, std::vector<StripRun>& runs) {
         for (int strip = 1; strip <= strips_a_band; ++strip)
-            band.advance(band.targets((b + static_cast<double>(strip) / strips_a_band) / bands), tensors, runs,
+            walk.advance(walk.targets((band + static_cast<double>(strip) / strips_a_band) / bands), tensors, runs,
                          made.slots);
-        made.bands.push_back(std::move(runs));
+    };
+    Walk whole(steps, inner, tensors.size());
+    whole.begin(0.0);
+    for (int b = 0; b < bands; ++b) {
+        Band band;
+        strips(whole, b, band.onward);
+        Walk from_here(steps, inner, tensors.size());
+        from_here.begin(static_cast<double>(b) / bands);
+        strips(from_here, b, band.fresh);
+        made.bands.push_back(std::move(band));
     }
     double written = 0.0, wanted = 0.0;  // numbers
     for (const GroupStep& g : steps) wanted += static_cast<double>(tensors[g.output].pixels() * tensors[g.output].c);
-    for (const auto& runs : made.bands)
-        for (const StripRun& run : runs) {
+    for (int b = 0; b < bands; ++b)
+        for (const StripRun& run : b % (bands / threads) == 0 ? made.bands[b].fresh : made.bands[b].onward) {
             const GroupStep& g = steps[run.step];
             const std::int64_t pixels = g.step->writes(run.end - 1).end - g.step->writes(run.begin).begin;
             written += static_cast<double>(pixels * tensors[g.output].c);

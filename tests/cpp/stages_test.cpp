@@ -1,0 +1,76 @@
+// Stages of units on threads: each unit once, no stage before the one before it, whoever comes late or fails.
+#include <atomic>
+#include <chrono>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "check.h"
+
+TEST(every_unit_runs_once_and_after_all_units_of_the_stage_before) {
+    for (const int threads : {1, 2, 3, 8})
+        for (int round = 0; round < 50; ++round) {
+            const std::vector<long> units{7, 0, 1, 130, 3, 0, 64};
+            std::vector<std::atomic<int>> runs(300);
+            std::vector<std::atomic<long>> ended(units.size());
+            std::atomic<bool> in_order{true}, members_fit{true};
+            sovs::parallel_stages(units, threads, [&](long stage, long unit, int member) {
+                if (stage > 0 && ended[stage - 1] != units[stage - 1]) in_order = false;
+                if (member < 0 || member >= threads) members_fit = false;
+                if (stage == 3) ++runs[unit];
+                ++ended[stage];
+            });
+            CHECK(in_order && members_fit);
+            for (std::size_t s = 0; s < units.size(); ++s) CHECK(ended[s] == units[s]);
+            for (int i = 0; i < 130; ++i) CHECK(runs[i] == 1);
+        }
+}
+
+TEST(a_member_is_one_thread_s_alone) {
+    std::vector<std::atomic<int>> inside(4);
+    std::atomic<bool> alone{true};
+    sovs::parallel_stages({200, 200}, 4, [&](long, long, int member) {
+        if (inside[member].fetch_add(1) != 0) alone = false;
+        std::this_thread::sleep_for(std::chrono::microseconds(20));
+        inside[member].fetch_sub(1);
+    });
+    CHECK(alone);
+}
+
+TEST(nobody_waits_for_a_thread_that_is_held_up_between_units) {
+    // The units after the first wait for each other's thread: whoever is free runs them all.
+    std::atomic<int> done{0};
+    sovs::parallel_stages({100}, 2, [&](long, long unit, int) {
+        if (unit == 50)
+            for (int i = 0; i < 2000 && done < 99; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        ++done;
+    });
+    CHECK(done == 100);
+}
+
+TEST(the_first_exception_of_any_stage_reaches_the_caller) {
+    for (const int threads : {1, 3})
+        for (const long failing : {0L, 1L, 2L}) {
+            std::atomic<int> later{0};
+            bool caught = false;
+            try {
+                sovs::parallel_stages({20, 20, 20}, threads, [&](long stage, long unit, int) {
+                    if (stage == failing && unit == 13) throw std::runtime_error("unit 13");
+                    if (stage > failing) ++later;
+                });
+            } catch (const std::runtime_error& error) {
+                caught = std::string(error.what()) == "unit 13";
+            }
+            CHECK(caught);
+            CHECK(later == 0);
+        }
+}
+
+TEST(stages_without_units_are_nothing_to_do) {
+    int runs = 0;
+    sovs::parallel_stages({}, 4, [&](long, long, int) { ++runs; });
+    sovs::parallel_stages({0, 0}, 4, [&](long, long, int) { ++runs; });
+    sovs::parallel_for(0, 4, [&](long) { ++runs; });
+    CHECK(runs == 0);
+}
