@@ -32,17 +32,17 @@ $(VENV)/.packages: $(VENV)/.made pyproject.toml constraints.txt README.md
 	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[test,dev,plot]'
 	touch $@
 
-# An editable install: Python sources are used where they lie, the library is compiled into .venv.
+# An editable install: Python sources are used where they lie, the library is compiled into .venv. Its build knows the
+# C++ tests, which are linked of the same objects; only `make test-cpp` compiles them.
 $(VENV)/.native: $(VENV)/.packages $(NATIVE)
-	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -C cmake.define.SOVS_BUILD_TESTS=ON -e .
 	touch $@
 
 # C++ tests, once for each ISA: plain, under the sanitizers, and for Arm under an emulator -----------
 
-test-cpp: $(VENV)/.packages
-	$(BIN)/cmake -S . -B build/cpp -G Ninja -DSOVS_BUILD_TESTS=ON -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja >/dev/null
-	$(BIN)/cmake --build build/cpp
-	$(BIN)/ctest --test-dir build/cpp --parallel 2 --output-on-failure --no-tests=error
+test-cpp: $(VENV)/.native
+	$(BIN)/cmake --build build/library --target sparse_ovs_tests
+	$(BIN)/ctest --test-dir build/library --parallel 2 --output-on-failure --no-tests=error
 
 test-sanitize: $(VENV)/.packages
 	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DSOVS_BUILD_TESTS=ON -DSOVS_SANITIZE=ON -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja >/dev/null
