@@ -2,20 +2,24 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Files of tests side by side, one to a core, four at most: a process grows to 5 GB, and threads that wait for each other would slow
-# each other down.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# Tests side by side, a process on a core, four at most: a process grows to 5 GB, and threads that wait for each other would slow
+# each other down. Files stay together until a process has nothing left to do.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --durations=10
 NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel bench peers gpu gpu-wheels test-triton docs format lint tidy wheel clean
+.PHONY: demo check test test-all test-python test-cpp test-sanitize test-neon test-wheel bench peers gpu gpu-wheels test-triton docs format lint tidy wheel clean
 
 demo: $(VENV)/.native  ## Prune CLIP RN50, segment a photo by words, write demo-out/
 	$(BIN)/sparse-ovs demo
 
+check: $(VENV)/.native  ## In a minute: format, lint, types, and the files of tests that are quick
+	$(MAKE) format lint
+	$(PYTEST) --quick
+
 test: test-cpp test-python  ## The default tests: C++ and Python, without the slow ones
 
-test-all: test-cpp test-sanitize $(VENV)/.native  ## Everything, slow cases too
-	$(PYTEST) -m ""
+test-all: test-cpp test-sanitize $(VENV)/.native  ## Everything: slow cases, and as many examples of properties as find rare faults
+	HYPOTHESIS_PROFILE=thorough $(PYTEST) -m ""
 
 test-python: $(VENV)/.native
 	$(PYTEST)
