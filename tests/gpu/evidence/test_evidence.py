@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("triton", reason="needs triton, which is not installed")
 
 from gpu.emulation.budgets import UPDATE
+from gpu.evidence.changes import EMULATOR, changed
 from gpu.evidence.claims import ALL_CLAIMS, ANY_ARCH, Claim
 from gpu.evidence.record import claims_in
 from gpu.evidence.shipped import CUDA_KERNELS, code_and_compiler, shipped, triton_kernels
@@ -51,6 +52,10 @@ def test_the_record_is_of_the_code_that_ships(kernel: str) -> None:
         pytest.skip(reason)
     code, _ = code_and_compiler(kernel)
     assert kernel_evidence()[kernel].code == code, f"{kernel} has changed since: {HOW} -k {kernel}"
+
+
+def test_the_record_is_of_this_emulator() -> None:
+    assert not changed(EMULATOR), f"the emulator or its tests have changed since: {HOW}"
 
 
 def test_architectures_and_rungs_are_known() -> None:
