@@ -2,20 +2,24 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Files of tests side by side, one to a core, four at most: a process grows to 5 GB, and threads that wait for each other would slow
-# each other down.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# Tests side by side, a process on a core, four at most: a process grows to 5 GB, and threads that wait for each other would slow
+# each other down. Files stay together until a process has nothing left to do.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --durations=10
 NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc -name '*.cpp' -o -name '*.h')
 
-.PHONY: demo test test-all test-python test-cpp test-sanitize test-neon test-wheel bench peers gpu gpu-wheels test-triton docs format lint tidy wheel clean
+.PHONY: demo check test test-all test-python test-cpp test-sanitize test-neon test-wheel bench peers gpu gpu-wheels test-triton docs format lint tidy wheel clean
 
 demo: $(VENV)/.native  ## Prune CLIP RN50, segment a photo by words, write demo-out/
 	$(BIN)/sparse-ovs demo
 
+check: $(VENV)/.native  ## In a minute: format, lint, types, and the files of tests that are quick
+	$(MAKE) format lint
+	$(PYTEST) --quick
+
 test: test-cpp test-python  ## The default tests: C++ and Python, without the slow ones
 
-test-all: test-cpp test-sanitize $(VENV)/.native  ## Everything, slow cases too
-	$(PYTEST) -m ""
+test-all: test-cpp test-sanitize $(VENV)/.native  ## Everything: slow cases, and as many examples of properties as find rare faults
+	HYPOTHESIS_PROFILE=thorough $(PYTEST) -m ""
 
 test-python: $(VENV)/.native
 	$(PYTEST)
@@ -32,17 +36,17 @@ $(VENV)/.packages: $(VENV)/.made pyproject.toml constraints.txt README.md
 	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[test,dev,plot]'
 	touch $@
 
-# An editable install: Python sources are used where they lie, the library is compiled into .venv.
+# An editable install: Python sources are used where they lie, the library is compiled into .venv. Its build knows the
+# C++ tests, which are linked of the same objects; only `make test-cpp` compiles them.
 $(VENV)/.native: $(VENV)/.packages $(NATIVE)
-	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -C cmake.define.SOVS_BUILD_TESTS=ON -e .
 	touch $@
 
 # C++ tests, once for each ISA: plain, under the sanitizers, and for Arm under an emulator -----------
 
-test-cpp: $(VENV)/.packages
-	$(BIN)/cmake -S . -B build/cpp -G Ninja -DSOVS_BUILD_TESTS=ON -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja >/dev/null
-	$(BIN)/cmake --build build/cpp
-	$(BIN)/ctest --test-dir build/cpp --parallel 2 --output-on-failure --no-tests=error
+test-cpp: $(VENV)/.native
+	$(BIN)/cmake --build build/library --target sparse_ovs_tests
+	$(BIN)/ctest --test-dir build/library --parallel 2 --output-on-failure --no-tests=error
 
 test-sanitize: $(VENV)/.packages
 	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DSOVS_BUILD_TESTS=ON -DSOVS_SANITIZE=ON -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja >/dev/null

@@ -3,7 +3,9 @@ which cost seconds to make."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,10 +16,13 @@ import sparse_ovs
 from sparse_ovs import create_backbone
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.profiling.random_weights import calibrate_random_weights
+from support.examples import THOROUGH
+from support.long_files import long_files
 
 # Compiling, and a busy machine, make single examples slow.
-settings.register_profile("sparse_ovs", deadline=None)
-settings.load_profile("sparse_ovs")
+settings.register_profile("fast", deadline=None, max_examples=THOROUGH // 4)
+settings.register_profile("thorough", deadline=None, max_examples=THOROUGH)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
 class _TorchRandom:
@@ -36,6 +41,14 @@ class _TorchRandom:
 
 _TORCH_RANDOM = _TorchRandom()
 register_random(_TORCH_RANDOM)  # keeps no reference itself
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out tests/long_files.txt")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if config.getoption("--quick") and collection_path in long_files() else None
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -113,7 +113,7 @@ def test_moving_the_trunk_moves_clip_s_other_parts() -> None:
 
 @pytest.mark.parametrize(
     ("name", "size", "stride", "channels"),
-    [("ViT-B-32", (64, 96), 32, 768), ("convnext_tiny", (64, 96), 32, 768)],
+    [("ViT-S-32", (64, 96), 32, 384), ("convnext_tiny", (64, 96), 32, 768)],
 )
 def test_vit_and_convnext_are_backbones_too(
     name: str, size: tuple[int, int], stride: int, channels: int

@@ -14,6 +14,7 @@ from sparse_ovs import pruning
 from sparse_ovs.cli.app import app
 
 TOTAL = 23_445_504
+SMALL = "scenes-RN50"
 
 
 def run(*arguments: object) -> Result:
@@ -82,9 +83,9 @@ def test_random_masks_take_the_densities_of_others(one_shot: Path, tmp_path: Pat
 def test_a_budget_of_macs_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "macs.safetensors"
     options = ("--budget-macs", 0.25, "--schedule", "oneshot", "--size", 64)
-    finish("prune", "RN50", *options, "--out", path)
+    finish("prune", SMALL, *options, "--out", path)
     masks = pruning.masks.load(path).masks
-    backbone = sparse_ovs.create_backbone("RN50")
+    backbone = sparse_ovs.create_backbone(SMALL)
     from sparse_ovs.pruning.cost import mac_costs
 
     costs = mac_costs(backbone, torch.randn(1, 3, 64, 64), backbone.scope())
@@ -98,21 +99,21 @@ def test_training_writes_masks_weights_and_a_log_and_a_finished_run_resumes(
     path, weights = tmp_path / "m.safetensors", tmp_path / "w.safetensors"
     options = ("--images", images, "--iters-per-round", 1, "--batch", 1, "--rounds", 2)
     options += ("--schedule", "gradual", "--density", 0.5, "--recalibrate", 1, "--weights", weights)
-    finish("prune", "RN50", *options, "--out", path)
+    finish("prune", SMALL, *options, "--out", path)
     found = pruning.masks.load(path)
     assert found.info is not None
     assert found.info.weights == "trained"
-    assert kept(path) == TOTAL // 2
+    assert kept(path) == sum(mask.numel() for mask in found.masks.values()) // 2
     assert len((tmp_path / "m.safetensors.run" / "log.csv").read_text().splitlines()) == 3
     encoder = sparse_ovs.load(weights)
     for name, density in found.densities.items():
         assert encoder.get_submodule(name).density == pytest.approx(density, rel=1e-4)
 
-    refused = run("prune", "RN50", *options, "--out", path)
+    refused = run("prune", SMALL, *options, "--out", path)
     assert isinstance(refused.exception, FileExistsError)
     again = tmp_path / "again.safetensors"
     folder = tmp_path / "m.safetensors.run"
-    finish("prune", "RN50", *options, "--out", again, "--work", folder, "--resume")
+    finish("prune", SMALL, *options, "--out", again, "--work", folder, "--resume")
     masks = pruning.masks.load(again).masks
     assert all(torch.equal(mask, masks[name]) for name, mask in found.masks.items())
 

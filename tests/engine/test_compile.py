@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import sparse_ovs
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.engine.graph import Conv
+from support.examples import examples
 from support.forks import in_child
 from support.models import maps_of, masked_dense
 from support.oracles import assert_as_exact_as_torch
@@ -70,7 +71,7 @@ def test_rn50_gives_the_same_bits_for_every_thread_count(
         assert all(torch.equal(a, b) for a, b in zip(maps, by_threads[0], strict=True))
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     height=st.integers(4, 40),
     width=st.integers(4, 40),

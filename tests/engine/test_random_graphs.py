@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import sparse_ovs
+from support.examples import examples
 from support.models import maps_of
 from support.random_graphs import RandomGraph, random_graphs
 
@@ -44,7 +45,7 @@ def test_random_graphs_give_eager_s_values(graph: tuple[RandomGraph, Tensor], th
 
 
 @pytest.mark.slow
-@settings(_SETTINGS, max_examples=400)
+@settings(_SETTINGS, max_examples=examples(400))
 @given(random_graphs(most=16), st.integers(1, 2))
 def test_many_large_random_graphs_give_eager_s_values(
     graph: tuple[RandomGraph, Tensor], threads: int

@@ -16,6 +16,7 @@ from sparse_ovs.formats import (
     to_two_four,
     two_four_fit,
 )
+from support.examples import examples
 from support.oracles import random_mask
 
 shapes = st.one_of(
@@ -43,7 +44,7 @@ def instruction_operand(values: Tensor, metadata: Tensor, selector: int) -> Tens
     return matrix
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     shape=shapes,
     density=st.floats(0, 1),
@@ -157,7 +158,7 @@ def test_a_mask_that_an_order_makes_fit_wholly_is_found() -> None:
 
 
 @given(shape=shapes, density=st.floats(0, 1), seed=st.integers(0, 9))
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_no_order_is_worse_than_none(shape: tuple[int, ...], density: float, seed: int) -> None:
     mask = random_mask(shape, density, seed=seed)
     order = find_channel_order(mask, rounds=4)

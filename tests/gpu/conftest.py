@@ -12,6 +12,7 @@ import pytest
 from gpu.emulation.budgets import Budgets, updating
 from gpu.emulation.cache import cache_folder
 from gpu.emulation.requirements import missing_compiler, missing_triton
+from gpu.evidence.changes import is_slow, record_emulator
 from gpu.evidence.claims import ALL_CLAIMS, claims_of
 from sparse_ovs import kernel_evidence
 
@@ -23,12 +24,17 @@ if TYPE_CHECKING:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "proves(claims): what a kernel has shown where this passes")
+    config.addinivalue_line("markers", "rests_on(names): slow while these kernels are as recorded")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
-    """Gathers what all tests together prove, those that are not going to run too."""
+    """Gathers what all tests together prove, those that are not going to run too, and leaves the
+    tests of code that has not changed to the slow ones."""
     session.stash[ALL_CLAIMS] = {claim for item in items for claim in claims_of(item)}
+    for item in items:
+        if is_slow(item):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -40,6 +46,14 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         from gpu.evidence.shipped import code_and_compiler
 
         record(kernel_evidence.FILE, claims, code_and_compiler)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where budgets are accepted, the emulator is recorded after all of its tests have passed."""
+    ran = {item.path for item in session.items}
+    tests = Path(__file__).parent.glob("tools/test_*.py")
+    if updating() and session.testsfailed == 0 and ran.issuperset(tests):
+        record_emulator()
 
 
 @pytest.fixture(autouse=True, scope="session")

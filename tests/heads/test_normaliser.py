@@ -9,6 +9,7 @@ from sparse_ovs.heads import shared_count
 
 
 def _share(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)  # torch's own parallel loops hang in a forked child
     torch.distributed.init_process_group(
         "gloo", f"file://{folder}/meeting", rank=rank, world_size=2
     )
@@ -23,5 +24,5 @@ def test_alone_a_count_is_itself_but_at_least_one() -> None:
 
 
 def test_processes_share_the_mean_of_their_counts(tmp_path) -> None:
-    multiprocessing.spawn(_share, (str(tmp_path),), nprocs=2)
+    multiprocessing.start_processes(_share, (str(tmp_path),), nprocs=2, start_method="fork")
     assert [torch.load(tmp_path / str(rank)).item() for rank in range(2)] == [3.5, 3.5]

@@ -13,6 +13,7 @@ from sparse_ovs.heads.frame import Frame
 from sparse_ovs.heads.instances import instances
 from sparse_ovs.heads.panoptic import PanopticSegment, panoptic
 from sparse_ovs.heads.strips import framed_rows, strips
+from support.examples import examples
 
 
 def by_pixel(
@@ -36,7 +37,7 @@ def by_pixel(
     return kept
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(queries=st.integers(1, 8), seed=st.integers(0, 1000), overlap=st.sampled_from([0.0, 0.8]))
 def test_pixels_go_where_each_by_itself_goes(queries: int, seed: int, overlap: float) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -128,7 +129,7 @@ def in_two_steps(maps: Tensor, frame: Frame) -> Tensor:
     return F.interpolate(content, frame.picture, mode="bilinear", align_corners=False)[0]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(FRAMES, st.sampled_from([1, 90, 1 << 20]))
 def test_strips_are_the_maps_enlarged_at_once(frame: Frame, most: int) -> None:
     maps = torch.randn(3, 4, 7)

@@ -15,10 +15,11 @@ import sparse_ovs
 from sparse_ovs.nn import DenseConv2d, SparseConv2d, TokenLinear
 from sparse_ovs.nn.dense_conv import pointwise
 from sparse_ovs.nn.token_linear import token_linear
+from support.examples import examples
 from support.oracles import assert_as_exact_as_torch
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     tokens=st.sampled_from([1, 7, 511, 512, 700]),
     inside=st.integers(1, 40),
@@ -65,7 +66,7 @@ def test_a_token_linear_learns_as_torch_s() -> None:
     torch.testing.assert_close(layer.weight.grad, twin.weight.grad)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     channels=st.integers(1, 20),
     outside=st.integers(1, 20),

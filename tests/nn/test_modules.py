@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sparse_ovs.nn import SparseConv2d, SparseLinear
+from support.examples import examples
 from support.oracles import assert_as_exact_as_torch, random_mask
 
 
@@ -49,7 +50,7 @@ def _expected(module: nn.Module, x: Tensor, dtype: torch.dtype, **how: int) -> T
     bias=st.booleans(),
     batched=st.booleans(),
 )
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_a_sparse_conv_computes_what_the_dense_conv_with_its_zeros_computes(
     kernel: int,
     stride: int,

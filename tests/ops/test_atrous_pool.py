@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import sparse_ovs
 from sparse_ovs import ops
+from support.examples import examples
 from support.oracles import assert_as_exact_as_torch
 from support.problems import in_layout
 
@@ -44,7 +45,7 @@ SIZES = {
 }
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(layout=st.sampled_from(LAYOUTS), **SIZES)
 def test_any_map_is_pooled_as_defined(layout: str, height: int, width: int, dilation: int) -> None:
     x = in_layout(torch.randn(2, 5, height, width), layout)
@@ -54,7 +55,7 @@ def test_any_map_is_pooled_as_defined(layout: str, height: int, width: int, dila
 
 
 @torch.no_grad()
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(channels=st.integers(1, 40), threads=st.integers(1, 3), **SIZES)
 def test_the_engine_pools_as_the_operator(
     channels: int, threads: int, height: int, width: int, dilation: int

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 import sparse_ovs
 from sparse_ovs import ops
+from support.examples import examples
 from support.oracles import assert_as_exact_as_torch
 from support.problems import in_layout
 
 LAYOUTS = ("contiguous", "channels_last", "strided")
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(
     batch=st.integers(1, 3),
     channels=st.integers(1, 40),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import sparse_ovs
 from sparse_ovs import ops
+from support.examples import examples
 from support.oracles import assert_as_exact_as_torch
 
 EPS = 1e-5
@@ -27,7 +28,7 @@ def gradients(run, tensors: list[Tensor], above: Tensor, dtype: torch.dtype) -> 
     return [y.detach(), *torch.autograd.grad(y, leaves, above.to(dtype))]
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     batch=st.sampled_from([1, 3]),
     channels=st.sampled_from([1, 5, 16]),

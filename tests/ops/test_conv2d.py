@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import sparse_ovs
 from sparse_ovs import ops
 from sparse_ovs.formats import pack
+from support.examples import examples
 from support.problems import ConvData, ConvProblem, assert_right, conv_data
 
 PATTERNS = ("unstructured", "block4x1", "2:4", "channel")
@@ -54,14 +55,14 @@ def conv_problems(draw: st.DrawFn) -> ConvProblem:
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(conv_problems(), st.integers(1, 4))
 def test_any_convolution_is_as_exact_as_torch(problem: ConvProblem, threads: int) -> None:
     sparse_ovs.set_num_threads(threads)
     assert_right(conv_data(problem))
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(conv_problems())
 def test_every_thread_count_gives_the_same_bits(problem: ConvProblem) -> None:
     data = conv_data(problem)
@@ -87,14 +88,14 @@ def test_a_map_of_many_tiles_has_the_same_bits_for_every_thread_count(
     assert torch.equal(data.run(), alone)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(conv_problems())
 def test_every_memory_layout_gives_the_same_bits(problem: ConvProblem) -> None:
     results = [conv_data(problem.but(layout=layout)).run() for layout in LAYOUTS]
     assert all(torch.equal(results[0], other) for other in results[1:])
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(conv_problems().filter(lambda p: p.groups == 1))
 def test_blocks_of_one_and_of_four_rows_give_the_same_bits(problem: ConvProblem) -> None:
     ones = conv_data(problem.but(block_rows=1)).run()

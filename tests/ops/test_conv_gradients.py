@@ -13,6 +13,7 @@ from torch import Tensor
 
 import sparse_ovs
 from sparse_ovs import _native, ops
+from support.examples import examples
 from support.oracles import assert_as_exact_as_torch, random_sparse_weight
 from support.problems import ConvData, ConvProblem, conv_data, in_layout
 
@@ -54,7 +55,7 @@ def assert_gradients_right(problem: ConvProblem) -> None:
     assert ours[1][~data.mask].count_nonzero() == 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     geometry=st.sampled_from(
         [

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import sparse_ovs
 from sparse_ovs import ops
+from support.examples import examples
 from support.oracles import assert_as_exact_as_torch
 
 SHAPES = [(3, 5), (1, 4), (6, 2)]
@@ -62,7 +63,7 @@ def assert_right(
     assert_as_exact_as_torch(ours, loops(values, shapes, at, weights), single)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     n=st.sampled_from([1, 2]),
     queries=st.sampled_from([1, 3, 70]),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sparse_ovs.formats import pack
+from support.examples import examples
 from support.oracles import assert_as_exact_as_torch, linear, random_norm, random_sparse_weight
 from support.problems import ConvData, ConvProblem, conv_data, run_linear
 
@@ -53,7 +54,7 @@ def assert_gradients_right(problem: ConvProblem) -> None:
         assert_as_exact_as_torch(found, fp64, fp32, scale=100.0)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     geometry=st.sampled_from(
         [((1, 1), (0, 0)), ((3, 3), (1, 1)), ((3, 3), (0, 0)), ((2, 3), (0, 2))]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sparse_ovs import ops
+from support.examples import examples
 from support.oracles import assert_as_exact_as_torch
 
 EPS = 1e-5
@@ -24,7 +25,7 @@ def in_torch(
     return y.relu() if relu else y
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     n=st.integers(1, 2),
     groups=st.integers(1, 4),

@@ -11,6 +11,7 @@ from torch import Tensor
 import sparse_ovs
 from sparse_ovs import ops
 from sparse_ovs.formats import PackedWeight, fit_mask, pack
+from support.examples import examples
 from support.oracles import assert_as_exact_as_torch, linear, linear_fp64, random_sparse_weight
 from support.problems import run_linear
 
@@ -35,7 +36,7 @@ def assert_right(
     return ours
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     lead=st.lists(st.integers(1, 5), max_size=3),
     in_features=st.integers(1, 70),
@@ -75,7 +76,7 @@ def test_tails_of_tokens(tokens: int, pattern: str) -> None:
     assert_right(torch.randn(tokens, 33), weight, torch.randn(35))
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(tokens=st.integers(1, 300), seed=st.integers(0, 100))
 def test_every_thread_count_gives_the_same_bits(tokens: int, seed: int) -> None:
     weight = random_sparse_weight((40, 64), 0.2, seed=seed)

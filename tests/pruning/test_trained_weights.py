@@ -196,9 +196,8 @@ def test_global_pruning_beats_the_same_density_in_every_layer(
     assert together.apart < 0.5 * apart.apart
 
 
-@pytest.mark.parametrize(
-    ("sparsity", "gained"), [pytest.param(0.5, 0, marks=pytest.mark.slow), (0.7, 4)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("sparsity", "gained"), [(0.5, 0), (0.7, 4)])
 def test_label_free_distillation_on_other_photos_improves_pruned_networks(
     network: nn.Module,
     judge: Judge,
@@ -217,7 +216,7 @@ def test_label_free_distillation_on_other_photos_improves_pruned_networks(
     assert all(not w[zeros[name]].any() for name, w in _pointwise(student.network).items())
 
 
-@pytest.mark.parametrize("density", [0.1, 0.3])
+@pytest.mark.parametrize("density", [0.1, pytest.param(0.3, marks=pytest.mark.slow)])
 def test_grouped_rows_of_trained_layers_keep_more_in_blocks(
     network: nn.Module, density: float
 ) -> None:

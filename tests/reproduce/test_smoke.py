@@ -12,13 +12,15 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from sparse_ovs.cli.app import app
 from sparse_ovs.reproduce.experiment import load_experiment
 from sparse_ovs.reproduce.needed import missing
 from sparse_ovs.reproduce.report import make_tables, write_report
-from sparse_ovs.reproduce.run import cells_of
+from sparse_ovs.reproduce.run import cells_of, report
+from sparse_ovs.reproduce.runner import run_cells
 
 TIMES = ("ms", "times torch", "CPU ms")
 
@@ -33,6 +35,23 @@ def tables(folder: Path) -> dict[str, list[list[str]]]:
     return found
 
 
+def test_a_subnetwork_is_found_carried_over_tuned_and_reported(tmp_path: Path) -> None:
+    experiment = load_experiment("smoke")
+    scored = ("transfer/maskformer/imp/0", "tuning/sparse/alpha/0")
+    names = ("masks/imp/0", "tuning/sparse/first/0", *scored)
+    cells = [cell for cell in cells_of(experiment) if cell.name in names]
+    store = run_cells(experiment, cells, tmp_path, 0, Console(quiet=True))
+    scores = [store.read(name)["scores"] for name in scored]  # type: ignore[index]
+    assert all(set(found) == {"seen", "unseen"} for found in scores)
+    report("smoke", experiment, tmp_path)
+    found = tables(tmp_path)
+    assert len(found["transfer.csv"]) == 1 + 1
+    assert len(found["tuning.csv"]) == 1 + 1
+    for name in ("transfer", "densities", "tuning"):
+        assert (tmp_path / "report" / f"{name}.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
 def test_the_smoke_run_writes_tables_pictures_and_a_page(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["reproduce", "smoke", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output

@@ -19,6 +19,7 @@ from sparse_ovs.ops import MaskWindow
 from sparse_ovs.segmenter.decide import Decision
 from sparse_ovs.segmenter.decide_masks import decide_masks
 from sparse_ovs.threads import torch_threads
+from support.examples import examples
 
 
 @pytest.fixture(params=["native", "torch"])
@@ -81,7 +82,7 @@ FRAMES = st.builds(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(
     FRAMES,
     st.integers(1, 12),

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse_ovs.training.contrastive import contrastive_loss
+from support.examples import examples
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 @given(count=st.integers(1, 7), width=st.integers(1, 5), seed=st.integers(0, 99))
 def test_it_is_the_mean_cross_entropy_of_rows_and_columns(
     count: int, width: int, seed: int

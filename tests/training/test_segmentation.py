@@ -160,8 +160,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (killed / "segmenter.safetensors").exists()
-    assert _start(killed, 8, "resume").wait(300) == 0
-    assert _start(whole, 8).wait(300) == 0
+    train_parallel.train(killed, resume=True, steps=8)
+    train_parallel.train(whole, steps=8)
     for name in ("log.csv", "segmenter.safetensors", "checkpoints/step-00000008.safetensors"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
 
@@ -178,12 +178,13 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    running = [_start(alone, 5)]
+    running = []
     for index in range(2):
         own = {"RANK": index, "LOCAL_RANK": index, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
         own |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
         running.append(_start(together, 5, **{name: str(value) for name, value in own.items()}))
-    assert [process.wait(300) for process in running] == [0, 0, 0]
+    train_parallel.train(alone, steps=5)
+    assert [process.wait(300) for process in running] == [0, 0]
     expected, found = rows(alone), rows(together)
     assert len(expected) == len(found) == 5
     for one, two in zip(expected, found, strict=True):
@@ -193,10 +194,8 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
     assert found[0]["grad_norm"] == pytest.approx(expected[0]["grad_norm"], rel=1e-4)
 
 
-def _start(
-    folder: Path, steps: int, *arguments: str, **environment: str
-) -> subprocess.Popen[bytes]:
-    command = scripts.command(train_parallel, folder, steps, *arguments)
+def _start(folder: Path, steps: int, **environment: str) -> subprocess.Popen[bytes]:
+    command = scripts.command(train_parallel, folder, steps)
     return subprocess.Popen(command, env=scripts.environment(**environment))
 
 

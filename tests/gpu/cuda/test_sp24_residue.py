@@ -17,6 +17,7 @@ from gpu.emulation.architectures import ARCHITECTURES
 from gpu.emulation.budgets import Budgets
 from gpu.emulation.kernel import EmulatedFault
 from gpu.emulation.measures import measures
+from gpu.evidence.changes import rests_on
 from gpu.evidence.claims import Claim, proves
 from sparse_ovs.formats import find_channel_order, to_two_four
 from sparse_ovs.ops.cuda import TILES, Launch, sp24_conv2d, sp24_linear
@@ -98,8 +99,6 @@ QUICK = {
     "linear of whole vectors": ALIGNED,
     "linear of one step": replace(ALIGNED, channels=8),
     "linear of more steps than the pipeline holds": replace(ALIGNED, channels=328, size=(3,)),
-    "linear of odd sizes, bfloat": ODD,
-    "linear of one number": replace(ODD, channels=1, out_channels=1, size=(1,), density=1.0),
     "conv 3x3, channels of more than a step": CONV,
     "conv 3x3 of a batch": replace(CONV, channels=16, batch=3, size=(4, 5)),
     "conv 3x3, nothing added": replace(CONV, channels=8, bias=False, added=False, relu=False),
@@ -125,6 +124,18 @@ VARIANTS = {
 
 @pytest.mark.parametrize("case", QUICK.values(), ids=QUICK.keys())
 def test_it_is_as_exact_as_its_roundings(case: Case) -> None:
+    assert_rounded_once(*case.run())
+
+
+OF_THE_SMALL_TILE = {
+    "linear of odd sizes, bfloat": ODD,
+    "linear of one number": replace(ODD, channels=1, out_channels=1, size=(1,), density=1.0),
+}
+
+
+@rests_on("sp24_residue")
+@pytest.mark.parametrize("case", OF_THE_SMALL_TILE.values(), ids=OF_THE_SMALL_TILE.keys())
+def test_its_small_tile_is_as_exact_as_its_roundings(case: Case) -> None:
     assert_rounded_once(*case.run())
 
 
@@ -196,6 +207,7 @@ def without_wait(ptx: str) -> str:
 _BUSY = replace(ALIGNED, channels=392, density=0.6)
 
 
+@rests_on("sp24_residue")
 @pytest.mark.parametrize("change", [without_first_barrier, without_wait])
 def test_the_main_loop_needs_its_barrier_and_its_wait(change: Any) -> None:
     with pytest.raises(EmulatedFault):
@@ -215,6 +227,7 @@ def compiled_claims(name: str, arch: int) -> Iterator[Claim]:
     yield Claim("sp24_residue", f"forward {name}", "L2", arch)
 
 
+@rests_on("sp24_residue")
 @proves(compiled_claims)
 @pytest.mark.parametrize(
     ("name", "arch"),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import pkgutil
-import re
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import version
@@ -14,6 +11,7 @@ from pathlib import Path
 import torch
 import triton
 
+from gpu.evidence.digests import c_code, digest, python_code
 from sparse_ovs import kernels
 from sparse_ovs._cuda import nvrtc
 from sparse_ovs._cuda.sources import sources
@@ -98,40 +96,24 @@ def csr_variant(pointwise: bool, dtype: torch.dtype, vector: int, runs: int) -> 
 
 
 def code_and_compiler(kernel: str) -> tuple[str, str]:
-    """Digest of a kernel's sources, comments left out, and the compiler that is installed."""
+    """Digest of a kernel's sources, and the compiler that is installed."""
+    if kernel in CUDA_KERNELS:
+        return code_of(kernel), f"NVRTC {'.'.join(map(str, nvrtc.version()))}"
+    return code_of(kernel), f"Triton {version('triton')}"
+
+
+def code_of(kernel: str) -> str:
+    """Digest of a kernel's sources, comments left out."""
     if kernel in CUDA_KERNELS:
         texts = [
-            _bare(text)
+            c_code(text)
             for name, text in sources().items()
             if name.endswith(".cuh") or name == f"{kernel}.cu"
         ]
         if kernel == "sp24_residue":
             texts.append(repr(TILES))
-        return _digest(texts), f"NVRTC {'.'.join(map(str, nvrtc.version()))}"
+        return digest(texts)
     folder = Path(kernels.__path__[0])
     others = {*triton_kernels(), *_UNTESTED_PARTS} - {kernel}
     files = sorted(file for file in folder.glob("*.py") if file.stem not in others)
-    return _digest([_tree(file.read_text()) for file in files]), f"Triton {version('triton')}"
-
-
-def _tree(text: str) -> str:
-    """A Python file's code: without comments, docstrings and layout."""
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [n for n in body if not _is_text(n)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
-
-
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def _bare(text: str) -> str:
-    """A CUDA file's code: without comments and layout."""
-    return " ".join(re.sub(r"//[^\n]*", "", text).split())
-
-
-def _digest(texts: list[str]) -> str:
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+    return digest(python_code(file.read_text()) for file in files)

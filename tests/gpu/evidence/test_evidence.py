@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("triton", reason="needs triton, which is not installed")
 
 from gpu.emulation.budgets import UPDATE
+from gpu.evidence.changes import EMULATOR, changed
 from gpu.evidence.claims import ALL_CLAIMS, ANY_ARCH, Claim
 from gpu.evidence.record import claims_in
 from gpu.evidence.shipped import CUDA_KERNELS, code_and_compiler, shipped, triton_kernels
@@ -39,7 +40,8 @@ def test_no_variant_is_recorded_that_does_not_ship() -> None:
 def test_every_record_is_what_a_test_proves(request: pytest.FixtureRequest) -> None:
     config = request.config
     here = Path(__file__).parents[1]
-    if not any(here.is_relative_to(Path(arg).resolve()) for arg in config.args):
+    whole = any(here.is_relative_to(Path(arg).resolve()) for arg in config.args)
+    if not whole or config.getoption("--quick"):
         pytest.skip("needs all tests of tests/gpu collected")
     unbacked = claims_in(FILE) - request.session.stash[ALL_CLAIMS]
     assert not unbacked, f"expected tests that prove {sorted(unbacked)[:5]}, ..."
@@ -51,6 +53,10 @@ def test_the_record_is_of_the_code_that_ships(kernel: str) -> None:
         pytest.skip(reason)
     code, _ = code_and_compiler(kernel)
     assert kernel_evidence()[kernel].code == code, f"{kernel} has changed since: {HOW} -k {kernel}"
+
+
+def test_the_record_is_of_this_emulator() -> None:
+    assert not changed(EMULATOR), f"the emulator or its tests have changed since: {HOW}"
 
 
 def test_architectures_and_rungs_are_known() -> None:

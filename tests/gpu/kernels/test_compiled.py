@@ -13,6 +13,7 @@ pytest.importorskip("triton", reason="needs triton, which is not installed")
 
 from gpu.emulation.architectures import ARCHITECTURES
 from gpu.emulation.budgets import Budgets
+from gpu.evidence.changes import rests_on
 from gpu.evidence.claims import Claim, proves
 from gpu.evidence.shipped import dtype_name
 from gpu.kernels.bsr_problems import (
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from gpu.emulation.aot import Compiled
 
     Compiling = Callable[[int], AbstractContextManager[list[Compiled]]]
+
+pytestmark = rests_on("avg_pool2d", "bsr_conv2d", "bsr_linear")
 
 # Channels as encoders have them: strides are known to be divisible by 16.
 PROBLEMS = {

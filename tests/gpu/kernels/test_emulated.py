@@ -13,6 +13,7 @@ pytest.importorskip("triton", reason="needs triton, which is not installed")
 
 from gpu.emulation.budgets import Budgets
 from gpu.emulation.measures import measures
+from gpu.evidence.changes import rests_on
 from gpu.evidence.claims import Claim, proves
 from gpu.evidence.shipped import dtype_name
 from gpu.kernels.bsr_problems import (
@@ -31,6 +32,8 @@ from gpu.kernels.bsr_problems import (
 
 if TYPE_CHECKING:
     from gpu.emulation.triton_driver import EmulatedGpu
+
+pytestmark = rests_on("avg_pool2d", "bsr_conv2d", "bsr_linear")
 
 HALF = torch.float16
 # Channels as encoders have them; rows end in the middle of a tile.

@@ -29,6 +29,7 @@ from gpu.kernels.bsr_problems import (
     normals,
 )
 from sparse_ovs.kernels.tiles import BLOCKS
+from support.examples import examples
 
 SMALL = [Variant((16, 16), dtype) for dtype in DTYPES]
 
@@ -105,7 +106,7 @@ def test_a_conv_of_any_geometry_is_exact(
         assert_exact(result)
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(12), suppress_health_check=[HealthCheck.too_slow])
 @given(
     rows=st.integers(1, 140),
     out_features=st.integers(1, 40),
@@ -130,7 +131,7 @@ def test_any_linear_is_exact(
             assert_exact(result)
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(12), suppress_health_check=[HealthCheck.too_slow])
 @given(
     channels=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     size=st.tuples(st.integers(3, 8), st.integers(3, 8)),

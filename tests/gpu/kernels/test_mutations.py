@@ -17,6 +17,7 @@ pytest.importorskip("triton", reason="needs triton, which is not installed")
 from gpu.emulation.budgets import Budgets
 from gpu.emulation.kernel import EmulatedFault
 from gpu.emulation.mutations import Mutation, wider_masks, without_barriers, without_waits
+from gpu.evidence.changes import rests_on
 from gpu.kernels.bsr_problems import (
     ConvProblem,
     LinearProblem,
@@ -27,6 +28,8 @@ from gpu.kernels.bsr_problems import (
 
 if TYPE_CHECKING:
     from gpu.emulation.triton_driver import EmulatedGpu
+
+pytestmark = rests_on("bsr_conv2d", "bsr_linear")
 
 Mutate = Callable[[str], Iterator[Mutation]]
 

@@ -56,7 +56,7 @@ def conv_of(pattern: str, dtype: torch.dtype) -> SparseConv2d:
     return SparseConv2d.from_dense(conv.to(dtype), mask, pattern, "native").train()
 
 
-@pytest.mark.parametrize("dtype", [HALF, SINGLE], ids=str)
+@pytest.mark.parametrize("dtype", [HALF, pytest.param(SINGLE, marks=pytest.mark.slow)], ids=str)
 def test_a_convolution_of_blocks_trains_by_block_kernels(dtype: torch.dtype, gpu: Launches) -> None:
     check(conv_of("block32x32", dtype), *inputs((2, 64, 5, 6), (2, 96, 3, 6), dtype))
     assert gpu.names() == KERNELS

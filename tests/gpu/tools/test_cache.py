@@ -10,8 +10,12 @@ import pytest
 
 from gpu.emulation import cache
 from gpu.emulation.requirements import missing_compiler
+from gpu.evidence.changes import EMULATOR, rests_on
 
-pytestmark = pytest.mark.skipif(missing_compiler() is not None, reason=str(missing_compiler()))
+pytestmark = [
+    rests_on(EMULATOR),
+    pytest.mark.skipif(missing_compiler() is not None, reason=str(missing_compiler())),
+]
 
 SOURCE = '#include "standard.h"\nextern "C" int answer() { return 42; }\n'
 

@@ -11,11 +11,15 @@ from torch import Tensor
 from gpu.emulation.kernel import EmulatedFault, Kernel
 from gpu.emulation.nvrtc import compile_cuda
 from gpu.emulation.requirements import missing_compiler, missing_nvrtc
+from gpu.evidence.changes import EMULATOR, rests_on
 from gpu.small_cuda import COPIES, ROW_NORM, SPARSE_GEMM, two_four
 
 pytestmark = [
-    pytest.mark.skipif(bool(missing()), reason=str(missing()))
-    for missing in (missing_compiler, missing_nvrtc)
+    rests_on(EMULATOR),
+    *(
+        pytest.mark.skipif(bool(missing()), reason=str(missing()))
+        for missing in (missing_compiler, missing_nvrtc)
+    ),
 ]
 
 

@@ -11,8 +11,12 @@ import torch
 
 from gpu.emulation.kernel import Kernel
 from gpu.emulation.requirements import missing_compiler
+from gpu.evidence.changes import EMULATOR, rests_on
 
-pytestmark = pytest.mark.skipif(missing_compiler() is not None, reason=str(missing_compiler()))
+pytestmark = [
+    rests_on(EMULATOR),
+    pytest.mark.skipif(missing_compiler() is not None, reason=str(missing_compiler())),
+]
 
 M32 = 0xFFFFFFFF
 

@@ -14,6 +14,9 @@ import triton.language as tl
 from gpu import small_kernels as kernels
 from gpu.emulation.interpreter.formats import convert_float, round_to_tf32
 from gpu.emulation.interpreter.probe import Probe, ProbeError
+from gpu.evidence.changes import EMULATOR, rests_on
+
+pytestmark = rests_on(EMULATOR)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])

@@ -17,7 +17,10 @@ from gpu import small_kernels as kernels
 from gpu.emulation.aot import ARCHS, Compiled, compile_kernel
 from gpu.emulation.nvrtc import CudaError, compile_cuda
 from gpu.emulation.sass import Section, read_machine_code
+from gpu.evidence.changes import EMULATOR, rests_on
 from gpu.small_cuda import COPIES, ROW_NORM, SPARSE_GEMM
+
+pytestmark = rests_on(EMULATOR)
 
 Compiling = Callable[[int], AbstractContextManager[list[Compiled]]]
 needs_nvrtc = pytest.mark.skipif(missing_nvrtc() is not None, reason=str(missing_nvrtc()))

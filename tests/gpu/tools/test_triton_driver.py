@@ -16,8 +16,12 @@ import triton
 from gpu import small_kernels as kernels
 from gpu.emulation.kernel import EmulatedFault, Kernel
 from gpu.emulation.triton_driver import EmulatedGpu, emulating
+from gpu.evidence.changes import EMULATOR, rests_on
 
-pytestmark = pytest.mark.skipif(missing_compiler() is not None, reason=str(missing_compiler()))
+pytestmark = [
+    rests_on(EMULATOR),
+    pytest.mark.skipif(missing_compiler() is not None, reason=str(missing_compiler())),
+]
 
 
 def product(
