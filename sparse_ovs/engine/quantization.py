@@ -47,7 +47,7 @@ class Quantization:
             missing = [labels[n] for n in (*conv.sources(), conv.name)]
             missing = [each for each in missing if each not in self.values]
             if scales is None or missing:
-                lacking = (missing or [label])[0]
+                lacking = label if scales is None else missing[0]
                 raise ValueError(
                     f"expected a quantization of this model, got one without {lacking}"
                 )

@@ -42,8 +42,8 @@ def layer_errors(
 ) -> list[LayerError]:
     """The errors of an int8 encoder by layer, in the order in which they run.
 
-    int8 is simulated in torch, with the integers that kernels compute with, on any machine. A layer
-    of a large error `alone` is one to name in quantize's `exclude`.
+    int8 is simulated in torch, on any machine: integers are those of kernels, up to ties in
+    averages. A layer of a large error `alone` is one to name in quantize's `exclude`.
 
     Args:
         model, batches: see quantize.
