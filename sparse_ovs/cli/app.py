@@ -25,6 +25,8 @@ COMMANDS = {
     "segmenter.",
     "bench": "Time every kind of layer of an encoder, and the whole of it, against dense torch.",
     "prune": "Find a sparse subnetwork: masks that any framework with this encoder can use.",
+    "quantize": "Take the scales of an encoder in int8 from images, and tell the error that each "
+    "layer adds.",
     "compare": "Compare two encoders: cosines of their maps and embedding, MACs, bytes, latency.",
     "alpha": "Say how heavy-tailed every layer's spectrum is, and choose which layers to freeze.",
     "train": "Train by settings in TOML. A killed run goes on with --resume, to the same bits.",

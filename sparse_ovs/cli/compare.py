@@ -12,7 +12,7 @@ from typing import Annotated
 import torch
 import typer
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 import sparse_ovs
@@ -21,6 +21,7 @@ from sparse_ovs.backbones import Backbone, create_backbone
 from sparse_ovs.backbones.masks import left_out_note
 from sparse_ovs.cli.console import err, out, progress, wide
 from sparse_ovs.cli.options import CostSize, CostThreads, parse_size
+from sparse_ovs.compilation import PRECISIONS
 from sparse_ovs.data import ImageFolder
 from sparse_ovs.formats import FileFormatError
 from sparse_ovs.nn import SparseConv2d, SparseLinear
@@ -29,6 +30,7 @@ from sparse_ovs.profiling.macs import count_macs
 from sparse_ovs.profiling.pictures import draw_densities
 from sparse_ovs.profiling.timing import Timings, time_interleaved
 from sparse_ovs.pruning.compare import Similarity, compare_features
+from sparse_ovs.pruning.embedding import FromClassToken, make_embedding_reader
 from sparse_ovs.threads import torch_threads
 
 _RANDOM = "RANDOM WEIGHTS, but for those of a saved encoder: cosines mean nothing, costs do."
@@ -40,7 +42,7 @@ class Cost:
 
     Attributes:
         params: weights and biases that are not zero.
-        bytes: of its file, weights packed.
+        bytes: of its file, weights packed, in fp32.
         macs: of one forward, by layer.
         densities: of the layers in scope.
         ms: of one forward through the engine, median.
@@ -51,6 +53,7 @@ class Cost:
     macs: dict[str, int]
     densities: dict[str, float]
     ms: float
+    precision: str
 
 
 def compare(
@@ -60,6 +63,12 @@ def compare(
     model: Annotated[str, typer.Option(help="encoder that masks and `dense` are for")] = "RN50",
     pretrained: Annotated[
         str | None, typer.Option(help="its weights: tag (openai) or path; default: random")
+    ] = None,
+    precision: Annotated[
+        tuple[str, str], typer.Option(help="that A and B compute in: fp32 or int8")
+    ] = ("fp32", "fp32"),
+    calibrate: Annotated[
+        Path | None, typer.Option(help="folder of images for int8's scales; default: the images")
     ] = None,
     limit: Annotated[int, typer.Option(help="images at most", min=1)] = 256,
     batch: Annotated[int, typer.Option(help="images at once", min=1)] = 16,
@@ -74,20 +83,35 @@ def compare(
     """Compare two encoders: cosines of their maps and embedding, MACs, bytes, latency.
 
     `sparse-ovs compare dense m.safetensors --images photos --pretrained openai --picture d.png`
+
+    `sparse-ovs compare m.safetensors m.safetensors --precision fp32 int8 --images photos
+    --pretrained openai`
     """
+    _check_precision(precision, calibrate)
     height, width = parse_size(size)
     x = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     with progress("create encoders") as say:
-        encoders = [_encoder(which, model, pretrained) for which in (a, b)]
-        first, second = (encoder.backbone for encoder in encoders)
-        dataset = ImageFolder(images, first.preprocess)
-        seen = min(limit, len(dataset))
-        say(f"run {seen} images through both")
-        some = DataLoader(Subset(dataset, range(seen)), batch)
-        alike = compare_features(first, second, some)
-        say("compile and time both")
+        encoders = [
+            _encoder(which, model, pretrained, each)
+            for which, each in zip((a, b), precision, strict=True)
+        ]
+        first = encoders[0].backbone
+        photos = _photos(images, first, limit)
+        reader = make_embedding_reader(first)
+        if "int8" in precision and isinstance(reader, FromClassToken):
+            raise ValueError(f"expected an embedding that follows from maps for int8, got {model}")
         with torch_threads(threads):
-            fast = [sparse_ovs.compile(encoder, x, threads) for encoder in (first, second)]
+            say("compile both")
+            known = _photos(calibrate or images, first, limit)
+            fast = [_compile(encoder, x, threads, known) for encoder in encoders]
+        say(f"run {len(photos)} images through both")
+        run: list[nn.Module] = [
+            compiled if encoder.precision == "int8" else encoder.backbone
+            for encoder, compiled in zip(encoders, fast, strict=True)
+        ]
+        alike = compare_features(run[0], run[1], DataLoader(photos, batch), reader)
+        say("time both")
+        with torch_threads(threads):
             timings = time_interleaved({"A": lambda: fast[0](x), "B": lambda: fast[1](x)}, rounds)
             used = torch.get_num_threads()
         costs = [
@@ -118,14 +142,39 @@ class _Encoder:
     label: str
     backbone: Backbone
     pattern: str
+    precision: str
 
 
-def _encoder(which: str, model: str, pretrained: str | None) -> _Encoder:
+def _check_precision(precision: Sequence[str], calibrate: Path | None) -> None:
+    for each in precision:
+        if each not in PRECISIONS:
+            raise ValueError(f"expected a precision of {', '.join(PRECISIONS)}, got {each!r}")
+    if calibrate is not None and "int8" not in precision:
+        raise ValueError("expected --calibrate with --precision int8, got it without")
+
+
+def _photos(folder: Path, backbone: Backbone, limit: int) -> Subset[Tensor]:
+    photos = ImageFolder(folder, backbone.preprocess)
+    return Subset(photos, range(min(limit, len(photos))))
+
+
+def _compile(
+    encoder: _Encoder, x: Tensor, threads: int | None, photos: Subset[Tensor]
+) -> nn.Module:
+    scales = None
+    if encoder.precision == "int8":
+        scales = sparse_ovs.quantize(encoder.backbone, DataLoader(photos))
+    return sparse_ovs.compile(
+        encoder.backbone, x, threads, precision=encoder.precision, quantization=scales
+    )
+
+
+def _encoder(which: str, model: str, pretrained: str | None, precision: str) -> _Encoder:
     torch.manual_seed(0)  # random weights are the same in both
     backbone = create_backbone(model, pretrained)
     if which == "dense":
-        return _Encoder(which, backbone, "unstructured")
-    label = Path(which).name
+        return _Encoder(_label(which, precision), backbone, "unstructured", precision)
+    label = _label(Path(which).name, precision)
     try:
         # Into an encoder with its pool, which files of `save` leave out.
         sparse_ovs.load(which, backbone)
@@ -134,10 +183,16 @@ def _encoder(which: str, model: str, pretrained: str | None) -> _Encoder:
         if found.left_out:
             err.print(left_out_note(found.left_out))
         pruning.masks.apply(backbone, found.masks, found.orders)
-        return _Encoder(label, backbone, found.info.pattern if found.info else "unstructured")
+        return _Encoder(
+            label, backbone, found.info.pattern if found.info else "unstructured", precision
+        )
     patterns = [m.pattern for m in backbone.modules() if isinstance(m, SparseConv2d | SparseLinear)]
     sparse_ovs.densify(backbone)
-    return _Encoder(label, backbone, patterns[0] if patterns else "unstructured")
+    return _Encoder(label, backbone, patterns[0] if patterns else "unstructured", precision)
+
+
+def _label(name: str, precision: str) -> str:
+    return name if precision == "fp32" else f"{name} in {precision}"
 
 
 def _cost(encoder: _Encoder, x: Tensor, ms: float) -> Cost:
@@ -153,6 +208,7 @@ def _cost(encoder: _Encoder, x: Tensor, ms: float) -> Cost:
         macs=macs,
         densities={n: int(torch.count_nonzero(w)) / w.numel() for n, w in weights.items()},
         ms=ms,
+        precision=encoder.precision,
     )
 
 

@@ -14,6 +14,7 @@ from sparse_ovs.cli.options import HeadSizes, PatternName, Pretrained
 from sparse_ovs.cli.outputs import check_output, output_table, predict_output
 from sparse_ovs.cli.segmenters import make_segmenter
 from sparse_ovs.predictor.images import to_picture
+from sparse_ovs.quantization import Quantization, load_quantization
 from sparse_ovs.segmenter import Segmenter
 from sparse_ovs.segmenter.shipped import DEMO, demo_scene
 from sparse_ovs.text import Vocabulary
@@ -66,6 +67,16 @@ def segment(
     fast: Annotated[
         bool, typer.Option(help="compile the encoder first, which pays for many images")
     ] = False,
+    precision: Annotated[
+        str, typer.Option(help="of the compiled encoder: fp32, or int8, which compiles it")
+    ] = "fp32",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            help="of int8: a folder of images, or a file of `quantize`; default: the scales in the "
+            "checkpoint"
+        ),
+    ] = None,
     output: Annotated[
         str,
         typer.Option(
@@ -101,6 +112,9 @@ def segment(
 
     `sparse-ovs segment photo.jpg --vocab "cat" --background "wall, floor" --checkpoint mine`
 
+    `sparse-ovs segment photo.jpg --vocab "cat" --checkpoint mine --precision int8
+    --calibrate photos`
+
     `sparse-ovs segment photo.jpg --vocab "cat; sky" --head maskformer --checkpoint mine
     --output panoptic --things "cat"`
     """
@@ -120,7 +134,9 @@ def segment(
     settings = {
         "pattern": pattern,
         "mask": mask,
-        "fast": fast,
+        "fast": fast or precision == "int8",
+        "precision": precision,
+        "calibrate": read_calibrate(calibrate),
         "head_sizes": head_sizes,
         "background": parse_background(background),
         "size": size,
@@ -162,6 +178,11 @@ def parse_background(text: str | None) -> str | float | None:
         return float(text)
     except ValueError:
         return text
+
+
+def read_calibrate(path: Path | None) -> Path | Quantization | None:
+    """A folder as it is, the quantization of a file."""
+    return path if path is None or path.is_dir() else load_quantization(path)
 
 
 def random_note(segmenter: Segmenter) -> str:

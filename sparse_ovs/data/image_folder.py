@@ -33,16 +33,7 @@ class ImageFolder(Dataset[Tensor]):
     def __init__(
         self, folder: str | os.PathLike[str], transform: Callable[[Image.Image], Tensor]
     ) -> None:
-        folder = Path(folder)
-        if not folder.is_dir():
-            raise NotADirectoryError(f"expected a folder of images, got {folder}")
-        self.paths = sorted(
-            path
-            for path in folder.rglob("*")
-            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-        )
-        if not self.paths:
-            raise ValueError(f"expected images in {folder}, got none ({_names()})")
+        self.paths = image_paths(folder)
         self._transform = transform
 
     def __len__(self) -> int:
@@ -50,6 +41,26 @@ class ImageFolder(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Tensor:
         return self._transform(read_image(self.paths[index]))
+
+
+def image_paths(folder: str | os.PathLike[str]) -> list[Path]:
+    """All images in a folder and the folders in it, in order.
+
+    Raises:
+        NotADirectoryError: no such folder.
+        ValueError: no images in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"expected a folder of images, got {folder}")
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    )
+    if not paths:
+        raise ValueError(f"expected images in {folder}, got none ({_names()})")
+    return paths
 
 
 def _names() -> str:

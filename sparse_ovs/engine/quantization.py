@@ -15,6 +15,7 @@ from sparse_ovs.formats import FileFormatError, read_file, write_file
 from sparse_ovs.version import __version__
 
 _KIND = "quantization"
+_WEIGHTS = "weight_scales."
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ class Quantization:
             missing = [labels[n] for n in (*conv.sources(), conv.name)]
             missing = [each for each in missing if each not in self.values]
             if scales is None or missing:
-                lacking = (missing or [label])[0]
+                lacking = label if scales is None else missing[0]
                 raise ValueError(
                     f"expected a quantization of this model, got one without {lacking}"
                 )
@@ -61,24 +62,27 @@ class Quantization:
                 f"expected a quantization of this model, got one of {foreign[0]}, which it lacks"
             )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a safetensors file, atomically."""
+    def pack(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Its tensors, and what a file's header says of it."""
         layers = list(self.values)
         tensors = {
             "scales": torch.tensor([self.values[name].scale for name in layers]),
             "zero_points": torch.tensor(
                 [self.values[name].zero_point for name in layers], dtype=torch.uint8
             ),
-            **{f"weight_scales.{name}": t for name, t in self.weight_scales.items()},
+            **{f"{_WEIGHTS}{name}": t for name, t in self.weight_scales.items()},
         }
-        header = {
-            "kind": _KIND,
-            "library": __version__,
+        about = {
             "layers": layers,
             "excluded": sorted(self.excluded),
             "provenance": dict(self.provenance),
         }
-        write_file(path, {name: t.contiguous().clone() for name, t in tensors.items()}, header)
+        return {name: t.contiguous().clone() for name, t in tensors.items()}, about
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes a safetensors file, atomically."""
+        tensors, about = self.pack()
+        write_file(path, tensors, {"kind": _KIND, "library": __version__, **about})
 
 
 def load_quantization(path: str | os.PathLike[str]) -> Quantization:
@@ -93,14 +97,40 @@ def load_quantization(path: str | os.PathLike[str]) -> Quantization:
         raise FileFormatError(
             f"expected a file of a quantization, got {header.get('kind')!r}: {path}"
         )
+    return unpack_quantization(tensors, header, path)
+
+
+def unpack_quantization(
+    tensors: Mapping[str, Tensor], about: Mapping[str, Any], path: str | os.PathLike[str]
+) -> Quantization:
+    """What Quantization.pack gave.
+
+    Args:
+        path: of the file that it comes from, for errors.
+
+    Raises:
+        FileFormatError: a damaged one.
+    """
     try:
-        layers = header["layers"]
         pairs = zip(tensors["scales"].tolist(), tensors["zero_points"].tolist(), strict=True)
-        values = dict(zip(layers, (Quant(*pair) for pair in pairs), strict=True))
-        prefix = "weight_scales."
-        weights = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        return Quantization(values, weights, frozenset(header["excluded"]), header["provenance"])
+        values = dict(zip(about["layers"], (Quant(*pair) for pair in pairs), strict=True))
+        weights = {
+            name.removeprefix(_WEIGHTS): scales
+            for name, scales in tensors.items()
+            if name.startswith(_WEIGHTS)
+        }
+        _check_scales(values, weights)
+        return Quantization(values, weights, frozenset(about["excluded"]), about["provenance"])
     except (KeyError, TypeError, ValueError) as error:
         raise FileFormatError(
-            f"expected a whole quantization in {path}, got a damaged one"
+            f"expected a whole quantization in {path}, got a damaged one: {error}"
         ) from error
+
+
+def _check_scales(values: Mapping[str, Quant], weights: Mapping[str, Tensor]) -> None:
+    for name, quant in values.items():
+        if not 0 < quant.scale < float("inf"):
+            raise ValueError(f"expected a scale above 0 of {name}, got {quant.scale}")
+    for name, scales in weights.items():
+        if scales.dtype != torch.float32 or scales.dim() != 1 or not bool((scales > 0).all()):
+            raise ValueError(f"expected scales above 0 of {name}'s weights, got others")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sparse_ovs.data.image_folder import image_paths
 from sparse_ovs.data.images import read_image, to_rgb
 
 
@@ -20,6 +21,22 @@ def is_batch(image: Any) -> bool:
     if isinstance(image, (np.ndarray, Tensor)):
         return image.ndim == 4
     return isinstance(image, Sequence) and not isinstance(image, (str, bytes))
+
+
+def pictures(images: Any) -> Iterator[Image.Image]:
+    """All of a folder, or of several images: of a list, an array, a DataLoader, batches among them.
+
+    Raises:
+        NotADirectoryError, ValueError: no such folder, or no images in it.
+        ValueError, TypeError: as `to_picture`, and for what is not several images.
+    """
+    if isinstance(images, (str, os.PathLike)):
+        yield from map(read_image, image_paths(images))
+        return
+    if not isinstance(images, Iterable):
+        raise TypeError(f"expected a folder or several images, got {type(images).__name__}")
+    for image in images:
+        yield from map(to_picture, image if is_batch(image) else [image])
 
 
 def to_picture(image: Any) -> Image.Image:

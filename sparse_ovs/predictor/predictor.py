@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.compilation import compile
 from sparse_ovs.heads.frame import Frame
-from sparse_ovs.predictor.images import is_batch, to_picture
+from sparse_ovs.predictor.images import is_batch, pictures, to_picture
 from sparse_ovs.predictor.inputs import frame_of, to_pixels
 from sparse_ovs.predictor.options import InputOptions
 from sparse_ovs.predictor.tasks import find_task
 from sparse_ovs.predictor.windows import Window, windows
+from sparse_ovs.quantization import Quantization, quantize
 from sparse_ovs.text import TextEmbeddings, Vocabulary, embed_vocabulary
 from sparse_ovs.text.vocabulary import Words
 
@@ -39,6 +40,7 @@ class Predictor(nn.Module):
     Attributes:
         makes: its results, in a word.
         vocabulary: the classes; None until `set_vocabulary`.
+        quantization: with which the plan computes in int8; None: it computes in fp32.
     """
 
     makes: ClassVar[str] = "results"
@@ -50,6 +52,7 @@ class Predictor(nn.Module):
         self.options = options
         self.fast = fast
         self.vocabulary: Vocabulary | None = None
+        self.quantization: Quantization | None = None
         self._text: TextEmbeddings | None = None
         self._plan: list[nn.Module] = []  # a list, so that it is no submodule
         self.eval()
@@ -159,18 +162,62 @@ class Predictor(nn.Module):
         if not self.fast:
             return self.backbone(x)
         if not self._plan:
-            self._plan.append(compile(self.backbone, x.contiguous()))
+            self._plan.append(
+                compile(
+                    self.backbone,
+                    x.contiguous(),
+                    precision="fp32" if self.quantization is None else "int8",
+                    quantization=self.quantization,
+                )
+            )
         return self._plan[0](x.contiguous())
 
     def encode_windows(self, x: Tensor) -> Iterator[tuple[Window, Sequence[Tensor]]]:
         """Pixels of `to_input` -> windows by the options, and the backbone's maps of each."""
-        height, width = x.shape[-2:]
-        for place in windows(height, width, self._window(), self._stride(), self.options.overlap):
+        for place in self._places(x):
             yield place, self.encode(x[..., *place])
+
+    def calibrate(
+        self, images: Any, percentile: float | None = None, exclude: Sequence[str] = ()
+    ) -> Self:
+        """Lets the plan of a fast predictor compute in int8, by the maps that images give; returns
+        the predictor. After a change of the encoder's weights, call it again.
+
+        Args:
+            images: a folder, or several images as `run` takes them (a DataLoader's batches too),
+                which become the encoder's input as in `run`, windows too; or what this or
+                `sparse_ovs.quantize` made before of the same encoder.
+            percentile, exclude: see `sparse_ovs.quantize`.
+
+        Raises:
+            ValueError: a predictor that is not fast, no images, or as `sparse_ovs.quantize`; at the
+                next image, a quantization of another encoder.
+            TypeError: something that is no image.
+        """
+        if not self.fast:
+            raise ValueError("expected a fast predictor to calibrate, got one without a plan")
+        if not isinstance(images, Quantization):
+            inputs = self._windows_of(images)
+            images = quantize(self.backbone, inputs, percentile, exclude)
+        self.quantization = images
+        self.forget_plan()
+        return self
+
+    def _windows_of(self, images: Any) -> Iterator[Tensor]:
+        """What the encoder sees of images."""
+        for picture in pictures(images):
+            x = self.to_input(picture)
+            for place in self._places(x):
+                yield x[..., *place].contiguous()
 
     def forget_plan(self) -> None:
         """Drops the compiled encoder; the next image makes it anew."""
         self._plan.clear()
+
+    def _places(self, x: Tensor) -> list[Window]:
+        """Of the windows that pixels of `to_input` are cut into."""
+        height, width = x.shape[-2:]
+        return windows(height, width, self._window(), self._stride(), self.options.overlap)
 
     def _stride(self) -> int:
         return max(self.backbone.feature_info.reduction())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_ovs.pruning.distill import cosine_distance
-from sparse_ovs.pruning.embedding import make_embedding_reader
+from sparse_ovs.pruning.embedding import EmbeddingReader, make_embedding_reader
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,10 @@ class Similarity:
 
 
 def compare_features(
-    reference: nn.Module, other: nn.Module, batches: Iterable[Tensor]
+    reference: nn.Module,
+    other: nn.Module,
+    batches: Iterable[Tensor],
+    reader: EmbeddingReader | None = None,
 ) -> Similarity:
     """Runs both on the same images, in eval mode; both embeddings by the reference's pool.
 
@@ -36,11 +39,12 @@ def compare_features(
         reference: a Backbone, or any module images -> list of maps.
         other: with maps of the same shapes.
         batches: images (N, 3, H, W), prepared as for the models.
+        reader: of the embeddings, instead of the reference's own.
 
     Raises:
         ValueError: maps of different shapes, or no images.
     """
-    reader = make_embedding_reader(reference)
+    reader = reader or make_embedding_reader(reference)
     sums: Tensor | None = None
     images = 0
     modes = [(model, model.training) for model in (reference, other)]

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sparse_ovs.data import ImageFolder
 from sparse_ovs.engine import Quantization
-from sparse_ovs.engine.export import export_graph
-from sparse_ovs.engine.graph import Conv
-from sparse_ovs.engine.in_torch import run_in_torch
+from sparse_ovs.engine.graph import Conv, Graph
 from sparse_ovs.engine.records import step_labels
-from sparse_ovs.engine.weights import NativeConvWeights
-from sparse_ovs.nn.plain import plain_copy
+from sparse_ovs.quantization.batches import Batches, tensors_of
+from sparse_ovs.quantization.graphs import Graphs, Values
 from sparse_ovs.quantization.ranges import Range, weight_scales
 from sparse_ovs.version import __version__
-
-Batches = Iterable[Any] | str | os.PathLike[str]
 
 
 def quantize(
@@ -51,73 +45,59 @@ def quantize(
     """
     if percentile is not None and not 50 < percentile <= 100:
         raise ValueError(f"expected a percentile above 50, up to 100, got {percentile}")
-    plain = plain_copy(model)
-    observer: _Observer | None = None
-    for x in _tensors(batches, model):
-        if observer is None or x.shape != observer.shape:
-            ranges = {} if observer is None else observer.ranges
-            count = 0 if observer is None else observer.images
-            observer = _Observer(plain, x, percentile, ranges, count)
-        observer.show(x)
-    if observer is None:
-        raise ValueError("expected at least one batch of images, got none")
+    graphs, observer = Graphs(model), _Observer(percentile)
+    for x in tensors_of(batches, model):
+        observer.show(graphs.of(x), x)
     return observer.quantization(exclude)
 
 
 class _Observer:
-    """Runs a graph for one shape of input, and keeps the ranges of its maps."""
+    """Runs graphs of a model, and keeps the ranges of its maps by label."""
 
-    def __init__(
-        self,
-        plain: nn.Module,
-        x: Tensor,
-        percentile: float | None,
-        ranges: dict[str, Range],
-        images: int,
-    ) -> None:
-        self.shape = x.shape
-        self.ranges = ranges
-        self.images = images
+    def __init__(self, percentile: float | None) -> None:
         self._percentile = percentile
-        self._graph, _ = export_graph(plain, x)
-        self._weights = NativeConvWeights()
-        self._labels = step_labels(self._graph)
-        self._convs = [node for node in self._graph.nodes if isinstance(node, Conv)]
-        read = {name for conv in self._convs for name in (*conv.sources(), conv.name)}
-        for name in (self._graph.input, *(node.name for node in self._graph.nodes)):
-            if name in read:
-                self.ranges.setdefault(self._labels[name], Range(percentile))
+        self._ranges: dict[str, Range] = {}
+        self._weight_scales: dict[str, Tensor] = {}
+        self._images = 0
+        self._graph: Graph | None = None  # the last one
+        self._labels: dict[str, str] = {}  # of its values
 
-    def show(self, x: Tensor) -> None:
-        self.images += x.shape[0]
-        left = self._graph.uses()
-        values: dict[str, Any] = {self._graph.input: x}
-        self._note(self._graph.input, x)
+    def show(self, graph: Graph, x: Tensor) -> None:
+        if graph is not self._graph:
+            self._watch(graph)
+        self._images += x.shape[0]
+        values = Values(graph, x)
+        self._note(graph.input, x)
         with torch.no_grad():
-            for node in self._graph.nodes:
-                values[node.name] = run_in_torch(node, values, self._weights)
-                self._note(node.name, values[node.name])
-                for name in node.sources():
-                    left[name] -= 1
-                    if left[name] == 0:
-                        del values[name]
+            for node in graph.nodes:
+                self._note(node.name, values.run(node))
+                values.let_go(node)
+
+    def _watch(self, graph: Graph) -> None:
+        self._graph, self._labels = graph, step_labels(graph)
+        convs = [node for node in graph.nodes if isinstance(node, Conv)]
+        read = {name for conv in convs for name in (*conv.sources(), conv.name)}
+        for name in (graph.input, *(node.name for node in graph.nodes)):
+            if name in read:
+                self._ranges.setdefault(self._labels[name], Range(self._percentile))
+        for conv in convs:
+            self._weight_scales[self._labels[conv.name]] = weight_scales(conv.weight)
 
     def _note(self, name: str, value: Any) -> None:
         label = self._labels[name]
-        if label not in self.ranges or not isinstance(value, Tensor):
+        if label not in self._ranges or not isinstance(value, Tensor):
             return
         try:
-            self.ranges[label].show(value)
+            self._ranges[label].show(value)
         except ValueError as error:
             raise ValueError(f"{error} in the maps of {label}") from None
 
     def quantization(self, exclude: Sequence[str]) -> Quantization:
-        scales = {self._labels[conv.name]: weight_scales(conv.weight) for conv in self._convs}
         return Quantization(
-            {label: each.quant() for label, each in self.ranges.items()},
-            scales,
-            _matching(exclude, scales),
-            {"images": self.images, "percentile": self._percentile, "library": __version__},
+            {label: each.quant() for label, each in self._ranges.items()},
+            self._weight_scales,
+            _matching(exclude, self._weight_scales),
+            {"images": self._images, "percentile": self._percentile, "library": __version__},
         )
 
 
@@ -129,32 +109,3 @@ def _matching(patterns: Sequence[str], layers: Mapping[str, Any]) -> frozenset[s
             raise ValueError(f"expected layers to exclude, got {pattern!r}, which fits none")
         found.update(names)
     return frozenset(found)
-
-
-def _tensors(batches: Batches, model: nn.Module) -> Iterator[Tensor]:
-    if isinstance(batches, (str, os.PathLike)):
-        preprocess = getattr(model, "preprocess", None)
-        if preprocess is None:
-            raise ValueError(
-                "expected tensors for a model without `preprocess`, got a folder of images"
-            )
-        folder = ImageFolder(batches, preprocess)
-        batches = (folder[number][None] for number in range(len(folder)))
-    elif isinstance(batches, Tensor):
-        batches = [batches]
-    for batch in batches:
-        yield _images_of(batch)
-
-
-def _images_of(batch: Any) -> Tensor:
-    if isinstance(batch, Mapping):
-        batch = next(iter(batch.values()), None)
-    elif isinstance(batch, (tuple, list)) and batch:
-        batch = batch[0]
-    if not isinstance(batch, Tensor):
-        raise TypeError(f"expected batches of tensors, got {type(batch).__name__}")
-    if batch.dtype != torch.float32 or batch.dim() != 4 or batch.shape[0] == 0:
-        raise ValueError(
-            f"expected float32 batches (N, C, H, W), got {batch.dtype} {tuple(batch.shape)}"
-        )
-    return batch

