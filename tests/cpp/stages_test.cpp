@@ -10,7 +10,7 @@
 
 TEST(every_unit_runs_once_and_after_all_units_of_the_stage_before) {
     for (const int threads : {1, 2, 3, 8})
-        for (int round = 0; round < 50; ++round) {
+        for (int round = 0; round < 500; ++round) {
             const std::vector<long> units{7, 0, 1, 130, 3, 0, 64};
             std::vector<std::atomic<int>> runs(300);
             std::vector<std::atomic<long>> ended(units.size());
@@ -39,14 +39,16 @@ TEST(a_member_is_one_thread_s_alone) {
 }
 
 TEST(nobody_waits_for_a_thread_that_is_held_up_between_units) {
-    // The units after the first wait for each other's thread: whoever is free runs them all.
-    std::atomic<int> done{0};
+    // A unit waits until all others have run, those of its own share too.
+    std::atomic<int> done{0}, before{0};
     sovs::parallel_stages({100}, 2, [&](long, long unit, int) {
         if (unit == 50)
-            for (int i = 0; i < 2000 && done < 99; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            for (int i = 0; i < 5000 && done < 99; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        if (unit == 50) before = done.load();
         ++done;
     });
     CHECK(done == 100);
+    CHECK(before == 99);
 }
 
 TEST(the_first_exception_of_any_stage_reaches_the_caller) {

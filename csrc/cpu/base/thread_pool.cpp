@@ -57,9 +57,8 @@ public:
     }
 
     void run() {
-        const long stages = static_cast<long>(units_->size());
-        const int member = claim();
-        for (long stage = stage_.load(std::memory_order_acquire); stage < stages; stage = next_stage(stage))
+        const int stages = static_cast<int>(units_->size()), member = claim();
+        for (int stage = stage_.load(std::memory_order_acquire); stage < stages; stage = next_stage(stage))
             while (!failed_.load(std::memory_order_relaxed)) {
                 if (!run_own(member) && !take_half(member)) break;
             }
@@ -103,7 +102,7 @@ private:
                 shares_[i].left.store(packed({stage, units * i / count, units * (i + 1) / count}),
                                       std::memory_order_release);
         }
-        stage_.store(static_cast<long>(stage), std::memory_order_release);
+        stage_.store(static_cast<int>(stage), std::memory_order_release);
         stage_.notify_all();
     }
 
@@ -127,15 +126,17 @@ private:
         return true;
     }
 
-    // The later half of another share, for the thread's own, which is empty; false where all are. The stage cannot end
-    // before these units have, so that nobody else writes to the share meanwhile.
+    // The later half of another share, for the thread's own, which is empty; false where all are. Both are of one stage,
+    // which cannot end before these units have: nobody else writes to the thread's share meanwhile.
     bool take_half(int member) {
+        const Range own = unpacked(shares_[member].left.load(std::memory_order_acquire));
+        if (own.begin != own.end) return true;  // a stage has begun since
         for (int i = 1; i < count_; ++i) {
             std::atomic<std::uint64_t>& left = shares_[(member + i) % count_].left;
             std::uint64_t bits = left.load(std::memory_order_acquire);
             for (;;) {
                 const Range range = unpacked(bits);
-                if (range.begin == range.end) break;
+                if (range.begin == range.end || range.stage != own.stage) break;
                 const std::uint64_t middle = range.begin + (range.end - range.begin) / 2;
                 if (!left.compare_exchange_weak(bits, packed({range.stage, range.begin, middle}),
                                                 std::memory_order_acq_rel))
@@ -149,9 +150,9 @@ private:
 
     // The stage after this one, once there is one: at first in a loop, then asleep, which leaves the core to a thread that
     // the others wait for.
-    long next_stage(long stage) {
+    int next_stage(int stage) {
         for (int spin = 0; spin < kSpins; ++spin) {
-            const long now = stage_.load(std::memory_order_acquire);
+            const int now = stage_.load(std::memory_order_acquire);
             if (now != stage) return now;
             cpu_relax();
         }
@@ -165,7 +166,7 @@ private:
             if (!error_) error_ = std::current_exception();
         }
         failed_.store(true, std::memory_order_relaxed);
-        stage_.store(static_cast<long>(units_->size()), std::memory_order_release);
+        stage_.store(static_cast<int>(units_->size()), std::memory_order_release);
         stage_.notify_all();
     }
 
@@ -173,7 +174,7 @@ private:
     const std::vector<long>* units_ = nullptr;
     std::vector<Share> shares_;
     int count_ = 0;
-    std::atomic<long> stage_{0};
+    std::atomic<int> stage_{0};  // as wide as what threads can sleep on
     std::atomic<long> left_{0};  // units of the stage that have not ended
     std::atomic<bool> failed_{false};
     std::mutex error_mutex_;
