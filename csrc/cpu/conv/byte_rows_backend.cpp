@@ -47,6 +47,17 @@ Cut choose_cut(const ConvShape& shape, const TensorDesc& input, const TensorDesc
     return cut;
 }
 
+// Taps that some weight is stored at, ascending.
+std::vector<std::int32_t> used_taps(const Weights& weights) {
+    const auto taps = static_cast<std::uint32_t>(weights.sizes().taps());
+    std::vector<bool> used(taps, false);
+    for (const std::uint32_t key : weights.packed()->structure.keys) used[key % taps] = true;
+    std::vector<std::int32_t> listed;
+    for (std::uint32_t tap = 0; tap < taps; ++tap)
+        if (used[tap]) listed.push_back(static_cast<std::int32_t>(tap));
+    return listed;
+}
+
 class ByteRowsStep final : public Step {
 public:
     ByteRowsStep(const char* name, const ConvCase& conv, int threads);
@@ -90,7 +101,7 @@ ByteRowsStep::ByteRowsStep(const char* name, const ConvCase& conv, int threads)
       output_(conv.output),
       zero_(static_cast<std::uint8_t>(conv.input.quant.zero_point)),
       cut_(choose_cut(shape_, conv.input, output_, weights_->block_row_count(), std::max(1, threads))),
-      windows_(shape_, conv.input, output_, cut_.width),
+      windows_(shape_, conv.input, output_, cut_.width, used_taps(*weights_)),
       stream_(weights_->byte_stream({cut_.in_place ? conv.input.pitch() / kByteLine : windows_.column_lines(),
                                      cut_.parts, byte_kernels().adds_pairs_in_16_bits})),
       span_(cut_.in_place ? 0 : windows_.most_span()) {
@@ -154,12 +165,13 @@ void ByteRowsStep::run(long unit, int number, const StepMaps& maps) const {
     const ByteWindow window = windows_.at(unit);
     if (cut_.in_place) return multiply(part, window, maps.inputs[0].at<std::uint8_t>(window.begin), maps);
     thread_local ByteTaps taps;
-    windows_.find_taps(window, taps);
+    windows_.find_taps(window, zero_, taps);
     Scratch scratch;
     constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
     const std::int64_t columns = (part.channel_end - part.channel_begin) * shape_.taps();
     auto* const line = reinterpret_cast<std::uint8_t*>(scratch.take((span_ + kByteLine) / kFloat + 1));
-    auto* const panel = reinterpret_cast<std::uint8_t*>(scratch.take(columns * windows_.width() / kFloat));
+    auto* const panel =
+        reinterpret_cast<std::uint8_t*>(scratch.take((columns * windows_.width() + kByteLine) / kFloat));
     windows_.pack(taps, maps.inputs[0], part.channel_begin, part.channel_end, zero_, line, panel);
     multiply(part, window, panel, maps);
 }

@@ -8,8 +8,24 @@
 
 namespace sovs {
 
-ByteWindows::ByteWindows(const ConvShape& shape, const TensorDesc& input, const TensorDesc& output, std::int64_t width)
-    : shape_(shape), input_(input), output_(output) {
+namespace {
+
+// The split row that a tap reads, and how much further right than its output pixel.
+struct Split {
+    std::int64_t row, right;
+};
+
+Split split_of(std::int64_t tap, std::int64_t dilation, std::int64_t pad, std::int64_t stride) {
+    const std::int64_t place = tap * dilation - pad;
+    const std::int64_t row = ((place % stride) + stride) % stride;
+    return {row, (place - row) / stride};
+}
+
+}  // namespace
+
+ByteWindows::ByteWindows(const ConvShape& shape, const TensorDesc& input, const TensorDesc& output, std::int64_t width,
+                         std::vector<std::int32_t> columns)
+    : shape_(shape), input_(input), output_(output), columns_(std::move(columns)) {
     require(width > 0 && width % kByteLine == 0, "expected windows of whole lines");
     const std::int64_t most = std::min(width, output.pitch());
     windows_a_tile_ = (output.pitch() + most - 1) / most;
@@ -17,6 +33,13 @@ ByteWindows::ByteWindows(const ConvShape& shape, const TensorDesc& input, const 
     const auto windows_of = [&](std::int64_t pixels) { return (pixels + width_ - 1) / width_; };
     windows_a_tile_ = windows_of(output.tile);
     count_ = output.pixels() / output.tile * windows_a_tile_ + windows_of(output.pixels() % output.tile);
+    const auto right = [&](std::int64_t tap) {
+        return split_of(tap, shape.dilation_w, shape.pad_w, shape.stride_w).right;
+    };
+    split_begin_ = std::max<std::int64_t>(0, -right(0));
+    const std::int64_t pixels =
+        std::max(input.w / shape.stride_w + 1, output.w + std::max<std::int64_t>(0, right(shape.kernel_w - 1)));
+    split_pitch_ = split_begin_ + pixels;
 }
 
 ByteWindow ByteWindows::at(long window) const {
@@ -63,11 +86,14 @@ std::int64_t ByteWindows::most_span() const {
     return most;
 }
 
-void ByteWindows::find_taps(const ByteWindow& window, ByteTaps& taps) const {
+void ByteWindows::find_taps(const ByteWindow& window, std::uint8_t zero, ByteTaps& taps) const {
+    taps.sources.clear();
+    taps.masks.clear();
+    taps.runs.clear();
     if (shifts())
         find_shifts(window, taps);
     else
-        find_places(window, taps);
+        find_split(window, zero, taps);
 }
 
 void ByteWindows::find_shifts(const ByteWindow& window, ByteTaps& taps) const {
@@ -75,10 +101,10 @@ void ByteWindows::find_shifts(const ByteWindow& window, ByteTaps& taps) const {
     taps.first = window.begin - shape_.pad_h * input_.w - shape_.pad_w;
     taps.span =
         lanes + (shape_.kernel_h - 1) * shape_.dilation_h * input_.w + (shape_.kernel_w - 1) * shape_.dilation_w;
-    taps.steps.clear();
     for (std::int64_t ky = 0; ky < shape_.kernel_h; ++ky)
         for (std::int64_t kx = 0; kx < shape_.kernel_w; ++kx)
-            taps.steps.push_back(static_cast<std::int32_t>(ky * shape_.dilation_h * input_.w + kx * shape_.dilation_w));
+            taps.sources.push_back(
+                static_cast<std::int32_t>(ky * shape_.dilation_h * input_.w + kx * shape_.dilation_w));
     taps.masks.assign(static_cast<std::size_t>(shape_.taps() * width_), 0);
     each_run(window, [&](std::int64_t, std::int64_t y, std::int64_t x, std::int64_t count, std::int64_t lane) {
         for (std::int64_t tap = 0; tap < shape_.taps(); ++tap) {
@@ -93,42 +119,54 @@ void ByteWindows::find_shifts(const ByteWindow& window, ByteTaps& taps) const {
     });
 }
 
-void ByteWindows::find_places(const ByteWindow& window, ByteTaps& taps) const {
+void ByteWindows::find_split(const ByteWindow& window, std::uint8_t zero, ByteTaps& taps) const {
     const Range range = reads(window);
     taps.first = range.begin;
     taps.span = range.end - range.begin;
-    taps.masks.clear();
-    taps.steps.assign(static_cast<std::size_t>(shape_.taps() * width_), -1);
+    const std::int64_t rows = taps.span / input_.w, row_bytes = shape_.stride_w * split_pitch_;
+    // What no pixel is split to stays zero, the last row as a whole.
+    taps.split.assign(static_cast<std::size_t>((rows + 1) * row_bytes + split_begin_ + kByteLine), zero);
+    std::vector<std::int64_t> first_rows, lefts;  // of each run: the input row of tap 0, and x
+    std::vector<std::int64_t> images;
     each_run(window, [&](std::int64_t image, std::int64_t y, std::int64_t x, std::int64_t count, std::int64_t lane) {
-        for (std::int64_t tap = 0; tap < shape_.taps(); ++tap) {
-            const std::int64_t in_y = y * shape_.stride_h + tap / shape_.kernel_w * shape_.dilation_h - shape_.pad_h;
-            if (in_y < 0 || in_y >= input_.h) continue;
-            const std::int64_t row = (image * input_.h + in_y) * input_.w - range.begin;
-            std::int64_t in_x = x * shape_.stride_w + tap % shape_.kernel_w * shape_.dilation_w - shape_.pad_w;
-            std::int32_t* steps = &taps.steps[static_cast<std::size_t>(tap * width_ + lane)];
-            for (std::int64_t i = 0; i < count; ++i, in_x += shape_.stride_w)
-                if (in_x >= 0 && in_x < input_.w) steps[i] = static_cast<std::int32_t>(row + in_x);
-        }
+        taps.runs.push_back({static_cast<std::int32_t>(lane), static_cast<std::int32_t>(count)});
+        images.push_back(image);
+        first_rows.push_back(y * shape_.stride_h - shape_.pad_h);
+        lefts.push_back(x);
     });
+    for (const std::int32_t tap : columns_) {
+        const Split split = split_of(tap % shape_.kernel_w, shape_.dilation_w, shape_.pad_w, shape_.stride_w);
+        for (std::size_t run = 0; run < images.size(); ++run) {
+            const std::int64_t y = first_rows[run] + tap / shape_.kernel_w * shape_.dilation_h;
+            const bool inside = y >= 0 && y < input_.h;
+            const std::int64_t row = inside ? images[run] * input_.h + y - range.begin / input_.w : rows;
+            taps.sources.push_back(
+                static_cast<std::int32_t>(row * row_bytes + split.row * split_pitch_ + lefts[run] + split.right));
+        }
+    }
 }
 
-void ByteWindows::pack(const ByteTaps& taps, const Map& input, std::int64_t begin, std::int64_t end, std::uint8_t zero,
+void ByteWindows::pack(ByteTaps& taps, const Map& input, std::int64_t begin, std::int64_t end, std::uint8_t zero,
                        std::uint8_t* line, std::uint8_t* panel) const {
     // Pixels of the span that there are; no tap reads the others.
     const std::int64_t from = std::max<std::int64_t>(taps.first, 0);
     const std::int64_t to = std::min(taps.first + taps.span, input_.pixels());
-    const std::int64_t column_bytes = shape_.taps() * width_;
-    for (std::int64_t channel = begin; channel < end; ++channel, panel += column_bytes) {
+    const std::int64_t channel_bytes = shape_.taps() * width_;
+    for (std::int64_t channel = begin; channel < end; ++channel, panel += channel_bytes) {
         for (std::int64_t pixel = from, count = 0; pixel < to; pixel += count) {
             count = std::min(to - pixel, input.run(pixel));
             std::memcpy(line + (pixel - taps.first), input.at<std::uint8_t>(pixel) + channel * input.channel_stride(),
                         static_cast<std::size_t>(count));
         }
-        if (!taps.masks.empty())
-            byte_kernels().taps({line, taps.steps.data(), taps.masks.data(), static_cast<std::int32_t>(shape_.taps()),
+        if (taps.runs.empty())
+            byte_kernels().taps({line, taps.sources.data(), taps.masks.data(), static_cast<std::int32_t>(shape_.taps()),
                                  static_cast<std::int32_t>(width_), zero, panel});
         else
-            byte_kernels().places({line, taps.steps.data(), static_cast<std::int32_t>(column_bytes), zero, panel});
+            byte_kernels().split({line, static_cast<std::int32_t>(taps.span / input_.w),
+                                  static_cast<std::int32_t>(input_.w), static_cast<std::int32_t>(shape_.stride_w),
+                                  taps.split.data() + split_begin_, split_pitch_, columns_.data(), taps.sources.data(),
+                                  taps.runs.data(), static_cast<std::int32_t>(columns_.size()),
+                                  static_cast<std::int32_t>(taps.runs.size()), panel, width_});
     }
 }
 

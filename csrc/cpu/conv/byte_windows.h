@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/tasks/bytes.h"
 #include "maps/tensor.h"
 #include "steps/step.h"
 #include "weights/conv_shape.h"
@@ -17,15 +18,18 @@ struct ByteWindow {
 
 // What all channels of a window's panel have in common.
 struct ByteTaps {
-    std::int64_t first, span;         // of the input pixels that the taps read: the line
-    std::vector<std::int32_t> steps;  // (taps) shifts, or (taps, width) places
-    std::vector<std::uint8_t> masks;  // (taps, width) of shifts
+    std::int64_t first, span;           // of the input pixels that the taps read: the line
+    std::vector<std::int32_t> sources;  // (taps) shifts in the line; or (taps, runs) places in its split rows
+    std::vector<std::uint8_t> masks;    // (taps, width) of shifts
+    std::vector<ByteRun> runs;          // of split rows
+    std::vector<std::uint8_t> split;    // working memory: split rows, and one of zeros
 };
 
 class ByteWindows {
 public:
-    // `width`: pixels of a window at most, whole lines.
-    ByteWindows(const ConvShape& shape, const TensorDesc& input, const TensorDesc& output, std::int64_t width);
+    // `width`: pixels of a window at most, whole lines. columns: taps that some weight is stored at, ascending.
+    ByteWindows(const ConvShape& shape, const TensorDesc& input, const TensorDesc& output, std::int64_t width,
+                std::vector<std::int32_t> columns);
 
     long count() const { return static_cast<long>(count_); }
     std::int64_t width() const { return width_; }
@@ -35,10 +39,11 @@ public:
 
     // Panels hold a column for each channel and tap, `width` bytes apart.
     std::int64_t column_lines() const { return width_ / kByteLine; }
-    void find_taps(const ByteWindow& window, ByteTaps& taps) const;
-    // Columns of channels [begin, end); what lies outside the image is `zero`. line: taps.span + kByteLine bytes of
-    // working memory.
-    void pack(const ByteTaps& taps, const Map& input, std::int64_t begin, std::int64_t end, std::uint8_t zero,
+    // What lies outside the image is `zero`.
+    void find_taps(const ByteWindow& window, std::uint8_t zero, ByteTaps& taps) const;
+    // Columns of channels [begin, end). line: taps.span + kByteLine bytes of working memory; panel: a line more than its
+    // columns.
+    void pack(ByteTaps& taps, const Map& input, std::int64_t begin, std::int64_t end, std::uint8_t zero,
               std::uint8_t* line, std::uint8_t* panel) const;
     // The longest line of any window.
     std::int64_t most_span() const;
@@ -47,7 +52,7 @@ private:
     // Every tap meets the pixel that lies equally far from the output's, or one outside the image.
     bool shifts() const;
     void find_shifts(const ByteWindow& window, ByteTaps& taps) const;
-    void find_places(const ByteWindow& window, ByteTaps& taps) const;
+    void find_split(const ByteWindow& window, std::uint8_t zero, ByteTaps& taps) const;
     // Calls body(image, y, x, count, lane) for each run of the window's pixels in one row.
     template <typename Body>
     void each_run(const ByteWindow& window, Body&& body) const;
@@ -55,6 +60,8 @@ private:
     ConvShape shape_;
     TensorDesc input_, output_;
     std::int64_t width_, windows_a_tile_, count_;
+    std::vector<std::int32_t> columns_;
+    std::int64_t split_begin_, split_pitch_;  // of split rows: where pixel 0 lies, and bytes
 };
 
 }  // namespace sovs

@@ -32,7 +32,7 @@ constexpr ByteTable make_byte_table() {
     t.most2 = kMost2;
     t.most4 = kMost4;
     t.taps = taps;
-    t.places = places;
+    t.split = split;
     t.quantize = quantize;
     t.dequantize = dequantize;
     t.pool_row = byte_pool_row;

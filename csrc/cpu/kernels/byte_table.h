@@ -21,7 +21,7 @@ struct ByteTable {
     ByteRowsKernel rows4[kMostByteVectors + 1];
     int most1, most2, most4;  // vectors of the widest
     void (*taps)(const TapsTask&);
-    void (*places)(const PlacesTask&);
+    void (*split)(const SplitTask&);
     void (*quantize)(const QuantizeTask&);
     void (*dequantize)(const DequantizeTask&);
     // One output row of a 2x2 average, rounded half up, from two input rows of 2 * pixels pixels.

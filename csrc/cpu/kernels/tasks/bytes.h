@@ -16,13 +16,25 @@ struct TapsTask {
     std::uint8_t* panel;
 };
 
-// The same for taps that jump: panel[t * pixels + p] = line[places[t * pixels + p]], `zero` where the place is negative.
-struct PlacesTask {
-    const std::uint8_t* line;
-    const std::int32_t* places;
-    std::int32_t count;  // of all taps
-    std::uint8_t zero;
+// Pixels of a window that lie in one row.
+struct ByteRun {
+    std::int32_t lane, count;
+};
+
+// The columns of one channel where taps jump or the map is padded away from them. First every row of the line is split by
+// `stride`: pixel s * X + p lies at X in row p of its split rows. There a tap's pixels lie side by side: those of run r are
+// copied from sources[t * run_count + r]. Copies go on to whole vectors, so that 64 bytes behind what is read and written are
+// readable and are lost.
+struct SplitTask {
+    const std::uint8_t* line;  // (rows, width)
+    std::int32_t rows, width, stride;
+    std::uint8_t* split;  // pixel 0 of the first split row; (rows, stride, pitch)
+    std::ptrdiff_t pitch;
+    const std::int32_t *columns, *sources;  // (taps): numbers of their columns; (taps, run_count): bytes from `split`
+    const ByteRun* runs;
+    std::int32_t taps, run_count;
     std::uint8_t* panel;
+    std::ptrdiff_t column_bytes;
 };
 
 // Floats to u8: x / scale + zero_point in two rounded operations, rounded half to even, from 0 to 255; NaN gives 255.

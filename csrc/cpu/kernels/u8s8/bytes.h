@@ -18,10 +18,30 @@ inline void taps(const TapsTask& task) {
     }
 }
 
-inline void places(const PlacesTask& task) {
-    for (std::int32_t i = 0; i < task.count; ++i) {
-        const std::int32_t place = task.places[i];
-        task.panel[i] = place < 0 ? task.zero : task.line[place];
+// Loops of a stride that is known become shuffles.
+template <int kStride>
+inline void split_row(const std::uint8_t* row, std::int32_t width, std::uint8_t* to, std::ptrdiff_t pitch) {
+    for (int phase = 0; phase < kStride; ++phase, to += pitch)
+        for (std::int32_t x = phase, i = 0; x < width; x += kStride, ++i) to[i] = row[x];
+}
+
+inline void split(const SplitTask& task) {
+    const std::uint8_t* row = task.line;
+    std::uint8_t* to = task.split;
+    for (std::int32_t r = 0; r < task.rows; ++r, row += task.width, to += task.stride * task.pitch) {
+        if (task.stride == 1)
+            split_row<1>(row, task.width, to, task.pitch);
+        else if (task.stride == 2)
+            split_row<2>(row, task.width, to, task.pitch);
+        else
+            for (std::int32_t x = 0; x < task.width; ++x) to[x % task.stride * task.pitch + x / task.stride] = row[x];
+    }
+    const std::int32_t* source = task.sources;
+    for (std::int32_t t = 0; t < task.taps; ++t) {
+        std::uint8_t* column = task.panel + task.columns[t] * task.column_bytes;
+        for (std::int32_t r = 0; r < task.run_count; ++r, ++source)
+            for (std::int32_t i = 0; i < task.runs[r].count; i += Bytes::kCount)
+                Bytes::load(task.split + *source + i).store(column + task.runs[r].lane + i);
     }
 }
 
