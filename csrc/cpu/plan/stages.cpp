@@ -44,6 +44,17 @@ std::vector<int> block_ends(const Network& network) {
     return ends;
 }
 
+// Whether a step of [first, last) reads a map that another of them makes for steps behind them too. Strips may not: what
+// others read is written in even parts, whatever is needed of it meanwhile.
+bool reads_what_others_read(const Network& network, int first, int last) {
+    const std::vector<bool> within = maps_within(network, first, last);
+    for (int reader = first; reader < last; ++reader)
+        for (const int input : network.steps[reader].inputs)
+            for (int maker = first; maker < reader; ++maker)
+                if (network.steps[maker].output == input && !within[input]) return true;
+    return false;
+}
+
 // Steps [first, last) as strips, or a stage without any where they do not pay.
 Stage strip_stage(const Network& network, int first, int last, int threads) {
     Stage stage{first, last, {}, {}, 0};
@@ -87,7 +98,7 @@ std::vector<Stage> make_stages(const Network& network, int threads) {
     while (first < static_cast<int>(network.steps.size())) {
         Stage best{first, first + 1, {}, {}, 0};
         for (const int end : ends) {
-            if (end <= first + 1) continue;
+            if (end <= first + 1 || reads_what_others_read(network, first, end)) continue;
             Stage longer = strip_stage(network, first, end, threads);
             if (longer.strips.bands.empty()) break;
             best = std::move(longer);
