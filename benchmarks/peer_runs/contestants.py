@@ -61,7 +61,7 @@ CONTESTANTS: dict[str, Contestant] = {
     "compiled": Contestant("torch.compile", "run_torch", "torch", "compiled"),
     "frozen": Contestant("torch.compile, freezing", "run_torch", "torch", "frozen"),
     "onnxruntime": Contestant("ONNX Runtime", "run_onnxruntime", "onnxruntime", "fp32"),
-    "openvino": Contestant("OpenVINO", "run_openvino", "openvino", "fp32"),
+    "openvino": Contestant("OpenVINO", "run_openvino", "openvino", "f32"),
     "openvino_bf16": Contestant(
         "OpenVINO, bf16 hint", "run_openvino", "openvino", "bf16", precision="bf16"
     ),

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 
 from sparse_ovs import quantize
 from sparse_ovs.profiling import (
     Int8DenseRow,
     Profile,
+    encoder,
     error_line,
     int8_dense_line,
+    make_pair,
     profile_encoder,
     profile_tables,
     tables,
 )
+from sparse_ovs.profiling.contestants import whole_plan
 from sparse_ovs.profiling.errors import MapErrors
 from sparse_ovs.profiling.html import render_html
+from sparse_ovs.profiling.images import smooth_images
 from sparse_ovs.profiling.int8_peers import build_int8_dense
 from sparse_ovs.profiling.runtimes import INT8_DENSE, installed
 from sparse_ovs.profiling.timing import Ratio
@@ -74,44 +80,34 @@ def test_layers_have_times_of_both_precisions(profile: Profile) -> None:
 
 
 def test_layers_that_stay_in_fp32_say_why() -> None:
-    def all_but_one(model: nn.Module, batches: object) -> object:
-        return quantize(model, batches, exclude=["layer1.0.conv2"])  # type: ignore[arg-type]
-
-    made = profile_encoder(
-        "scenes-RN50",
-        0.3,
-        size=(64, 64),
-        threads=1,
-        baselines=["eager"],
-        rounds=1,
-        quantize=all_but_one,  # type: ignore[arg-type]
-    )
-    layer = next(layer for layer in made.layers if layer.name == "layer1.0.conv2")
+    x = smooth_images(1, (64, 64), seed=0)
+    pair = make_pair("scenes-RN50", x, 0.3)
+    scales = quantize(pair.dense, [x], exclude=["layer1.0.conv2"])
+    layer = whole_plan(pair, x, scales).report.get("layer1.0.conv2")
+    assert layer is not None
     assert not layer.backend.startswith("int8")
     assert layer.reason == "kept in fp32, as asked for"
 
 
-def test_images_of_the_caller_are_timed_and_calibrate() -> None:
-    seen: list[Tensor] = []
-
-    def note(model: nn.Module, batches: object) -> object:
-        seen.extend(batches)  # type: ignore[call-overload]
-        return quantize(model, batches)  # type: ignore[arg-type]
-
-    images = [torch.randn(1, 3, 64, 64) for _ in range(3)]
-    for given, wanted in ((images, images[1:]), (images[:1], images[:1])):
-        seen.clear()
-        profile_encoder(
-            "scenes-RN50",
-            0.3,
-            size=(64, 64),
-            threads=1,
-            baselines=["eager"],
-            rounds=1,
-            quantize=note,
-            images=given,  # type: ignore[arg-type]
-        )
-        assert [id(x) for x in seen] == [id(x) for x in wanted]
+@pytest.mark.parametrize(("given", "calibrating"), [(3, [1, 2]), (1, [0]), (0, [1, 2, 3, 4])])
+def test_the_first_image_is_timed_and_the_others_calibrate(
+    given: int, calibrating: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(encoder, "make_pair", lambda *_: SimpleNamespace(dense=None))
+    monkeypatch.setattr(encoder, "profile_pair", lambda *arguments: seen.append(arguments))
+    all_images = [smooth_images(1, (64, 64), seed) for seed in range(5)]
+    profile_encoder(
+        "RN50",
+        size=(64, 64),
+        quantize=lambda model, batches: batches,
+        images=all_images[:given] or None,
+    )
+    _, x, *_, scales, _, calibration = seen[0]
+    assert scales is calibration
+    assert x.equal(all_images[0])
+    assert len(calibration) == len(calibrating)
+    assert all(c.equal(all_images[k]) for c, k in zip(calibration, calibrating, strict=True))
 
 
 def test_int8_of_swapped_modules_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""The int8 contestants on a small encoder: each is near dense fp32, none equals it."""
+"""Contestants on a small encoder: fp32 is exact, lower precisions are near it and not equal."""
 
 from __future__ import annotations
 
@@ -54,6 +54,18 @@ def test_a_contestant_in_lower_precision_is_near_fp32(
     errors = map_errors(loaded.arrays(loaded.run()), wanted)
     assert 1e-4 < errors.relative < 0.4
     assert errors.cosine > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sparse_ovs", "openvino", "onnxruntime"])
+def test_a_contestant_in_fp32_is_exact(files: Artifacts, name: str) -> None:
+    pytest.importorskip(name)
+    contestant = CONTESTANTS[name]
+    worker = import_module(f"peer_runs.workers.{contestant.worker}")
+    loaded = worker.load(job_of(files, contestant.option))
+    with numpy.load(files.reference) as reference:
+        wanted = [reference[key] for key in reference.files]
+    assert map_errors(loaded.arrays(loaded.run()), wanted).largest < 1e-4
 
 
 @pytest.mark.slow
