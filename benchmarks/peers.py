@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from peer_runs import environments
-from peer_runs.cases import TABLE, Configuration, full_grid, group, select
+from peer_runs.cases import INT8_TABLE, TABLE, Configuration, full_grid, group, select
 from peer_runs.contestants import CONTESTANTS
 from peer_runs.picture import draw_bars, draw_curves
 from peer_runs.record import Measurement, write_atomically
@@ -49,7 +49,7 @@ def peers(
     and rounds is not measured again.
     """
     try:
-        rows = select(full_grid() if full else TABLE, only)
+        rows = select(full_grid() if full else (*TABLE, *INT8_TABLE), only)
         wanted = group(rows, None if peer is None else peer.split(","))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None

@@ -35,7 +35,7 @@ class Case:
         about = {"pattern": self.pattern, "density": self.density, "shape": self.shape}
         return {
             "model": self.model,
-            **dict.fromkeys(("weights", "onnx", "input"), ""),
+            **dict.fromkeys(("weights", "onnx", "input", "calibration"), ""),
             "threads": self.threads,
             "option": json.dumps(about),
         }

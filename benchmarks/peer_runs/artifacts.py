@@ -1,4 +1,4 @@
-"""A configuration's files: weights, ONNX graph, input, and what dense torch makes of them."""
+"""A configuration's files: weights, ONNX graph, images, and what dense torch makes of them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
-
 from peer_runs.cases import Configuration
 
 # Raised when the same configuration would give other files.
-_VERSION = "1"
-# The newest that every peer reads: DeepSparse stops at IR 9, and opset 18 needs IR 8.
-_OPSET, _IR = 18, 8
+_VERSION = "2"
+# That int8 is calibrated on, or a batch where that is more.
+_CALIBRATION_IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,7 @@ class Artifacts:
         weights: state_dict of the dense model, zeros in it.
         onnx: the same model's graph for this input's shape.
         input: (N, 3, H, W) float32.
+        calibration: (batches, N, 3, H, W) float32, other images for int8.
         reference: outputs of dense torch, eager.
         inductor: cache of torch.compile for these weights.
     """
@@ -45,6 +44,10 @@ class Artifacts:
     @property
     def input(self) -> Path:
         return self.folder / "input.npy"
+
+    @property
+    def calibration(self) -> Path:
+        return self.folder / "calibration.npy"
 
     @property
     def reference(self) -> Path:
@@ -107,11 +110,14 @@ def _make(
     import torch
     from safetensors.torch import save_file
 
+    from sparse_ovs.profiling.images import smooth_images
     from sparse_ovs.profiling.pair import make_pair
+    from sparse_ovs.profiling.runtimes import export_onnx
 
     torch.manual_seed(0)
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(configuration.batch, 3, *configuration.size, generator=generator)
+    x = smooth_images(configuration.batch, configuration.size, seed=0)
+    batches = -(-_CALIBRATION_IMAGES // configuration.batch)
+    others = smooth_images(batches * configuration.batch, configuration.size, seed=1)
     dense = make_pair(
         configuration.model,
         x,
@@ -125,19 +131,8 @@ def _make(
     state = {name: value.detach().clone() for name, value in dense.state_dict().items()}
     save_file(state, str(files.weights))
     numpy.save(files.input, x.numpy())
+    numpy.save(files.calibration, others.numpy().reshape(batches, *x.shape))
     numpy.savez(files.reference, *reference)
     if with_onnx:
         on_step("export ONNX")
-        _export(dense, x, files.onnx)
-
-
-def _export(dense: nn.Module, x: Tensor, path: Path) -> None:
-    """The graph as dynamo exports it: BatchNorm is folded into the convolutions, zeros stay."""
-    import onnx
-    import torch
-
-    program = torch.onnx.export(dense, (x,), dynamo=True, opset_version=_OPSET, verbose=False)
-    assert program is not None  # with dynamo=True
-    proto = program.model_proto
-    proto.ir_version = _IR
-    onnx.save(proto, str(path))
+        export_onnx(dense, x, files.onnx)

@@ -1,4 +1,4 @@
-"""What is compared: the table with its floors and goals, and the full grid."""
+"""What is compared: the tables of fp32 and int8 with floors and goals, and the full grid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import product
 
-from peer_runs.contestants import CONTESTANTS, DENSE, DENSE_TORCH
+from peer_runs.contestants import CONTESTANTS, DENSE, DENSE_TORCH, OURS
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Configuration:
         density: kept fraction of the weights in the encoder's default scope.
         pattern: "unstructured" or "block4x1".
         profile: how the density is spread over the layers, "uniform" or "trained".
+        precision: of ours, "fp32" or "int8".
     """
 
     model: str
@@ -29,10 +30,12 @@ class Configuration:
     density: float
     pattern: str
     profile: str
+    precision: str = "fp32"
 
     @property
     def weights_name(self) -> str:
-        """Names everything that does not depend on threads: weights, input and exported graph."""
+        """Names everything that depends neither on threads nor on precision: weights, images and
+        exported graph."""
         height, width = self.size
         return (
             f"{self.model}-{height}x{width}-b{self.batch}-{self.profile}-{self.density:g}-"
@@ -41,16 +44,23 @@ class Configuration:
 
     @property
     def name(self) -> str:
-        return f"{self.weights_name}-t{self.threads}"
+        precision = "" if self.precision == "fp32" else f"-{self.precision}"
+        return f"{self.weights_name}-t{self.threads}{precision}"
+
+    @property
+    def ours(self) -> str:
+        """The contestant that the others are compared with."""
+        return OURS[self.precision]
 
     def __str__(self) -> str:
         height, width = self.size
         size = f"{height}" if height == width else f"{height}x{width}"
         batch = f", batch {self.batch}" if self.batch > 1 else ""
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        precision = "" if self.precision == "fp32" else f", {self.precision}"
         return (
             f"{self.model}, {size}{batch}, {threads}, {self.profile} {self.density:g} "
-            f"{self.pattern}"
+            f"{self.pattern}{precision}"
         )
 
 
@@ -61,6 +71,7 @@ class Row:
     Attributes:
         against, ours: contestants (see contestants.py).
         floor, goal: ratios to reach; None where none is set.
+        beside: contestants that are measured and shown too.
     """
 
     name: str
@@ -70,6 +81,7 @@ class Row:
     ours: str = "sparse_ovs"
     floor: float | None = None
     goal: float | None = None
+    beside: tuple[str, ...] = ()
 
 
 def _rn50(
@@ -79,9 +91,10 @@ def _rn50(
     density: float = 0.1,
     pattern: str = "unstructured",
     batch: int = 1,
+    precision: str = "fp32",
 ) -> Configuration:
     height_width = (size, size) if isinstance(size, int) else size
-    return Configuration("RN50", height_width, batch, threads, density, pattern, profile)
+    return Configuration("RN50", height_width, batch, threads, density, pattern, profile, precision)
 
 
 _TRAINED = _rn50(640, 1, "trained")
@@ -115,6 +128,56 @@ TABLE: tuple[Row, ...] = (
         goal=1.95,
     ),
     Row("11-half-torch", _HALF, DENSE_TORCH, "best dense torch", floor=0.95, goal=1.2),
+)
+
+_BESIDE = ("onnxruntime_int8", "torch_int8", "openvino_bf16", "sparse_ovs")
+
+
+def _int8(
+    name: str,
+    size: int | tuple[int, int],
+    threads: int,
+    profile: str = "uniform",
+    density: float = 0.1,
+    pattern: str = "unstructured",
+    batch: int = 1,
+    floor: float | None = None,
+    goal: float | None = None,
+) -> Row:
+    """Against OpenVINO's int8, which takes every weight as dense."""
+    configuration = _rn50(size, threads, profile, density, pattern, batch, "int8")
+    return Row(
+        f"int8-{name}",
+        configuration,
+        ("openvino_int8",),
+        "OpenVINO int8, dense",
+        "sparse_ovs_int8",
+        floor,
+        goal,
+        _BESIDE,
+    )
+
+
+# Floors and goals are those of a CPU with AVX-512 VNNI and no AMX (see report.evaluate).
+INT8_TABLE: tuple[Row, ...] = (
+    _int8("01-uniform", 640, 1, floor=2.6, goal=3.3),
+    _int8("02-trained", 640, 1, "trained", floor=2.0, goal=2.5),
+    _int8("03-block4x1", 640, 1, pattern="block4x1", floor=3.3, goal=4.3),
+    _int8("04-block4x1-trained", 640, 1, "trained", pattern="block4x1", floor=2.7, goal=3.6),
+    _int8("05-dense", 640, 1, density=1.0, floor=0.95, goal=1.0),
+    Row(
+        "int8-06-two-threads",
+        _rn50(640, 1, precision="int8"),
+        ("sparse_ovs_int8",),
+        "itself on 1 thread",
+        "sparse_ovs_int8_2_threads",
+        floor=1.8,
+        goal=1.95,
+    ),
+    _int8("07-640-two-threads", 640, 2),
+    _int8("08-224", 224, 1),
+    _int8("09-224-batch8", 224, 2, batch=8),
+    _int8("10-800x1216", (800, 1216), 2),
 )
 
 _FULL_SIZES = ((224, 224), (640, 640), (800, 1216))
@@ -155,7 +218,7 @@ def select(rows: Iterable[Row], only: str | None) -> list[Row]:
         if fnmatchcase(row.name, only) or fnmatchcase(row.configuration.name, only)
     ]
     if not found:
-        names = ", ".join(row.name for row in rows[:11])
+        names = ", ".join(row.name for row in rows[:21])
         raise ValueError(f"expected a case such as {names}, or a glob of them, got {only!r}")
     return found
 
@@ -175,7 +238,7 @@ def group(rows: Sequence[Row], peers: Sequence[str] | None) -> dict[Configuratio
             raise ValueError(f"expected peers of {', '.join(known)}, got {name!r}")
     needed: dict[Configuration, set[str]] = {}
     for row in rows:
-        needed.setdefault(row.configuration, set()).update({row.ours, *row.against})
+        needed.setdefault(row.configuration, set()).update({row.ours, *row.against, *row.beside})
     return {
         configuration: [
             name

@@ -35,9 +35,10 @@ class Environments:
             return f"missing: {self.failures[name]}"
         if self.pythons[name] == sys.executable:
             try:
-                return version(contestant.distribution)
-            except PackageNotFoundError:
-                return "missing: not installed"
+                own = version(contestant.distribution)
+                return own + "".join(f", {name} {version(name)}" for name in contestant.tools)
+            except PackageNotFoundError as error:
+                return f"missing: {error.name} is not installed"
         found = _run(
             [
                 self.pythons[name],

@@ -13,17 +13,33 @@ from sparse_ovs._native import loading
 
 
 def describe_machine() -> dict[str, str]:
-    """CPU, kernels, cores, memory, system, Python."""
+    """CPU, kernels, what multiplies int8, cores, memory, system, Python."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _native.cpu_name(),
         "isa": _native.unavailable_reason() or _native.isa(),
+        "int8": int8_instructions(Path("/proc/cpuinfo")),
         "cores": str(cores),
         "memory": f"{pages / 1e9:.0f} GB",
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
+
+
+# Floors and goals of int8 are ratios on a CPU with these.
+VNNI = "AVX-512 VNNI"
+
+
+def int8_instructions(cpuinfo: Path) -> str:
+    """The most that the CPU has for dense int8: AMX, AVX-512 VNNI, AVX-VNNI or none; unknown where
+    the system does not tell."""
+    try:
+        flags = next(t for t in cpuinfo.read_text().splitlines() if t.startswith("flags")).split()
+    except (OSError, StopIteration):
+        return "unknown"
+    names = {"amx_int8": "AMX", "avx512_vnni": VNNI, "avx_vnni": "AVX-VNNI"}
+    return next((name for flag, name in names.items() if flag in flags), "none")
 
 
 def code_fingerprint() -> str:

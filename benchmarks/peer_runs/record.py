@@ -11,6 +11,7 @@ from typing import Any
 
 from peer_runs.cases import Configuration
 from sparse_ovs.formats import replace_file
+from sparse_ovs.profiling.errors import MapErrors
 from sparse_ovs.profiling.timing import Timings
 
 
@@ -26,7 +27,7 @@ class Measurement:
         machine: CPU, kernels, cores, memory.
         date: of the measurement, ISO 8601.
         samples: ms by contestant, one a round; only of those that ran to the end and are right.
-        errors: largest relative error of an output against dense torch, by contestant that ran.
+        errors: of the outputs against dense fp32 torch, by contestant that ran.
         failures: reason by contestant that failed or is wrong.
         memory: {"peak_mb", "resident_mb", "imported_mb"} by contestant (see workers/protocol.py).
         idle: share of a core that each used while it was not its turn.
@@ -43,7 +44,7 @@ class Measurement:
     machine: dict[str, str]
     date: str
     samples: dict[str, list[float]] = field(default_factory=dict)
-    errors: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, MapErrors] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     memory: dict[str, dict[str, float]] = field(default_factory=dict)
     idle: dict[str, float] = field(default_factory=dict)
@@ -90,7 +91,9 @@ class Measurement:
         settings = dict(record["configuration"])
         settings["size"] = tuple(settings["size"])
         names = [f.name for f in dataclasses.fields(Measurement) if f.name != "configuration"]
-        return Measurement(Configuration(**settings), **{name: record[name] for name in names})
+        values = {name: record[name] for name in names}
+        values["errors"] = {name: MapErrors(**each) for name, each in record["errors"].items()}
+        return Measurement(Configuration(**settings), **values)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@ contestants."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
@@ -12,8 +13,30 @@ from rich.table import Table
 
 from peer_runs.cases import Configuration, Row
 from peer_runs.contestants import CONTESTANTS
+from peer_runs.machine import VNNI
 from peer_runs.record import Measurement
+from sparse_ovs.profiling.errors import MapErrors
 from sparse_ovs.profiling.timing import Ratio
+
+_NOT_VNNI = {
+    "AMX": "its tiles multiply dense int8 and bf16 several times as fast as VNNI, and gathered "
+    "non-zeros cannot use them",
+    "unknown": "what this CPU multiplies int8 with is unknown",
+}
+
+
+_ROW_HEAD = (
+    "case",
+    "against",
+    "ms",
+    "error",
+    "sparse_ovs ms",
+    "error",
+    "ratio",
+    "floor",
+    "goal",
+    "reached",
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +47,7 @@ class Result:
         peer: the contestant that the ratio is against; None where nobody could be compared.
         peer_ms, ours_ms: medians.
         ratio: of the peer's time over ours.
+        peer_errors, ours_errors: of their maps against dense fp32 torch.
         note: why there is no ratio, or who of the row's peers is not in it.
     """
 
@@ -32,6 +56,8 @@ class Result:
     peer_ms: float | None
     ours_ms: float | None
     ratio: Ratio | None
+    peer_errors: MapErrors | None
+    ours_errors: MapErrors | None
     note: str
 
     @property
@@ -60,6 +86,8 @@ class Result:
             "floor": self.row.floor,
             "goal": self.row.goal,
             "verdict": self.verdict,
+            "peer_errors": _plain(self.peer_errors),
+            "ours_errors": _plain(self.ours_errors),
             "note": self.note,
         }
 
@@ -67,7 +95,9 @@ class Result:
 def evaluate(row: Row, measurement: Measurement | None) -> Result:
     """The row's ratio from its configuration's measurement."""
     if measurement is None:
-        return Result(row, None, None, None, None, "not run")
+        return Result(row, None, None, None, None, None, None, "not run")
+    row = _on_machine(row, measurement.machine)
+    errors = measurement.errors
     timings, failures = measurement.timings, measurement.failures
     missing = [f"{_label(n)}: {failures[n]}" for n in (*row.against, row.ours) if n in failures]
     skipped = [_label(n) for n in row.against if n not in measurement.contestants]
@@ -75,17 +105,31 @@ def evaluate(row: Row, measurement: Measurement | None) -> Result:
     present = [name for name in row.against if name in measurement.samples]
     ours_ms = timings.median(row.ours) if row.ours in measurement.samples else None
     if not present or ours_ms is None:
-        return Result(row, None, None, ours_ms, None, "; ".join(notes) or "no peer ran")
+        note = "; ".join(notes) or "no peer ran"
+        return Result(row, None, None, ours_ms, None, None, errors.get(row.ours), note)
     peer = timings.fastest(present)
     ratio = timings.ratio(peer, row.ours)
-    return Result(row, peer, timings.median(peer), ours_ms, ratio, "; ".join(notes))
+    pair = errors[peer], errors[row.ours]
+    return Result(row, peer, timings.median(peer), ours_ms, ratio, *pair, "; ".join(notes))
+
+
+def _on_machine(row: Row, machine: Mapping[str, str]) -> Row:
+    """The row without floor and goal where they are of another kind of CPU."""
+    against_peers = not all(CONTESTANTS[name].ours for name in row.against)
+    if against_peers and row.configuration.precision == "int8" and machine.get("int8") != VNNI:
+        return dataclasses.replace(row, floor=None, goal=None)
+    return row
+
+
+def _plain(errors: MapErrors | None) -> dict[str, float] | None:
+    return None if errors is None else dataclasses.asdict(errors)
 
 
 def console_table(results: Sequence[Result]) -> Table:
     """The rows for a terminal."""
     colours = {"goal": "bold green", "floor": "green", "below": "red", "not measured": "yellow"}
     table = Table(title="sparse_ovs against its peers", title_justify="left")
-    for name in ("case", "against", "ms", "sparse_ovs ms", "ratio", "floor", "goal", "reached"):
+    for name in _ROW_HEAD:
         table.add_column(name, justify="left" if name in ("case", "against") else "right")
     for result in results:
         table.add_row(*_cells(result), style=colours.get(result.verdict, ""))
@@ -101,10 +145,7 @@ def markdown(
         when: date of the report.
     """
     lines = ["# sparse_ovs against its peers", "", *_preamble(measurements, when), ""]
-    lines += _table(
-        ("case", "against", "ms", "sparse_ovs ms", "ratio", "floor", "goal", "reached"),
-        [_cells(result) for result in results],
-    )
+    lines += _table(_ROW_HEAD, [_cells(result) for result in results])
     notes = [f"- {result.row.name}: {result.note}" for result in results if result.note]
     if notes:
         lines += ["", "Not in a ratio:", "", *notes]
@@ -119,7 +160,9 @@ def markdown(
                 "ratio",
                 "peak MB",
                 "libraries MB",
-                "error",
+                "largest error",
+                "relative error",
+                "cosine",
             ),
             [_contestant(measurement, name) for name in measurement.contestants],
         )
@@ -128,14 +171,22 @@ def markdown(
 
 def _preamble(measurements: Mapping[Configuration, Measurement], when: str) -> list[str]:
     lines = [
-        f"{when}. fp32, random calibrated weights, the same for all contestants of a case; times "
+        f"{when}. Random calibrated weights, the same for all contestants of a case; fp32 where a "
+        "name does not say otherwise, int8 calibrated on the same few images by all; times "
         "are medians in ms of interleaved rounds, one process a contestant, pinned to as many "
         "cores as it has threads. A ratio is the peer's time over ours: the median of the rounds' "
         "ratios, with its quartiles. Peak MB is the most resident memory that the contestant's "
         "process ever had (VmHWM: interpreter, libraries, loading and compiling included), "
         "libraries MB what it had when its libraries were imported and nothing was loaded. "
-        "Error is the largest relative error of an output against dense torch, eager."
+        "Errors are of the maps against dense fp32 torch, eager, each of the worst map: "
+        "largest max|a - b| / max|b|, relative |a - b| / |b| (L2 norms; the one beside the "
+        "times), and the cosine. Random weights amplify rounding from block to block, in every "
+        "int8 alike; trained ones lose less."
     ]
+    kinds = {m.machine.get("int8", "") for c, m in measurements.items() if c.precision == "int8"}
+    for kind in sorted(kinds - {VNNI}):
+        why = _NOT_VNNI.get(kind, "dense int8 has no VNNI here either")
+        lines += ["", f"int8 rows have no floors on this CPU ({kind}): {why}."]
     for text in dict.fromkeys(_machine(m) for m in measurements.values()):
         lines += ["", text]
     return lines
@@ -163,20 +214,23 @@ def _how(measurement: Measurement) -> str:
 def _contestant(measurement: Measurement, name: str) -> list[str]:
     label, version = _label(name), measurement.versions[name]
     if name in measurement.failures:
-        return [label, version.partition(":")[0], measurement.failures[name], *5 * [""]]
+        return [label, version.partition(":")[0], measurement.failures[name], *7 * [""]]
     samples = measurement.timings
     memory = measurement.memory[name]
     low, high = _quartiles(measurement.samples[name])
-    ratio = samples.ratio(name, "sparse_ovs") if "sparse_ovs" in measurement.samples else None
+    ours, errors = measurement.configuration.ours, measurement.errors[name]
+    ratio = samples.ratio(name, ours) if ours in measurement.samples else None
     cells = [
         label,
         version,
         f"{samples.median(name):.1f}",
         f"{low:.1f} to {high:.1f}",
-        "" if ratio is None or name == "sparse_ovs" else str(ratio),
+        "" if ratio is None or name == ours else str(ratio),
         f"{memory['peak_mb']:.0f}",
         f"{memory['imported_mb']:.0f}",
-        f"{measurement.errors[name]:.1e}",
+        f"{errors.largest:.1e}",
+        f"{errors.relative:.1e}",
+        f"{errors.cosine:.6f}",
     ]
     return [f"**{cell}**" if cell and CONTESTANTS[name].ours else cell for cell in cells]
 
@@ -190,7 +244,9 @@ def _cells(result: Result) -> list[str]:
         str(row.configuration),
         against,
         _number(result.peer_ms, ".1f"),
+        _relative(result.peer_errors),
         _number(result.ours_ms, ".1f"),
+        _relative(result.ours_errors),
         "" if result.ratio is None else str(result.ratio),
         _number(row.floor, "g"),
         _number(row.goal, "g"),
@@ -200,6 +256,10 @@ def _cells(result: Result) -> list[str]:
 
 def _number(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
+
+
+def _relative(errors: MapErrors | None) -> str:
+    return "" if errors is None else f"{errors.relative:.1e}"
 
 
 def _label(name: str) -> str:

@@ -122,6 +122,7 @@ class Runner:
             _job(configuration.model, files, threads, contestant.option),
             files.reference,
             available_mb(),
+            contestant.precision,
         )
 
 
@@ -131,6 +132,7 @@ def _job(model: str, files: Artifacts, threads: int, option: str) -> Mapping[str
         "weights": str(files.weights.absolute()),
         "onnx": str(files.onnx.absolute()),
         "input": str(files.input.absolute()),
+        "calibration": str(files.calibration.absolute()),
         "threads": threads,
         "option": option,
     }

@@ -12,7 +12,18 @@ import typer
 from sparse_ovs.cli.console import err, out, progress, wide
 from sparse_ovs.cli.latency import show_latency
 from sparse_ovs.cli.options import HeadSizes, ModelName, PatternName, Pretrained, parse_size
-from sparse_ovs.profiling import BASELINES, profile_encoder, profile_tables, write_html
+from sparse_ovs.cli.photos import photo_batches
+from sparse_ovs.compilation import PRECISIONS
+from sparse_ovs.profiling import (
+    BASELINES,
+    error_line,
+    int8_dense_line,
+    profile_encoder,
+    profile_tables,
+    write_html,
+)
+from sparse_ovs.profiling.runtimes import installed
+from sparse_ovs.quantization import quantize
 from sparse_ovs.segmenter.latency import VOC, profile_head
 
 
@@ -57,6 +68,24 @@ def profile(
             "0.2 or 0.3), or a JSON file"
         ),
     ] = "uniform",
+    precision: Annotated[
+        str, typer.Option(help="fp32, or int8: the plan in int8, and the one in fp32 beside it")
+    ] = "fp32",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="photos to calibrate int8 on, and to time; default: smooth noise",
+        ),
+    ] = None,
+    peers: Annotated[
+        bool,
+        typer.Option(
+            "--peers",
+            help="the dense encoder in int8 too, by OpenVINO and ONNX Runtime where they are "
+            "installed; a minute or more",
+        ),
+    ] = False,
     rounds: Annotated[int, typer.Option(help="samples of each contestant")] = 7,
     baseline: Annotated[
         list[str] | None,
@@ -89,11 +118,19 @@ def profile(
 
     `sparse-ovs profile RN50 --profile trained --pattern block4x1 --html report.html`
 
+    `sparse-ovs profile RN50 --precision int8 --peers --size 640 --threads 1`
+
     `sparse-ovs profile RN50 --head maskclip --size 640 --vocab "cat, kitten; dog"`
     """
     height_width, kept = parse_size(size), parse_density(density)
     if head is not None:
-        for option, given in (("--html", html_file), ("--mode modules", mode == "modules")):
+        for option, given in (
+            ("--html", html_file),
+            ("--mode modules", mode == "modules"),
+            ("--precision int8", precision == "int8"),
+            ("--calibrate", calibrate),
+            ("--peers", peers),
+        ):
             if given:
                 raise ValueError(f"expected no {option} with --head, got it")
         if batch != 1 or device != "cpu":
@@ -121,6 +158,11 @@ def profile(
     for option, of_heads in (("--vocab", vocab), ("--head-sizes", head_sizes)):
         if of_heads is not None:
             raise ValueError(f"expected {option} with --head, got it alone")
+    if precision not in PRECISIONS:
+        raise ValueError(f"expected precision {' or '.join(PRECISIONS)}, got {precision!r}")
+    in_int8 = precision == "int8"
+    if calibrate is not None and not in_int8 and not peers:
+        raise ValueError("expected --calibrate with --precision int8 or --peers, got it alone")
     with progress(f"create {model}") as say:
         made = profile_encoder(
             model,
@@ -136,6 +178,9 @@ def profile(
             rounds,
             device,
             on_step=say,
+            quantize=quantize if in_int8 else None,
+            int8_dense=installed() if peers else (),
+            images=None if calibrate is None else photo_batches(calibrate, height_width, batch),
         )
     record = json.dumps(made.to_dict(), indent=2)
     if json_file == "-":
@@ -144,7 +189,9 @@ def profile(
         console = wide(out)
         for table in profile_tables(made):
             console.print(table)
-        console.print(f"largest relative error of a map: {made.max_rel_err:.1e}")
+        console.print(error_line(made))
+        if device == "cpu":
+            console.print(int8_dense_line(made, peers))
         if json_file is not None:
             Path(json_file).write_text(record + "\n")
             err.print(f"wrote {json_file}")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sparse_ovs.compilation import compile
+from sparse_ovs.engine import Quantization
 from sparse_ovs.engine.describe import StepRow
 from sparse_ovs.nn import SparsifyReport, sparsify
 from sparse_ovs.profiling.devices import clock_of
@@ -48,9 +49,12 @@ def swapped_modules(pair: EncoderPair, x: Tensor) -> Contestant:
     )
 
 
-def whole_plan(pair: EncoderPair, x: Tensor) -> Contestant:
-    """The pair's sparse encoder, compiled."""
-    compiled = compile(pair.sparse, x)
+def whole_plan(
+    pair: EncoderPair, x: Tensor, quantization: Quantization | None = None
+) -> Contestant:
+    """The pair's sparse encoder, compiled: in int8 with a quantization of it."""
+    precision = "fp32" if quantization is None else "int8"
+    compiled = compile(pair.sparse, x, precision=precision, quantization=quantization)
     plan = compiled.plan_for(x)
     report = sparsify(pair.sparse, pair.pattern, None)
     steps = {layer_of(row): row for row in plan.rows() if row.op != "copy"}
@@ -76,9 +80,11 @@ def layer_of(row: StepRow) -> str:
 
 
 def _backend(step: StepRow | None) -> tuple[str, str]:
-    """What runs a layer, and why no sparse kernel does."""
+    """What runs a layer, and why no sparse kernel, or none of int8, does."""
     if step is None:
         return "dense", "not a step of its own"
     if step.backend == "torch":
         return "torch", "the engine has no step for it"
-    return step.backend, "" if step.backend.startswith("sparse") else "no zeros"
+    if step.reason or step.backend.startswith(("sparse", "int8")):
+        return step.backend, step.reason
+    return step.backend, "no zeros"

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sparse_ovs import _native
+from sparse_ovs.engine import Quantization
 from sparse_ovs.nn import LayerReport, SparsifyReport
 from sparse_ovs.profiling.baselines import BASELINES, build_baselines
 from sparse_ovs.profiling.contestants import LAYER_ROUNDS, swapped_modules, whole_plan
 from sparse_ovs.profiling.devices import clock_of, device_name, find_device
+from sparse_ovs.profiling.errors import map_errors
+from sparse_ovs.profiling.images import smooth_images
+from sparse_ovs.profiling.int8_peers import build_int8_dense
 from sparse_ovs.profiling.layer_times import stage_of, time_layers
 from sparse_ovs.profiling.macs import LayerMacs, count_macs, layer_density, weighted_layers
 from sparse_ovs.profiling.pair import EncoderPair, make_pair
@@ -21,6 +27,8 @@ from sparse_ovs.profiling.timing import time_interleaved
 from sparse_ovs.threads import torch_threads
 
 MODES = ("plan", "modules")
+# Images of our own making: one that is timed, the others calibrate int8.
+_IMAGES = 5
 
 
 def profile_encoder(
@@ -37,6 +45,9 @@ def profile_encoder(
     rounds: int = 7,
     device: str = "cpu",
     on_step: Callable[[str], None] = lambda text: None,
+    quantize: Callable[[nn.Module, Sequence[Tensor]], Quantization] | None = None,
+    int8_dense: Sequence[str] = (),
+    images: Sequence[Tensor] | None = None,
 ) -> Profile:
     """Times the trunk of an encoder, sparse and dense, in alternation, on random pixels.
 
@@ -46,6 +57,11 @@ def profile_encoder(
         batch: images.
         threads, mode, baselines, rounds, on_step: see profile_pair.
         device: "cpu", "cuda" or "cuda:N"; a GPU has swapped modules, no plan, in channels_last.
+        quantize: sparse_ovs.quantize, for ours in int8; None: in fp32.
+        int8_dense: see profile_pair.
+        images: batches (N, 3, H, W) of `batch` and `size`. The first is what all are timed on, the
+            others calibrate int8, as the first does where it is alone; None takes smooth noise
+            where something runs in int8, white noise elsewhere.
 
     Raises:
         ValueError, TypeError, FileNotFoundError, PretrainedUnavailable: an argument out of range.
@@ -58,13 +74,23 @@ def profile_encoder(
             raise ValueError(f"expected a {name} of at least 1, got {value}")
     _check(threads, mode or MODES[0], rounds)
     on_step(f"create {model}")
-    # The same on every machine, whatever was drawn before.
-    x = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0))
+    if images is None and (quantize is not None or int8_dense):
+        images = [smooth_images(batch, size, seed) for seed in range(_IMAGES)]
+    if images is None:
+        # The same on every machine, whatever was drawn before.
+        images = [torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0))]
+    x, calibration = images[0], images[1:] or images
     pair = make_pair(model, x, density, pattern, pretrained, profile)
     if place.type == "cuda":
         pair = pair.to(place)
         x = x.to(place, memory_format=torch.channels_last)
-    return profile_pair(pair, x, threads, mode, baselines, rounds, on_step)
+    quantization = None
+    if quantize is not None:
+        on_step("calibrate int8")
+        quantization = quantize(pair.dense, calibration)
+    return profile_pair(
+        pair, x, threads, mode, baselines, rounds, on_step, quantization, int8_dense, calibration
+    )
 
 
 def profile_pair(
@@ -75,6 +101,9 @@ def profile_pair(
     baselines: Sequence[str] = BASELINES,
     rounds: int = 7,
     on_step: Callable[[str], None] = lambda text: None,
+    quantization: Quantization | None = None,
+    int8_dense: Sequence[str] = (),
+    calibration: Sequence[Tensor] = (),
 ) -> Profile:
     """Times a sparse encoder and its dense twin in alternation.
 
@@ -88,6 +117,9 @@ def profile_pair(
         baselines: dense contestants, some of BASELINES.
         rounds: samples of each contestant.
         on_step: called with a line of text when a step begins.
+        quantization: of the encoder: the plan runs in int8, and the one in fp32 beside it.
+        int8_dense: runtimes that run the dense encoder in int8, some of runtimes.INT8_DENSE.
+        calibration: batches like x that these are calibrated on.
 
     Raises:
         ValueError: an argument out of range.
@@ -98,21 +130,32 @@ def profile_pair(
     _check(threads, mode, rounds)
     if mode == "plan" and not on_cpu:
         raise ValueError(f"expected mode 'modules' on {x.device}, got 'plan', which runs on CPUs")
+    if mode != "plan" and (quantization is not None or int8_dense):
+        raise ValueError(f"expected mode 'plan' on the cpu with int8, got {mode!r} on {x.device}")
     isa = _native.isa() if on_cpu else "CUDA"
     clock = clock_of(x.device)
     dense = pair.dense
     with torch_threads(threads):
         on_step("compile" if mode == "plan" else "time layers to choose their backends")
-        ours = whole_plan(pair, x) if mode == "plan" else swapped_modules(pair, x)
+        ours = whole_plan(pair, x, quantization) if mode == "plan" else swapped_modules(pair, x)
+        in_fp32 = None if quantization is None else whole_plan(pair, x)
         built = build_baselines(dense, x, baselines, lambda name: on_step(f"build dense {name}"))
         if not built.runs:
             name, reason = next(iter(built.failures.items()))
             raise RuntimeError(f"no dense baseline could be built: {name}: {reason}")
 
+        used_threads = torch.get_num_threads()
+        others = build_int8_dense(
+            dense, x, int8_dense, calibration, used_threads, lambda name: on_step(f"build {name}")
+        )
+
         with torch.no_grad():
-            error = max_relative_error(ours.run(), dense(x))
+            maps, reference = ours.run(), dense(x)
+        error = max_relative_error(maps, reference)
+        errors = map_errors(_arrays(maps), _arrays(reference))
+        beside = {} if in_fp32 is None else {"sparse fp32": in_fp32.run}
         timings = time_interleaved(
-            {**built.runs, "sparse": ours.run},
+            {**built.runs, **others.runs, **beside, "sparse": ours.run},
             rounds,
             lambda done: on_step(f"time {rounds} rounds: {done} done"),
             clock,
@@ -120,8 +163,10 @@ def profile_pair(
         on_step("time layers")
         dense_layers = time_layers(dense, x, LAYER_ROUNDS, clock)
         sparse_layers = ours.time_layers()
-        used_threads = torch.get_num_threads()
+        fp32_layers = None if in_fp32 is None else in_fp32.time_layers()[0]
     layers = _layer_rows(dense, x, ours.report, dense_layers[0], sparse_layers[0])
+    if fp32_layers is not None:
+        layers = [replace(row, ms_fp32=fp32_layers.get(row.name, 0.0)) for row in layers]
     best = timings.fastest(list(built.runs))
     ratio = timings.ratio(best, "sparse")
     stages, between = _stage_times(dense_layers, sparse_layers)
@@ -161,6 +206,11 @@ def profile_pair(
             rounds=rounds,
             weights=pair.weights,
         ),
+        precision="fp32" if quantization is None else "int8",
+        fp32_ms=None if in_fp32 is None else timings.median("sparse fp32"),
+        rel_err=errors.relative,
+        cosine=errors.cosine,
+        int8_dense=others.rows(timings, _arrays(reference)),
     )
 
 
@@ -171,6 +221,10 @@ def max_relative_error(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> floa
         error = float((a.double() - b.double()).abs().max() / b.double().abs().max())
         errors.append(error if error == error else float("inf"))
     return max(errors)
+
+
+def _arrays(maps: Sequence[Tensor]) -> list[np.ndarray]:
+    return [m.detach().float().cpu().numpy() for m in maps]
 
 
 def _check(threads: int | None, mode: str, rounds: int) -> None:

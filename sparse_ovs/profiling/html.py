@@ -8,7 +8,12 @@ from html import escape
 from pathlib import Path
 
 from sparse_ovs.profiling.record import Profile, stage_rows
-from sparse_ovs.profiling.tables import headline, layer_times_line, machine_line
+from sparse_ovs.profiling.tables import (
+    error_line,
+    headline,
+    layer_times_line,
+    machine_line,
+)
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -55,8 +60,8 @@ def render_html(
         f"<title>sparse_ovs: {escape(profile.model)}</title><style>{STYLE}</style></head><body>"
         f"<h1>{escape(headline(profile))}</h1>"
         f'<p class="machine">{escape(machine_line(profile))}; medians of '
-        f"{profile.extras.rounds} interleaved rounds, ratio with its quartiles; largest relative "
-        f"error of a map {profile.max_rel_err:.1e}</p>"
+        f"{profile.extras.rounds} interleaved rounds, ratio with its quartiles; "
+        f"{escape(error_line(profile))}</p>"
         + "".join(f"<p>{escape(note)}</p>" for note in notes)
         + _contestants(profile)
         + figures
@@ -68,7 +73,10 @@ def render_html(
 
 def _contestants(profile: Profile) -> str:
     times = {f"dense, {name}": ms for name, ms in profile.dense_ms.items()}
-    times[f"sparse_ovs, {profile.mode}"] = profile.sparse_ms
+    times |= {f"dense, {row.label}": row.ms for row in profile.int8_dense}
+    if profile.fp32_ms is not None:
+        times[f"sparse_ovs, {profile.mode}"] = profile.fp32_ms
+    times[profile.ours] = profile.sparse_ms
     longest = max(ms for ms in times.values() if ms is not None)
     rows = []
     for name, ms in times.items():

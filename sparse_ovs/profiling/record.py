@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 
+from sparse_ovs.profiling.errors import MapErrors
 from sparse_ovs.profiling.timing import Ratio
 
 
@@ -15,7 +16,8 @@ class LayerRow:
 
     `ms_dense` is of eager modules under hooks; `ms_sparse` too, or of the plan's steps: they show
     where time goes and are not part of the speedup. `bytes_sparse` is the packed size where
-    the layer runs sparse. `reason` says why it runs dense.
+    the layer runs sparse, in fp32. `reason` says why it runs dense, or in fp32 inside an int8 plan.
+    `ms_fp32` is of our plan in fp32, beside one in int8.
     """
 
     name: str
@@ -32,6 +34,7 @@ class LayerRow:
     ms_sparse: float
     backend: str
     reason: str
+    ms_fp32: float | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,27 @@ class StageTimes:
     stage: str
     ms_dense: float
     ms_sparse: float
+
+
+@dataclass(frozen=True)
+class Int8DenseRow:
+    """The dense encoder in int8 by another runtime.
+
+    Attributes:
+        name: one of runtimes.INT8_DENSE.
+        label: for people.
+        ms: median; None where it could not be built.
+        errors: of its maps against dense fp32.
+        ratio: of its time over ours.
+        failure: why it could not be built.
+    """
+
+    name: str
+    label: str
+    ms: float | None
+    errors: MapErrors | None = None
+    ratio: Ratio | None = None
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +104,10 @@ class Profile:
         speedup: median over the rounds of (the fastest dense baseline / ours).
         max_rel_err: largest max|a - b| / max|b| over the maps, b from the dense model with the same
             weights.
+        precision: of ours, "fp32" or "int8".
+        fp32_ms: median of our plan in fp32, where `precision` is int8.
+        rel_err, cosine: of the maps, as in MapErrors.
+        int8_dense: the dense encoder in int8 by other runtimes, where it was asked for.
     """
 
     model: str
@@ -105,11 +133,27 @@ class Profile:
     max_rel_err: float
     layers: Sequence[LayerRow]
     extras: Extras = field(repr=False)
+    precision: str = "fp32"
+    fp32_ms: float | None = None
+    rel_err: float = 0.0
+    cosine: float = 1.0
+    int8_dense: Sequence[Int8DenseRow] = ()
+
+    @property
+    def errors(self) -> MapErrors:
+        """Of our maps."""
+        return MapErrors(self.max_rel_err, self.rel_err, self.cosine)
+
+    @property
+    def ours(self) -> str:
+        """What was timed against the others, in words."""
+        return f"sparse_ovs, {self.mode}" + (", int8" if self.precision == "int8" else "")
 
     def to_dict(self) -> dict[str, object]:
         """Plain types only, ready for json.dumps."""
         record = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extras"}
         record["size"] = list(self.size)
+        record["int8_dense"] = [asdict(row) for row in self.int8_dense]
         record["layers"] = [asdict(row) | {"shape": list(row.shape)} for row in self.layers]
         return record
 

@@ -14,6 +14,7 @@ import peer_runs
 from peer_runs.cases import TABLE
 from peer_runs.record import Measurement
 from peer_runs.worker_process import WorkerProcess
+from sparse_ovs.profiling.errors import MapErrors
 
 FAKE = Path(__file__).with_name("fake_contestant.py")
 
@@ -30,7 +31,7 @@ def job(input_file: Path) -> Callable[[str], dict[str, object]]:
     """A job for the fake contestant, by its option."""
 
     def make(option: str) -> dict[str, object]:
-        files = {"weights": "", "onnx": "", "input": str(input_file)}
+        files = {"weights": "", "onnx": "", "calibration": "", "input": str(input_file)}
         return {"model": "RN50", "threads": 1, "option": option, **files}
 
     return make
@@ -79,7 +80,7 @@ def measurement() -> Measurement:
         },
         date="2026-01-02T03:04:05+00:00",
         samples=samples,
-        errors=dict.fromkeys(samples, 1e-6),
+        errors=dict.fromkeys(samples, MapErrors(1e-6, 2e-7, 1.0)),
         failures={"openvino": "wrong: relative error 2.0e-01"},
         memory={
             name: {"peak_mb": 500.0, "resident_mb": 450.0, "imported_mb": 400.0} for name in samples

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from peer_runs.cases import TABLE, full_grid, group, select
+from peer_runs.cases import INT8_TABLE, TABLE, full_grid, group, select
 from peer_runs.contestants import CONTESTANTS, DENSE, DENSE_TORCH
 
 ORT, DEEPSPARSE = ("onnxruntime",), ("deepsparse",)
@@ -32,6 +32,53 @@ def test_the_table_has_the_cases_with_their_floors_and_goals(index: int) -> None
     assert c.model == ("ViT-B-16" if index == 8 else "RN50")
     assert row.ours == ("sparse_ovs_2_threads" if index == 9 else "sparse_ovs")
     assert len(TABLE) == 11
+
+
+# size, batch, threads, density, pattern, profile, floor, goal
+EXPECTED_INT8 = [
+    ((640, 640), 1, 1, 0.1, "unstructured", "uniform", 2.6, 3.3),
+    ((640, 640), 1, 1, 0.1, "unstructured", "trained", 2.0, 2.5),
+    ((640, 640), 1, 1, 0.1, "block4x1", "uniform", 3.3, 4.3),
+    ((640, 640), 1, 1, 0.1, "block4x1", "trained", 2.7, 3.6),
+    ((640, 640), 1, 1, 1.0, "unstructured", "uniform", 0.95, 1.0),
+    ((640, 640), 1, 1, 0.1, "unstructured", "uniform", 1.8, 1.95),
+    ((640, 640), 1, 2, 0.1, "unstructured", "uniform", None, None),
+    ((224, 224), 1, 1, 0.1, "unstructured", "uniform", None, None),
+    ((224, 224), 8, 2, 0.1, "unstructured", "uniform", None, None),
+    ((800, 1216), 1, 2, 0.1, "unstructured", "uniform", None, None),
+]
+
+
+@pytest.mark.parametrize("index", range(10))
+def test_the_int8_table_has_the_cases_with_their_floors_and_goals(index: int) -> None:
+    row, c = INT8_TABLE[index], INT8_TABLE[index].configuration
+    told = (c.size, c.batch, c.threads, c.density, c.pattern, c.profile)
+    assert (*told, row.floor, row.goal) == EXPECTED_INT8[index]
+    assert row.name.startswith("int8-")
+    assert c.precision == "int8"
+    itself = index == 5
+    assert row.against == (("sparse_ovs_int8",) if itself else ("openvino_int8",))
+    assert row.ours == ("sparse_ovs_int8_2_threads" if itself else "sparse_ovs_int8")
+    assert len(INT8_TABLE) == 10
+
+
+def test_int8_shares_its_files_with_fp32_and_no_measurement() -> None:
+    fp32, int8 = select(TABLE, "03-*")[0].configuration, INT8_TABLE[0].configuration
+    assert fp32.weights_name == int8.weights_name
+    assert (fp32.name, int8.name) == (f"{fp32.weights_name}-t1", f"{fp32.weights_name}-t1-int8")
+    assert (fp32.ours, int8.ours) == ("sparse_ovs", "sparse_ovs_int8")
+    assert not group(TABLE, None).keys() & group(INT8_TABLE, None).keys()
+
+
+def test_int8_is_measured_beside_the_other_runtimes_and_our_fp32() -> None:
+    assert group(INT8_TABLE[:1], None)[INT8_TABLE[0].configuration] == [
+        "sparse_ovs",
+        "sparse_ovs_int8",
+        "openvino_bf16",
+        "openvino_int8",
+        "onnxruntime_int8",
+        "torch_int8",
+    ]
 
 
 def test_the_dense_peers_are_torch_four_ways_and_two_runtimes() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 import pytest
 
-from peer_runs.measure import Race, in_turn, largest_error
+from peer_runs.measure import Race, errors_of, in_turn
 
 
 class Broken(RuntimeError):
@@ -125,10 +125,24 @@ def test_a_wrong_contestant_does_not_race(
     enter(race, FakeWorker("right", [9.0], diary, 1.0001), reference)
     race.rounds(1)
     assert list(race.samples) == ["right"]
-    assert race.errors["right"] == pytest.approx(1e-4)
-    assert pytest.approx(0) != race.errors["wrong"]
+    assert race.errors["right"].largest == pytest.approx(1e-4)
+    assert pytest.approx(0) != race.errors["wrong"].largest
     with pytest.raises(AssertionError, match=text):
         raise AssertionError(race.failures["wrong"])
+
+
+@pytest.mark.parametrize(
+    ("precision", "right", "wrong"),
+    [("fp32", 1.0009, 1.002), ("bf16", 1.19, 1.3), ("int8", 1.39, 1.5)],
+)
+def test_a_contestant_is_judged_by_its_precision(
+    race: Race, reference: Path, diary: list[str], precision: str, right: float, wrong: float
+) -> None:
+    for name, output in (("right", right), ("wrong", wrong)):
+        worker = FakeWorker(name, [1.0], diary, output)
+        race.enter(name, lambda worker=worker: worker, {"option": ""}, reference, 1e6, precision)
+    assert list(race.workers) == ["right"]
+    assert list(race.failures) == ["wrong"]
 
 
 def test_work_of_other_processes_is_measured(
@@ -156,10 +170,13 @@ def test_who_might_not_fit_in_memory_is_left_out(
     assert race.failures == {"b": "left out: 3.5 GB of memory left"}
 
 
-def test_errors_are_relative_to_the_largest_value_of_each_output(tmp_path: Path) -> None:
+def test_errors_are_those_of_the_worst_output(tmp_path: Path) -> None:
     ours, theirs, other = tmp_path / "a.npz", tmp_path / "b.npz", tmp_path / "c.npz"
     numpy.savez(ours, numpy.array([1.0, 10.5]), numpy.array([100.0]))
     numpy.savez(theirs, numpy.array([1.0, 10.0]), numpy.array([101.0]))
     numpy.savez(other, numpy.array([1.0, 10.0]))
-    assert largest_error(ours, theirs) == pytest.approx(0.05)
-    assert largest_error(ours, other) == float("inf")
+    errors = errors_of(ours, theirs)
+    assert errors.largest == pytest.approx(0.05)
+    assert errors.relative == pytest.approx(0.5 / 101**0.5)
+    assert errors.cosine == pytest.approx((1 + 105) / (101 * (1 + 10.5**2)) ** 0.5)
+    assert errors_of(ours, other).relative == float("inf")

@@ -20,6 +20,15 @@ def test_a_stored_measurement_comes_back_whole(tmp_path: Path, measurement: Meas
     assert record["failures"] == {"openvino": "wrong: relative error 2.0e-01"}
 
 
+def test_a_file_with_errors_of_another_kind_counts_as_none(
+    tmp_path: Path, measurement: Measurement
+) -> None:
+    store = Store(tmp_path)
+    record = measurement.to_dict() | {"errors": {"eager": 1e-6}}
+    store.path(measurement.configuration).write_text(json.dumps(record))
+    assert store.load(measurement.configuration) is None
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"configuration": {"size": [1, 2]}}'])
 def test_a_damaged_or_older_file_counts_as_none(
     tmp_path: Path, measurement: Measurement, text: str

@@ -31,7 +31,8 @@ def talk(*commands: str) -> tuple[list[str], list[Job]]:
     return answers.getvalue().splitlines(), jobs
 
 
-JOB = {"model": "m", "weights": "w", "onnx": "o", "input": "i", "threads": 2, "option": "x"}
+FILES = {"weights": "w", "onnx": "o", "input": "i", "calibration": "c"}
+JOB = {"model": "m", **FILES, "threads": 2, "option": "x"}
 
 
 def test_a_worker_answers_each_command_with_one_line() -> None:

@@ -35,6 +35,11 @@ RECORD_KEYS = {
     "bytes_dense",
     "bytes_sparse",
     "max_rel_err",
+    "precision",
+    "fp32_ms",
+    "rel_err",
+    "cosine",
+    "int8_dense",
     "layers",
 }
 

@@ -31,7 +31,8 @@ class Job:
 
     Attributes:
         model: an open_clip name.
-        weights, onnx, input: files: state_dict (safetensors), graph, (N, 3, H, W) float32 (.npy).
+        weights, onnx, input, calibration: files: state_dict (safetensors), graph, (N, 3, H, W)
+            float32 (.npy), (batches, N, 3, H, W) of other images.
         option: the contestant's setting.
     """
 
@@ -39,6 +40,7 @@ class Job:
     weights: str
     onnx: str
     input: str
+    calibration: str
     threads: int
     option: str
 

@@ -1,8 +1,9 @@
-"""Worker: ONNX Runtime on the CPU."""
+"""Worker: ONNX Runtime on the CPU, in fp32 or int8."""
 
 from __future__ import annotations
 
 from peer_runs.workers.protocol import Job, Loaded, main, resident_mb
+from peer_runs.workers.quantized import quantized
 
 
 def load(job: Job) -> Loaded:
@@ -18,7 +19,10 @@ def load(job: Job) -> Loaded:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Threads spin within a pass, as by default, and sleep between the contestant's turns.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(job.onnx, options, providers=["CPUExecutionProvider"])
+    graph = job.onnx
+    if job.option == "int8":
+        graph = str(quantized(job, "quantize_onnxruntime") / "model.onnx")
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     # Bound buffers spare it copies and page faults of a fresh output in every pass.
     binding = session.io_binding()
     x = onnxruntime.OrtValue.ortvalue_from_numpy(numpy.load(job.input))
