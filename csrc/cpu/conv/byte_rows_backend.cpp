@@ -111,7 +111,7 @@ ByteRowsStep::ByteRowsStep(const char* name, const ConvCase& conv, int threads)
     start_.assign(padded, 0);
     scale_.assign(padded, 0.0f);
     offset_.assign(padded, 0.0f);
-    const std::vector<float>& of_weights = weights_->packed()->values.scales();
+    const std::vector<float>& of_weights = weights_->scales();
     // In double precision, rounded once: the same on every machine.
     const double inverse = 1.0 / static_cast<double>(out.scale);
     double shift = out.zero_point;
