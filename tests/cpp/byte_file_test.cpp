@@ -60,7 +60,8 @@ TEST(columns_told_by_their_gaps_are_those_told_by_their_numbers) {
     for (const int threads : {1, 2}) {
         const std::vector<float> expected = run(numbered, 2, 9, 14, threads);
         CHECK(!expected.empty() && run(told, 2, 9, 14, threads) == expected);
-        CHECK(*std::min_element(expected.begin(), expected.end()) < *std::max_element(expected.begin(), expected.end()));
+        CHECK(*std::min_element(expected.begin(), expected.end()) <
+              *std::max_element(expected.begin(), expected.end()));
     }
     sovs_encoder_destroy(told);
     sovs_encoder_destroy(numbered);

@@ -122,7 +122,8 @@ inline std::vector<sovs_map> outputs_of(const sovs_encoder* encoder, std::int64_
 }
 
 // Numbers of all outputs, one after the other; empty where the encoder refuses.
-inline std::vector<float> run(const sovs_encoder* encoder, std::int64_t n, std::int64_t h, std::int64_t w, int threads) {
+inline std::vector<float> run(const sovs_encoder* encoder, std::int64_t n, std::int64_t h, std::int64_t w,
+                              int threads) {
     const std::vector<sovs_map> maps = outputs_of(encoder, n, h, w);
     if (maps.empty()) return {};
     std::vector<float> input(n * sovs_encoder_input_channels(encoder) * h * w);

@@ -243,7 +243,8 @@ TEST(an_int8_stream_is_packed_again_to_the_bit) {
         for (const std::int64_t groups : {1, 2}) {
             Sparse sparse({groups * 20, 7, 3, 3, groups, {block_rows, 1}});
             // Zeros too, and numbers of which many pairs do not fit in 16 bits.
-            for (std::size_t i = 0; i < sparse.s8.size(); ++i) sparse.s8[i] = static_cast<std::int8_t>(i * i % 256 - 128);
+            for (std::size_t i = 0; i < sparse.s8.size(); ++i)
+                sparse.s8[i] = static_cast<std::int8_t>(i * i % 256 - 128);
             const sovs::PackedWeights packed = sparse.as_s8();
             for (const std::int64_t column_lines : {1, 5})
                 for (const int parts : {1, 3})

@@ -1,4 +1,4 @@
-"""Prints the hashes of narrow encoders' outputs on each ISA of this CPU: three in fp32, one in int8.
+"""Prints the hashes of narrow encoders' outputs on each ISA of this CPU, in fp32 and int8.
 
 `python tests/engine/bits.py > tests/engine/bits.json` stores them anew, which is right only where
 bits are meant to change. What is hashed comes from the native library alone: weights and pixels are

@@ -261,6 +261,22 @@ def test_weights_held_once_take_a_tenth_of_the_dense_ones_bytes(pattern: str) ->
     assert released.memory().packed_bytes < kept.memory().packed_bytes / 4
     assert released.memory().stream_bytes <= kept.memory().stream_bytes
     assert released.memory().packed_bytes + released.memory().stream_bytes < 0.1 * dense
-    image = torch.randn(2, 3, 41, 30)  # whose streams are made of those of the first size
-    for ours, theirs in zip(released(image), kept(image), strict=True):
-        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("pattern", ["unstructured", "block2x1", "block4x1"])
+def test_plans_of_many_sizes_share_weights_that_are_held_once(pattern: str, threads: int) -> None:
+    model, x = Small(0.1, pattern, width=256).eval(), torch.randn(1, 3, 20, 24)
+    how = {"precision": "int8", "quantization": sparse_ovs.quantize(model, [x])}
+    kept = sparse_ovs.compile(model, x, threads, autotune=False, **how)
+    released = sparse_ovs.compile(model, x, threads, release_dense=True, **how)
+    first = released.memory()
+    for size in ((64, 64), (48, 80), (14, 14), (30, 22), (96, 40)):
+        image = torch.randn(2, 3, *size)
+        for ours, theirs in zip(released(image), kept(image), strict=True):
+            assert torch.equal(ours, theirs)
+        memory = released.memory()
+        assert (memory.packed_bytes, memory.stream_bytes) == (
+            first.packed_bytes,
+            first.stream_bytes,
+        )

@@ -22,7 +22,8 @@ std::vector<std::int32_t> columns_of_gaps(const std::vector<std::uint8_t>& gaps,
                 gap = gaps[at++];
             }
             if (column >= columns)
-                refuse("columns below " + std::to_string(columns) + " in " + tensor + ", got " + std::to_string(column));
+                refuse("columns below " + std::to_string(columns) + " in " + tensor + ", got " +
+                       std::to_string(column));
             made.push_back(static_cast<std::int32_t>(column));
         }
     }

@@ -31,8 +31,9 @@ struct ByteStreamPart {
 struct ByteStream {
     ByteStreamLayout layout;
     std::vector<ByteStreamPart> parts;
-    AlignedBuffer<std::byte> entries;  // ByteEntry of the block's rows; a column that fills up has the line of that before it
-    std::vector<std::int64_t> sums;    // (out_channels): of a channel's weights
+    AlignedBuffer<std::byte>
+        entries;  // ByteEntry of the block's rows; a column that fills up has the line of that before it
+    std::vector<std::int64_t> sums;  // (out_channels): of a channel's weights
 
     std::size_t bytes() const;
 };

@@ -104,6 +104,13 @@ std::vector<StreamLayout> Weights::live() const {
     return layouts;
 }
 
+std::vector<ByteStreamLayout> Weights::live_byte_streams() const {
+    const ForkSafeLock lock(mutex_);
+    std::vector<ByteStreamLayout> layouts;
+    for (const auto& stream : forms_.byte_streams.live()) layouts.push_back(stream->layout);
+    return layouts;
+}
+
 void Weights::drop_packed() const {
     const ForkSafeLock lock(mutex_);
     drops_packed_ = true;

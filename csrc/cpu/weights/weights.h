@@ -34,6 +34,7 @@ public:
     std::shared_ptr<const ByteStream> byte_stream(const ByteStreamLayout& layout) const;
     // Layouts of the streams that are held anyway, in no particular order.
     std::vector<StreamLayout> live() const;
+    std::vector<ByteStreamLayout> live_byte_streams() const;
     // See dense_forms.h.
     std::shared_ptr<const AlignedBuffer<float>> dense(std::int64_t padded) const;
     std::shared_ptr<const AlignedBuffer<float>> winograd(std::int64_t padded) const;
