@@ -143,6 +143,8 @@ def _damage(path: Path, kind: str) -> None:
         header["format_version"] = 2
     elif kind == "part missing":
         del tensors["conv.weight.values"]
+    elif kind == "integers":
+        tensors["conv.weight.values"] = tensors["conv.weight.values"].to(torch.int8)
     elif kind == "indices out of range":
         tensors["conv.weight.indices"] = _all(tensors["conv.weight.indices"], 27)
     elif kind == "layer unknown":
@@ -167,6 +169,7 @@ def _damage(path: Path, kind: str) -> None:
         "foreign",
         "newer",
         "part missing",
+        "integers",
         "indices out of range",
         "layer unknown",
         "owner changed",

@@ -122,7 +122,7 @@ SOVS_API sovs_status sovs_weights_create(const sovs_weights_desc* desc, sovs_wei
 SOVS_API sovs_status sovs_weights_hold_once(const sovs_weights* weights);
 /* Bytes held: the compact copy and the streams that plans read. */
 SOVS_API size_t sovs_weights_bytes(const sovs_weights* weights);
-/* Of these, the compact copy, with the bias. */
+/* Of these, the compact copy, with the bias and the scales. */
 SOVS_API size_t sovs_weights_packed_bytes(const sovs_weights* weights);
 /* Writes the dense weight, (out_channels, in_channels, kernel_h, kernel_w). */
 SOVS_API sovs_status sovs_weights_unpack(const sovs_weights* weights, float* dense);

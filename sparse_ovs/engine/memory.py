@@ -16,8 +16,8 @@ class EncoderMemory:
     """Bytes by what they are for.
 
     Attributes:
-        packed_bytes: compact copies of the native steps' weights, of which every plan is made; with
-            release_dense, only of those that run dense.
+        packed_bytes: compact copies of the native steps' weights, of which every plan is made, with
+            biases and scales; with release_dense, copies only of those that run dense in fp32.
         stream_bytes: weights in the order and with the offsets that kernels read, shared by plans
             that lay them out alike; all live plans together.
         dense_bytes: dense tensors of the model and its graph: none of a native step after

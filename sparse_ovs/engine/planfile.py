@@ -11,13 +11,15 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from sparse_ovs.engine.column_gaps import column_gaps
 from sparse_ovs.engine.graph import Conv, Graph, Node
 from sparse_ovs.engine.records import record_of, step_labels, tensors_of
 from sparse_ovs.engine.torch_nodes import TorchNode
-from sparse_ovs.engine.weights import NativeConvWeights, pack_weight
-from sparse_ovs.formats import write_file
+from sparse_ovs.engine.weights import NativeConvWeights, pack_weight, stored_weight
+from sparse_ovs.formats import PackedWeight, write_file
 from sparse_ovs.version import __version__
 
 
@@ -52,16 +54,14 @@ def write_plan(
         record = record_of(node, labels)
         tensors.update(tensors_of(node, record["name"]))
         if isinstance(node, Conv):
-            weight = weights.dense(node)
+            weight = stored_weight(weights.dense(node), node.weight_scales)
             packed = None if weights.is_dense(node) else pack_weight(weight, node.groups)
-            if packed is None:
-                tensors[f"{record['name']}.weight"] = weight
-            else:
+            if packed is not None:
                 record["weight"]["block_rows"] = packed.block_rows
-                for part in ("values", "indices", "row_ptr"):
-                    tensors[f"{record['name']}.{part}"] = getattr(packed, part)
-            if node.bias is not None:
-                tensors[f"{record['name']}.bias"] = node.bias
+            parts = {"weight": weight} if packed is None else _parts_of(packed)
+            more = {"scales": node.weight_scales, "bias": node.bias}
+            parts.update({part: t for part, t in more.items() if t is not None})
+            tensors.update({f"{record['name']}.{part}": t for part, t in parts.items()})
         steps.append(record)
     header = {
         "kind": "plan",
@@ -107,6 +107,16 @@ def decode_tree(tree: Any, values: dict[str, Any]) -> Any:
         return {key: decode_tree(item, values) for key, item in content.items()}
     nest = {"list": list, "tuple": tuple}[kind]
     return nest(decode_tree(item, values) for item in content)
+
+
+def _parts_of(packed: PackedWeight) -> dict[str, Tensor]:
+    """The tensors of sparse weights. Columns of s8 ones, which have at most 65,535, are told in
+    fewer bytes; those of float32 ones as libraries read them that know no int8."""
+    if packed.values.dtype == torch.int8:
+        counts = packed.row_ptr.diff()
+        gaps = column_gaps(packed.indices, counts)
+        return {"values": packed.values, "counts": counts.to(torch.uint16), "gaps": gaps}
+    return {part: getattr(packed, part) for part in ("values", "indices", "row_ptr")}
 
 
 def _encode_tree(tree: Any, labels: dict[str, str]) -> Any:

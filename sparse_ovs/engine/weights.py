@@ -61,20 +61,20 @@ class NativeConvWeights:
         return sum(weights.nbytes() for weights in self._made.values())
 
 
+def stored_weight(weight: Tensor, scales: Tensor | None) -> Tensor:
+    """The numbers of a dense weight that the library multiplies: s8 ones where there are scales."""
+    return (weight if scales is None else integer_weight(weight, scales)).contiguous()
+
+
 def pack_weight(weight: Tensor, groups: int) -> PackedWeight | None:
-    """The non-zero weights (O, I / groups, kh, kw) of a convolution; None where all of them are."""
-    if bool((weight != 0).all()):
-        return None
-    # Rows of a block must not straddle two groups.
-    single = groups > 1 and weight.shape[0] // groups % 4 != 0
-    return pack(weight, None, 1 if single else None)
+    """The non-zero numbers (O, I / groups, kh, kw) of a convolution; None where all of them are."""
+    return None if bool((weight != 0).all()) else pack(weight, groups=groups)
 
 
 def pack_dense(conv: Conv) -> _native.NativeWeights:
     """The library's copy of all weights, zeros included."""
     scales = conv.weight_scales
-    weight = conv.weight if scales is None else integer_weight(conv.weight, scales)
-    weight = weight.contiguous()
+    weight = stored_weight(conv.weight, scales)
     shape = (weight.shape[0], weight.shape[1], weight.shape[2], weight.shape[3])
     bias = _contiguous_bias(conv)
     return _native.NativeWeights.dense(
@@ -83,14 +83,12 @@ def pack_dense(conv: Conv) -> _native.NativeWeights:
 
 
 def _pack(conv: Conv) -> _native.NativeWeights:
-    weight, scales = conv.weight, conv.weight_scales
-    if scales is not None:
-        weight = integer_weight(weight, scales).float()
-    packed = pack_weight(weight.contiguous(), conv.groups)
+    scales = conv.weight_scales
+    weight = stored_weight(conv.weight, scales)
+    packed = pack_weight(weight, conv.groups)
     if packed is None or (scales is not None and packed.density > _DENSEST_INT8):
         return pack_dense(conv)
     bias = _contiguous_bias(conv)
-    values = packed.values if scales is None else packed.values.to(torch.int8)
     indices = packed.indices
     if indices.dtype == torch.uint16:
         indices = indices.view(torch.int16)
@@ -101,7 +99,7 @@ def _pack(conv: Conv) -> _native.NativeWeights:
         packed.row_ptr.data_ptr(),
         indices.data_ptr(),
         8 * indices.element_size(),
-        values.data_ptr(),
+        packed.values.data_ptr(),
         _address(bias),
         _address(scales),
     )

@@ -1,7 +1,8 @@
-"""The packed CPU format: rows of kept weights, or of blocks of 4 output channels."""
+"""The packed CPU format: rows of kept weights, or of blocks of a few output channels."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -14,8 +15,10 @@ from sparse_ovs.patterns import flatten_tap_major, unflatten_tap_major
 
 # 16-bit columns reach this many.
 _MAX_COLUMNS_16 = 1 << 16
-# Blocks of 4 rows pay where at least this share of their slots is kept.
+# Blocks of several rows pay where at least this share of their slots is kept.
 _BLOCK_FILL = 0.9
+# How many output channels may share their columns, by the type of the weights.
+_BLOCK_ROWS = {torch.float32: (1, 4), torch.int8: (1, 2, 4)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +26,14 @@ class PackedWeight:
     """A sparse weight as plain tensors; holds no spatial offsets, so one serves every input size.
 
     Attributes:
-        values: (blocks, block_rows) float32. Rows past the weight, in the last block row, hold 0.
+        values: (blocks, block_rows) float32, or int8 where scales that others hold go with them.
+            Rows past the weight, in the last block row, hold 0.
         indices: (blocks,) columns in the tap-major flattened (*kernel, I): uint16 where all fit,
             else int32; ascending in each block row.
         row_ptr: (ceil(O / block_rows) + 1,) int32: the blocks of block row r are
             row_ptr[r]:row_ptr[r + 1].
         shape: of the dense weight as torch stores it, (O, I, *kernel) or (O, I).
-        block_rows: 1, or 4 output channels that share their columns.
+        block_rows: 1, or 4 output channels that share their columns, of int8 also 2.
 
     Raises:
         TypeError, ValueError: at construction, where a tensor breaks one of these rules.
@@ -42,14 +46,15 @@ class PackedWeight:
     block_rows: int
 
     def __post_init__(self) -> None:
-        if self.block_rows not in (1, 4):
-            raise ValueError(f"expected block_rows of 1 or 4, got {self.block_rows!r}")
+        if self.values.dtype not in _BLOCK_ROWS:
+            raise TypeError(f"expected values of dtype torch.float32, got {self.values.dtype}")
+        _check_block_rows(self.values.dtype, self.block_rows)
         check_weight_shape(self.shape)
         index_type = torch.uint16 if self.columns <= _MAX_COLUMNS_16 else torch.int32
         blocks = self.indices.numel()
         block_row_count = -(-self.shape[0] // self.block_rows)
         expected = {
-            "values": (torch.float32, (blocks, self.block_rows)),
+            "values": (self.values.dtype, (blocks, self.block_rows)),
             "indices": (index_type, (blocks,)),
             "row_ptr": (torch.int32, (block_row_count + 1,)),
         }
@@ -101,9 +106,9 @@ class PackedWeight:
         return row, column, row < self.shape[0]
 
     def to_dense(self) -> Tensor:
-        """The dense weight of `shape`, float32: exactly the values that were packed."""
+        """The dense weight of `shape`: exactly the values that were packed, of their dtype."""
         row, column, inside = self._places()
-        matrix = torch.zeros(self.shape[0], self.columns)
+        matrix = torch.zeros(self.shape[0], self.columns, dtype=self.values.dtype)
         matrix[row[inside], column[inside]] = self.values[inside]
         return unflatten_tap_major(matrix, self.shape)
 
@@ -115,33 +120,36 @@ class PackedWeight:
         return unflatten_tap_major(matrix, self.shape)
 
 
-def pack(weight: Tensor, mask: Tensor | None = None, block_rows: int | None = None) -> PackedWeight:
+def pack(
+    weight: Tensor, mask: Tensor | None = None, block_rows: int | None = None, groups: int = 1
+) -> PackedWeight:
     """Packs a dense weight.
 
     Args:
-        weight: (O, I, *kernel) or (O, I), float32 on the CPU.
+        weight: (O, I, *kernel) or (O, I), float32 or int8 on the CPU.
         mask: bool of the same shape: weights to store, zero or not; None stores those that are not
             zero (-0.0 is).
-        block_rows: 1 or 4; None takes 4 where at least 90 % of the slots of the blocks needed are
-            kept.
+        block_rows: 1 or 4, of int8 also 2; None takes the most of which at least 90 % of the slots
+            of the blocks needed are kept.
+        groups: of the convolution whose weight it is: where block_rows is None, no block straddles
+            two.
 
     Raises:
         TypeError: weight or mask of another dtype.
         ValueError: shapes that differ.
     """
-    if weight.dtype != torch.float32:
+    if weight.dtype not in _BLOCK_ROWS:
         raise TypeError(f"expected a float32 weight, got {weight.dtype}")
     mask = mask_or_nonzeros(weight, mask)
-    if block_rows not in (None, 1, 4):
-        raise ValueError(f"expected block_rows of 1 or 4, got {block_rows!r}")
+    if block_rows is None:
+        rows = weight.shape[0] // groups  # a block must not straddle two groups
+        choices = [n for n in _BLOCK_ROWS[weight.dtype] if groups == 1 or rows % n == 0]
+        block_rows = _filled_block_rows(flatten_tap_major(mask), choices)
+    _check_block_rows(weight.dtype, block_rows)
 
     kept = flatten_tap_major(mask)
     values = flatten_tap_major(weight.detach()) * kept
-    fours = _blocks_of(kept, 4)
-    if block_rows is None:
-        slots = 4 * int(fours.any(1).sum())
-        block_rows = 4 if slots and int(kept.sum()) >= _BLOCK_FILL * slots else 1
-    blocks = fours.any(1) if block_rows == 4 else kept  # (block rows, K)
+    blocks = _blocks_of(kept, block_rows).any(1)  # (block rows, K)
     block_row, column = blocks.nonzero(as_tuple=True)
     row_ptr = F.pad(blocks.sum(1).cumsum(0), (1, 0)).to(torch.int32)
     index_type = torch.uint16 if kept.shape[1] <= _MAX_COLUMNS_16 else torch.int32
@@ -149,6 +157,26 @@ def pack(weight: Tensor, mask: Tensor | None = None, block_rows: int | None = No
     return PackedWeight(
         stored.contiguous(), column.to(index_type), row_ptr, tuple(weight.shape), block_rows
     )
+
+
+def _filled_block_rows(kept: Tensor, choices: Sequence[int]) -> int:
+    """The most rows among the choices, 1 among them, whose blocks a bool matrix (O, K) fills."""
+    count = int(kept.sum())
+
+    def pays(rows: int) -> bool:
+        slots = rows * int(_blocks_of(kept, rows).any(1).sum())
+        return slots > 0 and count >= _BLOCK_FILL * slots
+
+    return next(rows for rows in reversed(choices) if rows == 1 or pays(rows))
+
+
+def _check_block_rows(dtype: torch.dtype, block_rows: int) -> None:
+    choices = _BLOCK_ROWS[dtype]
+    if block_rows not in choices:
+        *most, last = choices
+        raise ValueError(
+            f"expected block_rows of {', '.join(map(str, most))} or {last}, got {block_rows!r}"
+        )
 
 
 def _blocks_of(matrix: Tensor, rows: int) -> Tensor:

@@ -88,6 +88,8 @@ def unpack_state(
             if key not in (f"{info['layer']}.weight", f"{info['layer']}_weight"):
                 raise ValueError(f"layer {info['layer']!r} does not own {key!r}")
             values, indices, row_ptr = (tensors.pop(f"{key}.{part}") for part in _PARTS)
+            if values.dtype != torch.float32:
+                raise TypeError(f"expected values of dtype torch.float32, got {values.dtype}")
             packed = PackedWeight(
                 values, indices, row_ptr, tuple(info["shape"]), info["block_rows"]
             )

@@ -68,11 +68,10 @@ class SparseWeight(nn.Module):
         self.mask = mask.to(self.weight.device, copy=True)
         with torch.no_grad():
             self.weight.mul_(self.mask)
-            # Rows of a block must not straddle two groups of a grouped convolution.
-            groups = getattr(self, "groups", 1)
-            single = groups > 1 and (self.weight.shape[0] // groups) % 4 != 0
             packed = pack(
-                self.weight.detach().float().cpu(), self.mask.cpu(), 1 if single else None
+                self.weight.detach().float().cpu(),
+                self.mask.cpu(),
+                groups=getattr(self, "groups", 1),
             )
         indices = packed.indices
         if indices.dtype == torch.uint16:

@@ -1,9 +1,11 @@
-// A plan file in the making, of either version, that tests damage in every way.
+// A plan file in the making, of either version, that tests damage in every way, and what they do with its bytes.
 #pragma once
 #include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -103,4 +105,48 @@ inline sovs_encoder* load(const std::string& bytes) {
     CHECK(status != SOVS_INTERNAL_ERROR);
     std::filesystem::remove(path);
     return encoder;
+}
+
+inline bool refused(const std::string& bytes, const char* word) {
+    sovs_encoder* encoder = load(bytes);
+    const bool ok = encoder == nullptr && std::strstr(sovs_last_error(), word) != nullptr;
+    if (!ok) std::printf("expected '%s', got '%s'\n", word, encoder == nullptr ? sovs_last_error() : "success");
+    sovs_encoder_destroy(encoder);
+    return ok;
+}
+
+inline std::vector<sovs_map> outputs_of(const sovs_encoder* encoder, std::int64_t n, std::int64_t h, std::int64_t w) {
+    std::vector<sovs_map> maps(sovs_encoder_output_count(encoder), map_of(0, 0, 0, 0));
+    if (sovs_encoder_outputs(encoder, n, h, w, maps.data()) != SOVS_OK) return {};
+    return maps;
+}
+
+// Numbers of all outputs, one after the other; empty where the encoder refuses.
+inline std::vector<float> run(const sovs_encoder* encoder, std::int64_t n, std::int64_t h, std::int64_t w,
+                              int threads) {
+    const std::vector<sovs_map> maps = outputs_of(encoder, n, h, w);
+    if (maps.empty()) return {};
+    std::vector<float> input(n * sovs_encoder_input_channels(encoder) * h * w);
+    for (std::size_t i = 0; i < input.size(); ++i) input[i] = static_cast<float>(i % 7) - 3.0f;
+    std::vector<std::vector<float>> made;
+    std::vector<sovs_buffer> outputs;
+    for (const sovs_map& m : maps) outputs.push_back(buffer_of(made.emplace_back(m.n * m.c * m.h * m.w)));
+    const sovs_buffer given = buffer_of(input);
+    if (sovs_encoder_run(encoder, &given, n, h, w, outputs.data(), static_cast<std::int32_t>(outputs.size()),
+                         threads) != SOVS_OK)
+        return {};
+    std::vector<float> all;
+    for (const auto& map : made) all.insert(all.end(), map.begin(), map.end());
+    return all;
+}
+
+// Damaged files that happen to be whole must run too.
+inline void try_out(const std::string& bytes) {
+    sovs_encoder* encoder = load(bytes);
+    if (encoder != nullptr) run(encoder, 1, 8, 6, 1);
+    sovs_encoder_destroy(encoder);
+}
+
+inline std::string with(std::string text, const std::string& old, const std::string& fresh) {
+    return text.replace(text.find(old), old.size(), fresh);
 }

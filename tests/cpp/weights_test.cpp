@@ -56,6 +56,14 @@ struct Sparse {
     sovs::PackedWeights as_s8() const { return sovs::pack_sparse(as({DType::s8, s8.data(), scales.data()})); }
 };
 
+bool same(const sovs::PackedWeights& a, const sovs::PackedWeights& b) {
+    const auto numbers = [](const sovs::PackedWeights& p) {
+        return std::vector<std::int8_t>(p.values.s8().begin(), p.values.s8().end());
+    };
+    return a.structure.keys == b.structure.keys && a.structure.row_ptr == b.structure.row_ptr &&
+           numbers(a) == numbers(b) && a.values.scales() == b.values.scales();
+}
+
 std::vector<float> unpacked(const sovs::PackedWeights& packed) {
     std::vector<float> dense(
         static_cast<std::size_t>(packed.structure.sizes.out_channels * packed.structure.sizes.columns()));
@@ -209,7 +217,7 @@ TEST(s8_weights_are_packed_as_float32_ones_in_a_fraction_of_the_bytes) {
         CHECK(s8.bytes() == f32.bytes() - 3 * s8.values.size() + 18 * sizeof(float));
 
         const sovs::Weights weights(s8, nullptr);
-        CHECK(weights.dtype() == DType::s8 && weights.packed_bytes() == s8.bytes() + 32 * sizeof(float));
+        CHECK(weights.dtype() == DType::s8 && weights.packed_bytes() == s8.bytes() + (18 + 32) * sizeof(float));
         CHECK(weights.bytes() == weights.packed_bytes() && weights.density() == sovs::Weights(f32, nullptr).density());
     }
 }
@@ -228,6 +236,37 @@ TEST(s8_weights_unpack_to_numbers_times_their_channels_scale) {
         for (std::int64_t i = 0; i < out * columns; ++i) right &= dense[i] == weight[i] * sparse.scales[i / columns];
         CHECK(right);
     }
+}
+
+TEST(an_int8_stream_is_packed_again_to_the_bit) {
+    for (const std::int64_t block_rows : {1, 2, 4})
+        for (const std::int64_t groups : {1, 2}) {
+            Sparse sparse({groups * 20, 7, 3, 3, groups, {block_rows, 1}});
+            // Zeros too, and numbers of which many pairs do not fit in 16 bits.
+            for (std::size_t i = 0; i < sparse.s8.size(); ++i)
+                sparse.s8[i] = static_cast<std::int8_t>(i * i % 256 - 128);
+            const sovs::PackedWeights packed = sparse.as_s8();
+            for (const std::int64_t column_lines : {1, 5})
+                for (const int parts : {1, 3})
+                    for (const bool pairs : {false, true}) {
+                        const sovs::ByteStream stream = sovs::make_byte_stream(packed, {column_lines, parts, pairs});
+                        CHECK(same(sovs::pack_byte_stream(stream, sparse.sizes, sparse.scales.data()), packed));
+                    }
+        }
+}
+
+TEST(s8_weights_whose_compact_copy_is_dropped_are_held_in_their_first_stream_alone) {
+    const Sparse sparse({18, 7, 3, 3, 1, {2, 1}});
+    const sovs::PackedWeights packed = sparse.as_s8();
+    const sovs::Weights weights(packed, nullptr);
+    weights.drop_packed();
+    CHECK(weights.packed_bytes() == packed.bytes() + (18 + 32) * sizeof(float));
+    const auto stream = weights.byte_stream({2, 1, false});
+    CHECK(weights.packed_bytes() == (18 + 32) * sizeof(float));
+    CHECK(weights.bytes() == weights.packed_bytes() + stream->bytes());
+    CHECK(same(*weights.packed(), packed) && weights.scales() == sparse.scales);
+    const auto other = weights.byte_stream({3, 2, true});
+    CHECK(same(sovs::pack_byte_stream(*other, sparse.sizes, sparse.scales.data()), packed));
 }
 
 TEST(forms_for_float32_kernels_refuse_s8_weights) {

@@ -1,4 +1,4 @@
-"""Prints the hashes of three narrow encoders' outputs on each ISA of this CPU.
+"""Prints the hashes of narrow encoders' outputs on each ISA of this CPU, in fp32 and int8.
 
 `python tests/engine/bits.py > tests/engine/bits.json` stores them anew, which is right only where
 bits are meant to change. What is hashed comes from the native library alone: weights and pixels are
@@ -15,7 +15,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from multiprocessing import get_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import open_clip  # noqa: F401 - with torch, what takes its time when sparse_ovs is imported
@@ -183,7 +183,26 @@ def fill(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def outputs_hash(model: nn.Module, shapes: Sequence[tuple[int, int, int, int]]) -> str:
+def int8_by_hand(model: nn.Module, x: Tensor) -> dict[str, Any]:
+    """Arguments of compile for int8, whose scales are powers of two whatever the maps are: what
+    torch observes says no more than which values can be negative."""
+    import sparse_ovs
+    from sparse_ovs.engine.graph import Quant
+
+    q = sparse_ovs.quantize(model, [x])
+    values = {
+        layer: Quant(2.0**-6, 128 if quant.zero_point else 0) for layer, quant in q.values.items()
+    }
+    scales = {layer: torch.full_like(each, 2.0**-8) for layer, each in q.weight_scales.items()}
+    return {"precision": "int8", "quantization": sparse_ovs.Quantization(values, scales)}
+
+
+def outputs_hash(
+    model: nn.Module,
+    shapes: Sequence[tuple[int, int, int, int]],
+    threads: int = 2,
+    int8: bool = False,
+) -> str:
     """SHA-256 of the compiled model's outputs.
 
     Raises:
@@ -191,7 +210,9 @@ def outputs_hash(model: nn.Module, shapes: Sequence[tuple[int, int, int, int]]) 
     """
     import sparse_ovs
 
-    compiled = sparse_ovs.compile(fill(model), torch.zeros(shapes[0]), 2, autotune=False)
+    fill(model)
+    how = int8_by_hand(model, uniform(shapes[0], -1.0, 1.0)) if int8 else {}
+    compiled = sparse_ovs.compile(model, torch.zeros(shapes[0]), threads, autotune=False, **how)
     if "no native step" in str(compiled):
         raise ValueError(f"expected native steps alone, got\n{compiled}")
     content = hashlib.sha256()
@@ -217,11 +238,15 @@ def hashes(isa: str) -> dict[str, str]:
     _RANDOM.seed(0)
     maps = [(1, 3, 64, 64), (2, 3, 41, 54), (1, 3, 200, 168)]
     tokens = [(1, 3, 40, 48), (2, 3, 40, 48)]
-    return {
+    found = {
         "resnet": outputs_hash(ResNet(), maps),
         "vit": outputs_hash(ViT(40, 48), tokens),
         "convnext": outputs_hash(ConvNeXt(), maps),
     }
+    for threads in (1, 2):
+        _RANDOM.seed(0)
+        found[f"resnet int8, {threads} threads"] = outputs_hash(ResNet(), maps, threads, int8=True)
+    return found
 
 
 def in_fork(call: Callable[..., T], *arguments: str) -> T:

@@ -27,7 +27,10 @@ def found() -> dict[str, dict[str, str]]:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("encoder", ["resnet", "vit", "convnext"])
+INT8 = ["resnet int8, 1 threads", "resnet int8, 2 threads"]
+
+
+@pytest.mark.parametrize("encoder", ["resnet", "vit", "convnext", *INT8])
 @pytest.mark.parametrize("isa", ["generic", "avx2", "avx512", "neon"])
 def test_outputs_have_the_bits_that_they_had(
     found: dict[str, dict[str, str]], isa: str, encoder: str
@@ -37,3 +40,10 @@ def test_outputs_have_the_bits_that_they_had(
     if isa not in STORED:
         pytest.skip(f"expected hashes of {isa} in bits.json, got those of {', '.join(STORED)}")
     assert found[isa][encoder] == STORED[isa][encoder]
+
+
+def test_int8_has_the_same_bits_on_every_isa_and_number_of_threads(
+    found: dict[str, dict[str, str]],
+) -> None:
+    assert len({found[isa][encoder] for isa in found for encoder in INT8}) == 1
+    assert len({STORED[isa][encoder] for isa in STORED for encoder in INT8}) == 1

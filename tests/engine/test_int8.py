@@ -37,7 +37,7 @@ def exact(model: nn.Module, x: Tensor, threads: int = 1) -> list[Tensor]:
     return made
 
 
-@pytest.mark.parametrize("pattern", ["unstructured", "block4x1", "dense"])
+@pytest.mark.parametrize("pattern", ["unstructured", "block2x1", "block4x1", "dense"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_encoder_equals_sums_of_integers_exactly(pattern: str, threads: int) -> None:
     torch.manual_seed(0)
@@ -72,7 +72,7 @@ class Convs(nn.Module):
     dilation=st.sampled_from([1, 1, 2]),
     depthwise=st.booleans(),
     density=st.sampled_from([0.0, 0.1, 0.4, 1.0]),
-    pattern=st.sampled_from(["unstructured", "block4x1"]),
+    pattern=st.sampled_from(["unstructured", "block2x1", "block4x1"]),
     activation=st.sampled_from([F.relu, F.relu6, nn.Identity()]),
     threads=st.integers(1, 2),
     seed=st.integers(0, 99),
@@ -100,6 +100,30 @@ def test_any_convolution_equals_sums_of_integers_exactly(
     conv = nn.Conv2d(channels, out, kernel, stride, padding, dilation, groups)
     conv.weight.data = random_sparse_weight(conv.weight.shape, density, pattern, seed)
     exact(Convs(conv, activation).eval(), 2 * torch.randn(n, channels, height, width), threads)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "groups", "rows"),
+    [
+        ("unstructured", 1, 1),
+        ("block2x1", 1, 2),
+        ("block4x1", 1, 4),
+        ("block4x1", 4, 2),  # of 6 rows
+        ("block2x1", 8, 1),  # of 3
+    ],
+)
+def test_as_many_output_channels_share_their_columns_as_the_mask_and_the_groups_let(
+    pattern: str, groups: int, rows: int
+) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(16, 24, 3, groups=groups)
+    conv.weight.data = random_sparse_weight(conv.weight.shape, 0.2, pattern)
+    # Numbers far from 0: none of them becomes the integer 0, which is not stored.
+    conv.weight.data += 3 * conv.weight.sign()
+    x = torch.randn(1, 16, 9, 11)
+    exact(conv.eval(), x)
+    rows_shown = compiled(conv, x).plan_for(x).rows()
+    assert [row.backend for row in rows_shown if "int8" in row.backend] == [f"int8 rows{rows}"]
 
 
 def test_errors_stay_small() -> None:
@@ -225,3 +249,34 @@ def test_sparse_weights_may_be_held_once() -> None:
     for ours, theirs in zip(small(x), sparse_ovs.compile(model, x, **how)(x), strict=True):
         assert torch.equal(ours, theirs)
     assert small.memory().dense_bytes < 20_000
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "block2x1", "block4x1"])
+def test_weights_held_once_take_a_tenth_of_the_dense_ones_bytes(pattern: str) -> None:
+    model, x = Small(0.1, pattern, width=512).eval(), torch.randn(1, 3, 20, 24)
+    dense = sum(4 * m.weight.numel() for m in model.modules() if isinstance(m, nn.Conv2d))
+    how = {"precision": "int8", "quantization": sparse_ovs.quantize(model, [x])}
+    kept = sparse_ovs.compile(model, x, 1, autotune=False, **how)
+    released = sparse_ovs.compile(model, x, 1, release_dense=True, **how)
+    assert released.memory().packed_bytes < kept.memory().packed_bytes / 4
+    assert released.memory().stream_bytes <= kept.memory().stream_bytes
+    assert released.memory().packed_bytes + released.memory().stream_bytes < 0.1 * dense
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("pattern", ["unstructured", "block2x1", "block4x1"])
+def test_plans_of_many_sizes_share_weights_that_are_held_once(pattern: str, threads: int) -> None:
+    model, x = Small(0.1, pattern, width=256).eval(), torch.randn(1, 3, 20, 24)
+    how = {"precision": "int8", "quantization": sparse_ovs.quantize(model, [x])}
+    kept = sparse_ovs.compile(model, x, threads, autotune=False, **how)
+    released = sparse_ovs.compile(model, x, threads, release_dense=True, **how)
+    first = released.memory()
+    for size in ((64, 64), (48, 80), (14, 14), (30, 22), (96, 40)):
+        image = torch.randn(2, 3, *size)
+        for ours, theirs in zip(released(image), kept(image), strict=True):
+            assert torch.equal(ours, theirs)
+        memory = released.memory()
+        assert (memory.packed_bytes, memory.stream_bytes) == (
+            first.packed_bytes,
+            first.stream_bytes,
+        )

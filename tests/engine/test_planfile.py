@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file, safe_open, save_file
 from torch import Tensor, nn
 
@@ -22,6 +24,8 @@ import sparse_ovs
 from sparse_ovs._native import loading
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.backbones.vit import ViTTrunk
+from sparse_ovs.engine import CompiledEncoder
+from sparse_ovs.engine.column_gaps import column_gaps
 from sparse_ovs.formats import FileFormatError
 from support.forks import in_child
 from support.oracles import random_sparse_weight
@@ -252,6 +256,101 @@ def test_a_c_program_computes_the_bits_that_python_computes(
     for i, m in enumerate(maps):
         assert f"output {i}: {' x '.join(map(str, m.shape))}\n" in printed
     assert "best of 5 runs: " in printed
+
+
+def compiled_int8(model: nn.Module, x: Tensor, **how: object) -> CompiledEncoder:
+    q = sparse_ovs.quantize(model, [x])
+    return sparse_ovs.compile(model, x, precision="int8", quantization=q, autotune=False, **how)
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "block2x1", "block4x1", "dense"])
+def test_a_saved_int8_encoder_computes_the_same_bits_in_python_and_c(
+    pattern: str, program: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    sparse = (0.3, pattern) if pattern != "dense" else (1.0, "unstructured")
+    compiled = compiled_int8(Small(*sparse, width=32).eval(), torch.randn(2, 3, 40, 48))
+    compiled.save(tmp_path / "plan")
+    for size in ((40, 48), (31, 26)):
+        for threads in (1, 2):
+            x = torch.randn(2, 3, *size)
+            assert_equal(sparse_ovs.load_plan(tmp_path / "plan", threads)(x), compiled(x))
+        x = torch.randn(1, 3, *size)
+        assert np.array_equal(run_c(program, tmp_path / "plan", x)[0], in_a_row(compiled(x)))
+
+
+def test_an_int8_encoder_with_layers_in_fp32_is_saved(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x = Small(width=16).eval(), torch.randn(1, 3, 40, 48)
+    q = sparse_ovs.quantize(model, [x], exclude=["conv2"])
+    compiled = sparse_ovs.compile(model, x, precision="int8", quantization=q)
+    compiled.save(tmp_path / "plan")
+    assert_equal(sparse_ovs.load_plan(tmp_path / "plan")(x), compiled(x))
+    tensors = load_file(tmp_path / "plan")
+    assert {"conv1.gaps", "conv1.counts", "conv1.scales", "conv2.indices"} <= tensors.keys()
+    assert (tensors["conv1.values"].dtype, tensors["conv2.values"].dtype) == (
+        torch.int8,
+        torch.float32,
+    )
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "block2x1", "block4x1"])
+def test_an_int8_encoder_without_its_dense_weights_is_saved_to_the_same_bytes(
+    pattern: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model, x = Small(0.2, pattern, width=16).eval(), torch.randn(1, 3, 40, 48)
+    for release in (False, True):
+        compiled_int8(model, x, release_dense=release).save(tmp_path / str(release))
+    assert (tmp_path / "True").read_bytes() == (tmp_path / "False").read_bytes()
+
+
+def test_an_int8_rn50_of_a_tenth_of_its_weights_takes_a_twentieth_of_the_dense_bytes(
+    tmp_path: Path,
+) -> None:
+    model = sparse_ovs.create_backbone("RN50", density=0.1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)  # those of a new model let no weight of a branch count
+    x = torch.randn(1, 3, 64, 64)
+    compiled = compiled_int8(model.eval(), x)
+    compiled.save(tmp_path / "rn50")
+    assert_equal(sparse_ovs.load_plan(tmp_path / "rn50")(x), compiled(x))
+    assert (tmp_path / "rn50").stat().st_size < 0.055 * 4 * 23_474_016
+
+
+@given(
+    counts=st.lists(st.integers(0, 5), min_size=1, max_size=9),
+    reach=st.sampled_from([1, 3, 254, 255, 256, 700]),
+    seed=st.integers(0, 99),
+)
+def test_gaps_are_bytes_of_which_those_of_255_go_on(
+    counts: list[int], reach: int, seed: int
+) -> None:
+    draw = np.random.RandomState(seed)
+    rows = [np.cumsum(draw.randint(1, reach + 1, count)) - 1 for count in counts]
+    columns = torch.from_numpy(np.concatenate(rows)).long()
+    made = iter(column_gaps(columns, torch.tensor(counts)).tolist())
+    for row in rows:
+        column = -1
+        for wanted in row:
+            column += 1
+            while (byte := next(made)) == 255:
+                column += 255
+            column += byte
+            assert column == wanted
+    assert next(made, None) is None
+
+
+def test_a_damaged_int8_file_is_refused_with_the_step(tmp_path: Path) -> None:
+    compiled_int8(Small().eval(), torch.randn(1, 3, 20, 24)).save(tmp_path / "plan")
+    tensors = load_file(tmp_path / "plan")
+    with safe_open(tmp_path / "plan", "pt") as file:
+        metadata = file.metadata()
+    tensors["conv2.gaps"] = tensors["conv2.gaps"][:-1].clone()
+    save_file(tensors, tmp_path / "plan", metadata=metadata)
+    with pytest.raises(FileFormatError, match=r"columns in conv2\.gaps, got fewer in conv2"):
+        sparse_ovs.load_plan(tmp_path / "plan")
 
 
 @pytest.fixture(scope="module")

@@ -117,6 +117,25 @@ def test_blocks_of_four_are_taken_where_nine_slots_of_ten_are_kept() -> None:
     assert pack(torch.ones(8, 10), mask).block_rows == 1
 
 
+def test_integers_may_be_in_blocks_of_two_which_are_taken_where_nine_slots_of_ten_are_kept() -> (
+    None
+):
+    mask = random_mask((8, 16), 0.3, "block2x1")
+    weight = torch.randint(1, 127, (8, 16), dtype=torch.int8) * mask
+    packed = pack(weight)
+    assert packed.block_rows == 2
+    assert torch.equal(packed.to_dense(), weight)
+    assert packed.to_dense().dtype == torch.int8
+    assert pack(weight.float()).block_rows == 1
+    assert pack(torch.ones(8, 16, dtype=torch.int8)).block_rows == 4
+
+
+def test_no_block_straddles_two_groups() -> None:
+    ones = torch.ones(12, 3, dtype=torch.int8)
+    assert [pack(ones, groups=groups).block_rows for groups in (1, 2, 3, 12)] == [4, 2, 4, 1]
+    assert [pack(ones.float(), groups=groups).block_rows for groups in (1, 2, 3)] == [4, 1, 4]
+
+
 def test_a_tenth_of_the_weights_takes_a_sixth_of_the_bytes_or_less() -> None:
     weight = torch.randn(256, 256, 3, 3)
     for pattern, limit in (("unstructured", 0.155), ("block4x1", 0.115)):
@@ -132,6 +151,11 @@ def _valid() -> PackedWeight:
     ("change", "error", "message"),
     [
         ({"block_rows": 2}, ValueError, "expected block_rows of 1 or 4, got 2"),
+        (
+            {"values": torch.zeros(3, 1, dtype=torch.int8), "block_rows": 3},
+            ValueError,
+            "expected block_rows of 1, 2 or 4, got 3",
+        ),
         ({"shape": (2,)}, ValueError, r"expected a weight shape \(O, I, ...\), got \(2,\)"),
         ({"shape": (2, 0)}, ValueError, "expected a weight shape"),
         (

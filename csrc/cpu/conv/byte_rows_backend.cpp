@@ -58,6 +58,14 @@ std::vector<std::int32_t> used_taps(const Weights& weights) {
     return listed;
 }
 
+// The layout of the stream to read: of weights that are held once that of a stream which is there, whatever its parts.
+ByteStreamLayout shared_layout(const Weights& weights, const ByteStreamLayout& wanted) {
+    if (!weights.held_once()) return wanted;
+    for (const ByteStreamLayout& live : weights.live_byte_streams())
+        if (live.column_lines == wanted.column_lines && live.pairs_in_16_bits == wanted.pairs_in_16_bits) return live;
+    return wanted;
+}
+
 class ByteRowsStep final : public Step {
 public:
     ByteRowsStep(const char* name, const ConvCase& conv, int threads);
@@ -102,8 +110,9 @@ ByteRowsStep::ByteRowsStep(const char* name, const ConvCase& conv, int threads)
       zero_(static_cast<std::uint8_t>(conv.input.quant.zero_point)),
       cut_(choose_cut(shape_, conv.input, output_, weights_->block_row_count(), std::max(1, threads))),
       windows_(shape_, conv.input, output_, cut_.width, used_taps(*weights_)),
-      stream_(weights_->byte_stream({cut_.in_place ? conv.input.pitch() / kByteLine : windows_.column_lines(),
-                                     cut_.parts, byte_kernels().adds_pairs_in_16_bits})),
+      stream_(weights_->byte_stream(
+          shared_layout(*weights_, {cut_.in_place ? conv.input.pitch() / kByteLine : windows_.column_lines(),
+                                    cut_.parts, byte_kernels().adds_pairs_in_16_bits}))),
       span_(cut_.in_place ? 0 : windows_.most_span()) {
     const Quant &in = conv.input.quant, &out = conv.output.quant;
     const std::int64_t rows = weights_->sizes().block.rows;
@@ -111,7 +120,7 @@ ByteRowsStep::ByteRowsStep(const char* name, const ConvCase& conv, int threads)
     start_.assign(padded, 0);
     scale_.assign(padded, 0.0f);
     offset_.assign(padded, 0.0f);
-    const std::vector<float>& of_weights = weights_->packed()->values.scales();
+    const std::vector<float>& of_weights = weights_->scales();
     // In double precision, rounded once: the same on every machine.
     const double inverse = 1.0 / static_cast<double>(out.scale);
     double shift = out.zero_point;

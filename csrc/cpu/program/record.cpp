@@ -1,7 +1,7 @@
 #include "program/record.h"
 
 #include "base/error.h"
-#include "weights/pack.h"
+#include "program/stored_weights.h"
 
 namespace sovs {
 namespace {
@@ -33,9 +33,7 @@ std::pair<std::int64_t, std::int64_t> Record::pair(const char* member, std::int6
 std::vector<float> Record::floats(const char* part) const {
     const std::string tensor = name() + "." + part;
     if (!tensors_.has(tensor)) return {};
-    const std::vector<std::int64_t> shape = tensors_.shape(tensor);
-    if (shape.size() != 1) refuse("one dimension of " + tensor);
-    return tensors_.read<float>(tensor, shape);
+    return tensors_.read_row<float>(tensor);
 }
 
 std::vector<float> Record::matrix(const char* part, std::int64_t& rows, std::int64_t& columns) const {
@@ -55,38 +53,12 @@ std::shared_ptr<const Weights> Record::weights() const {
 }
 
 std::shared_ptr<const Weights> Record::read_weights() const {
-    const std::string& step = name();
-    const Json& given = json_.at("weight");
-    const Json::Array& shape = given.at("shape").array();
-    if (shape.size() != 4) refuse("a weight of four dimensions");
-    std::int64_t sides[4];
-    for (int i = 0; i < 4; ++i) sides[i] = integer_in(shape[i], 1, INT32_MAX, "sides of a weight");
-    const std::int64_t groups = integer("groups", 1, sides[0]);
+    const Json& said = json_.at("weight");
+    PackedWeights packed = read_stored_weights(tensors_, name(), said, integer("groups", 1, kLargestSize));
     const std::vector<float> bias = floats("bias");
-    if (!bias.empty() && static_cast<std::int64_t>(bias.size()) != sides[0])
-        refuse("another shape of " + step + ".bias");
-    const float* bias_at = bias.empty() ? nullptr : bias.data();
-    if (tensors_.has(step + ".weight")) {
-        const auto dense = tensors_.read<float>(step + ".weight", {sides[0], sides[1], sides[2], sides[3]});
-        const WeightSizes sizes{sides[0], sides[1], sides[2], sides[3], groups};
-        return std::make_shared<const Weights>(pack_dense(sizes, {DType::f32, dense.data()}), bias_at);
-    }
-    const std::int64_t block_rows = given.at("block_rows").integer();
-    if (block_rows != 1 && block_rows != 4) refuse("block_rows of 1 or 4");
-    const auto row_ptr = tensors_.read<std::int32_t>(step + ".row_ptr", {(sides[0] + block_rows - 1) / block_rows + 1});
-    const std::int64_t blocks = row_ptr.back();
-    const auto values = tensors_.read<float>(step + ".values", {blocks, block_rows});
-    std::vector<std::uint16_t> narrow;
-    std::vector<std::int32_t> wide;
-    const bool is_narrow = tensors_.dtype(step + ".indices") == "U16";
-    if (is_narrow)
-        narrow = tensors_.read<std::uint16_t>(step + ".indices", {blocks});
-    else
-        wide = tensors_.read<std::int32_t>(step + ".indices", {blocks});
-    const void* indices = is_narrow ? static_cast<const void*>(narrow.data()) : wide.data();
-    const WeightSizes sizes{sides[0], sides[1], sides[2], sides[3], groups, {block_rows, 1}};
-    const TapMajorWeights sparse{sizes, row_ptr.data(), indices, is_narrow ? 16 : 32, {DType::f32, values.data()}};
-    return std::make_shared<const Weights>(pack_sparse(sparse), bias_at);
+    if (!bias.empty() && static_cast<std::int64_t>(bias.size()) != packed.structure.sizes.out_channels)
+        refuse("another shape of " + name() + ".bias");
+    return std::make_shared<const Weights>(std::move(packed), bias.empty() ? nullptr : bias.data());
 }
 
 }  // namespace sovs

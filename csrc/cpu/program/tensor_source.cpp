@@ -4,7 +4,6 @@
 #include <cstring>
 #include <functional>
 #include <numeric>
-#include <type_traits>
 #include <utility>
 
 #include "base/error.h"
@@ -23,11 +22,24 @@ const char* spelled(DType type) {
     throw InvalidArgument("expected a type of sovs_dtype");
 }
 
+template <typename Number>
+constexpr const char* kSpelled = nullptr;
+template <>
+constexpr const char* kSpelled<float> = "F32";
+template <>
+constexpr const char* kSpelled<std::int32_t> = "I32";
+template <>
+constexpr const char* kSpelled<std::uint16_t> = "U16";
+template <>
+constexpr const char* kSpelled<std::int8_t> = "I8";
+template <>
+constexpr const char* kSpelled<std::uint8_t> = "U8";
+
 }  // namespace
 
 template <typename Number>
 std::vector<Number> TensorSource::read(const std::string& name, const std::vector<std::int64_t>& wanted) {
-    const char* type = std::is_same_v<Number, float> ? "F32" : std::is_same_v<Number, std::int32_t> ? "I32" : "U16";
+    const char* type = kSpelled<Number>;
     if (dtype(name) != type) throw InvalidArgument("expected " + name + " of type " + type + ", got " + dtype(name));
     if (shape(name) != wanted) throw InvalidArgument("expected another shape of " + name);
     const auto count = std::accumulate(wanted.begin(), wanted.end(), std::int64_t{1}, std::multiplies<>());
@@ -36,9 +48,19 @@ std::vector<Number> TensorSource::read(const std::string& name, const std::vecto
     return numbers;
 }
 
+template <typename Number>
+std::vector<Number> TensorSource::read_row(const std::string& name) {
+    const std::vector<std::int64_t> whole = shape(name);
+    if (whole.size() != 1) throw InvalidArgument("expected one dimension of " + name);
+    return read<Number>(name, whole);
+}
+
 template std::vector<float> TensorSource::read(const std::string&, const std::vector<std::int64_t>&);
 template std::vector<std::int32_t> TensorSource::read(const std::string&, const std::vector<std::int64_t>&);
 template std::vector<std::uint16_t> TensorSource::read(const std::string&, const std::vector<std::int64_t>&);
+template std::vector<std::int8_t> TensorSource::read(const std::string&, const std::vector<std::int64_t>&);
+template std::vector<float> TensorSource::read_row(const std::string&);
+template std::vector<std::uint8_t> TensorSource::read_row(const std::string&);
 
 std::shared_ptr<const Weights> TensorSource::weights(const std::string&) const { return nullptr; }
 

@@ -20,10 +20,13 @@ public:
     virtual const std::string& dtype(const std::string& name) const = 0;
     virtual const std::vector<std::int64_t>& shape(const std::string& name) const = 0;
 
-    // The numbers of a tensor. Number is float, std::int32_t or std::uint16_t; throws InvalidArgument where the tensor
-    // is missing, of another type or of another shape.
+    // The numbers of a tensor. Number is float, std::int32_t, std::uint16_t, std::int8_t or std::uint8_t; throws
+    // InvalidArgument where the tensor is missing, of another type or of another shape.
     template <typename Number>
     std::vector<Number> read(const std::string& name, const std::vector<std::int64_t>& shape);
+    // Of one dimension, as long as it is.
+    template <typename Number>
+    std::vector<Number> read_row(const std::string& name);
 
     // Weights that are packed already, by the name of their step; null for none.
     virtual std::shared_ptr<const Weights> weights(const std::string& name) const;

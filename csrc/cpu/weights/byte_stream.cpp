@@ -1,9 +1,12 @@
 #include "weights/byte_stream.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <deque>
+#include <numeric>
 #include <span>
+#include <utility>
 
 #include "base/error.h"
 #include "weights/block_order.h"
@@ -70,10 +73,17 @@ void write_entry(std::int64_t rows, const Column* columns, std::byte* to) {
     write_entry<4>(columns, to);
 }
 
+// The first input channel of a block row's group.
+std::int64_t first_channel(const WeightSizes& sizes, std::int64_t row) {
+    return row * sizes.block.rows / (sizes.out_channels / sizes.groups) * sizes.in_channels;
+}
+
 class Maker {
 public:
     Maker(const PackedWeights& packed, const ByteStreamLayout& layout)
-        : s_(packed.structure), numbers_(packed.values.s8()), layout_(layout) {}
+        : s_(packed.structure), numbers_(packed.values.s8()), layout_(layout) {
+        made_.layout = layout;
+    }
 
     ByteStream make() {
         const std::vector<std::int32_t> part_of = split_rows(s_, layout_.parts);
@@ -94,14 +104,10 @@ public:
     }
 
 private:
-    std::int64_t first_channel(std::int64_t row) const {
-        return row * s_.sizes.block.rows / (s_.sizes.out_channels / s_.sizes.groups) * s_.sizes.in_channels;
-    }
-
     // The stored columns of a block row, in whole quads.
     std::vector<Column> columns_of(std::int64_t row, std::int64_t channel_begin) const {
         const std::int64_t rows = s_.sizes.block.rows;
-        const std::int64_t key_begin = (first_channel(row) - channel_begin) * s_.sizes.taps();
+        const std::int64_t key_begin = (first_channel(s_.sizes, row) - channel_begin) * s_.sizes.taps();
         std::vector<Column> columns;
         for (std::int64_t b = s_.row_ptr[row]; b < s_.row_ptr[row + 1]; ++b)
             columns.push_back(
@@ -114,8 +120,8 @@ private:
     ByteStreamPart make_part(std::int64_t begin, std::int64_t end, std::vector<std::byte>& entries) const {
         ByteStreamPart part{0, 0, {}, {}, entries.size()};
         if (begin == end) return part;
-        part.channel_begin = first_channel(begin);
-        part.channel_end = first_channel(end - 1) + s_.sizes.in_channels;
+        part.channel_begin = first_channel(s_.sizes, begin);
+        part.channel_end = first_channel(s_.sizes, end - 1) + s_.sizes.in_channels;
         require((part.channel_end - part.channel_begin) * s_.sizes.taps() * layout_.column_lines <= kMostPanelLines,
                 "expected a panel whose columns 16 bits tell apart");
         std::vector<std::vector<Column>> columns;
@@ -147,6 +153,37 @@ private:
     ByteStream made_;
 };
 
+struct StoredColumn {
+    std::uint32_t key;
+    std::array<std::int8_t, 4> weights;  // (block rows)
+};
+
+// Calls body(row, column) for each stored column, in the order of the stream.
+template <typename Body>
+void each_column(const ByteStream& stream, const WeightSizes& sizes, Body&& body) {
+    const std::int64_t rows = sizes.block.rows;
+    for (const ByteStreamPart& part : stream.parts) {
+        const std::byte* entry = stream.entries.data() + part.first_byte;
+        const std::int32_t* row = part.row_ids.data();
+        for (const ByteRowGroup& group : part.groups)
+            for (std::int32_t r = 0; r < group.block_rows; ++r, ++row) {
+                const std::int64_t key_begin = (first_channel(sizes, *row) - part.channel_begin) * sizes.taps();
+                std::int64_t before = -1;
+                for (std::int32_t e = 0; e < group.entries; ++e, entry += entry_bytes(rows))
+                    for (int c = 0; c < 4; ++c) {
+                        std::uint16_t line;
+                        std::memcpy(&line, entry + 4 * rows + c * sizeof line, sizeof line);
+                        if (std::exchange(before, line) == line) continue;  // it fills up
+                        const std::int64_t key = line / stream.layout.column_lines - key_begin;
+                        StoredColumn column{static_cast<std::uint32_t>(key), {}};
+                        for (std::int64_t i = 0; i < rows; ++i)
+                            column.weights[i] = static_cast<std::int8_t>(entry[4 * i + c]);
+                        body(*row, column);
+                    }
+            }
+    }
+}
+
 }  // namespace
 
 std::size_t ByteStream::bytes() const {
@@ -158,6 +195,27 @@ std::size_t ByteStream::bytes() const {
 
 ByteStream make_byte_stream(const PackedWeights& packed, const ByteStreamLayout& layout) {
     return Maker(packed, layout).make();
+}
+
+PackedWeights pack_byte_stream(const ByteStream& stream, const WeightSizes& sizes, const float* scales) {
+    Structure s{sizes, std::vector<std::int64_t>(sizes.block_row_count() + 1, 0), {}};
+    each_column(stream, sizes, [&](std::int64_t row, const StoredColumn&) { ++s.row_ptr[row + 1]; });
+    std::partial_sum(s.row_ptr.begin(), s.row_ptr.end(), s.row_ptr.begin());
+    std::vector<StoredColumn> columns(static_cast<std::size_t>(s.row_ptr.back()));
+    std::vector<std::int64_t> next(s.row_ptr.begin(), s.row_ptr.end() - 1);
+    each_column(stream, sizes, [&](std::int64_t row, const StoredColumn& column) { columns[next[row]++] = column; });
+    for (std::int64_t row = 0; row < sizes.block_row_count(); ++row)
+        std::sort(columns.begin() + s.row_ptr[row], columns.begin() + s.row_ptr[row + 1],
+                  [](const StoredColumn& a, const StoredColumn& b) { return a.key < b.key; });
+    const std::int64_t rows = sizes.block.rows;
+    Values values(columns.size() * static_cast<std::size_t>(rows), {DType::s8, nullptr, scales}, sizes.out_channels);
+    s.keys.reserve(columns.size());
+    for (const StoredColumn& column : columns) {
+        std::memcpy(values.data() + static_cast<std::int64_t>(s.keys.size()) * rows, column.weights.data(),
+                    static_cast<std::size_t>(rows));
+        s.keys.push_back(column.key);
+    }
+    return {std::move(s), std::move(values)};
 }
 
 }  // namespace sovs

@@ -29,15 +29,20 @@ struct ByteStreamPart {
 };
 
 struct ByteStream {
+    ByteStreamLayout layout;
     std::vector<ByteStreamPart> parts;
-    AlignedBuffer<std::byte> entries;  // ByteEntry of the block's rows
-    std::vector<std::int64_t> sums;    // (out_channels): of a channel's weights
+    AlignedBuffer<std::byte>
+        entries;  // ByteEntry of the block's rows; a column that fills up has the line of that before it
+    std::vector<std::int64_t> sums;  // (out_channels): of a channel's weights
 
     std::size_t bytes() const;
 };
 
 // Throws InvalidArgument where columns lie further apart in a part's panel than 16 bits tell.
 ByteStream make_byte_stream(const PackedWeights& packed, const ByteStreamLayout& layout);
+
+// What the stream was made of, to the bit. scales: (out_channels), of the weights.
+PackedWeights pack_byte_stream(const ByteStream& stream, const WeightSizes& sizes, const float* scales);
 
 // The widest that all columns of a part's panel may lie apart.
 inline constexpr std::int64_t kMostPanelLines = 1 << 16;

@@ -14,6 +14,7 @@ Weights::Weights(PackedWeights packed, const float* bias)
     : sizes_(packed.structure.sizes),
       dtype_(packed.values.dtype()),
       stored_(static_cast<std::int64_t>(packed.values.size())),
+      scales_(packed.values.scales()),
       packed_(std::make_shared<PackedWeights>(std::move(packed))) {
     // Kernels read it in whole block rows and whole pairs of vectors.
     constexpr std::int64_t kPair = 2 * 16;
@@ -91,7 +92,9 @@ std::shared_ptr<const ByteStream> Weights::byte_stream(const ByteStreamLayout& l
     }
     const auto made = std::make_shared<const ByteStream>(make_byte_stream(*packed(), layout));
     const ForkSafeLock lock(mutex_);
-    return forms_.byte_streams.keep(layout, made);
+    auto stream = forms_.byte_streams.keep(layout, made);
+    if (drops_packed_) replace_packed(stream);
+    return stream;
 }
 
 std::vector<StreamLayout> Weights::live() const {
@@ -101,10 +104,18 @@ std::vector<StreamLayout> Weights::live() const {
     return layouts;
 }
 
+std::vector<ByteStreamLayout> Weights::live_byte_streams() const {
+    const ForkSafeLock lock(mutex_);
+    std::vector<ByteStreamLayout> layouts;
+    for (const auto& stream : forms_.byte_streams.live()) layouts.push_back(stream->layout);
+    return layouts;
+}
+
 void Weights::drop_packed() const {
     const ForkSafeLock lock(mutex_);
     drops_packed_ = true;
     for (const auto& stream : forms_.streams.live()) replace_packed(stream);
+    for (const auto& stream : forms_.byte_streams.live()) replace_packed(stream);
 }
 
 void Weights::hold_once() const {
@@ -121,18 +132,25 @@ bool Weights::held_once() const {
 // Under the lock.
 void Weights::replace_packed(const std::shared_ptr<const Stream>& stream) const {
     if (packed_ == nullptr) return;
-    base_ = stream;
+    repack_ = [stream, this] { return pack_stream(*stream, sizes_); };
+    packed_.reset();
+}
+
+// Under the lock.
+void Weights::replace_packed(const std::shared_ptr<const ByteStream>& stream) const {
+    if (packed_ == nullptr) return;
+    repack_ = [stream, this] { return pack_byte_stream(*stream, sizes_, scales_.data()); };
     packed_.reset();
 }
 
 std::shared_ptr<const PackedWeights> Weights::packed() const {
-    std::shared_ptr<const Stream> base;
+    std::function<PackedWeights()> repack;
     {
         const ForkSafeLock lock(mutex_);
         if (packed_ != nullptr) return packed_;
-        base = base_;
+        repack = repack_;
     }
-    return std::make_shared<const PackedWeights>(pack_stream(*base, sizes_));
+    return std::make_shared<const PackedWeights>(repack());
 }
 
 std::shared_ptr<const AlignedBuffer<float>> Weights::dense(std::int64_t padded) const {
@@ -154,7 +172,7 @@ void Weights::unpack(float* dense) const { sovs::unpack(*packed(), dense); }
 
 std::size_t Weights::packed_bytes() const {
     const ForkSafeLock lock(mutex_);
-    return bias_.bytes() + (packed_ == nullptr ? 0 : packed_->bytes());
+    return bias_.bytes() + scales_.size() * sizeof(float) + (packed_ == nullptr ? 0 : packed_->bytes());
 }
 
 std::size_t Weights::bytes() const {

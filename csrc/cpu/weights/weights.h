@@ -1,6 +1,7 @@
 // One layer's weights: structure and values in the compact form, the bias, and the forms that kernels read them in.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -11,8 +12,7 @@
 
 namespace sovs {
 
-// Any number of threads may ask for forms at once. Weights of another type than float32 have none yet: who asks for one
-// gets InvalidArgument.
+// Any number of threads may ask for forms at once. Who asks for one of another type of weights gets InvalidArgument.
 class Weights {
 public:
     // bias: (out_channels,) or null for zeros.
@@ -23,6 +23,7 @@ public:
     const WeightSizes& sizes() const { return sizes_; }
     DType dtype() const { return dtype_; }
     const float* bias() const { return bias_.data(); }
+    const std::vector<float>& scales() const { return scales_; }  // (out_channels) of s8, else empty
     std::int64_t block_row_count() const { return sizes_.block_row_count(); }
     double density() const;
 
@@ -33,6 +34,7 @@ public:
     std::shared_ptr<const ByteStream> byte_stream(const ByteStreamLayout& layout) const;
     // Layouts of the streams that are held anyway, in no particular order.
     std::vector<StreamLayout> live() const;
+    std::vector<ByteStreamLayout> live_byte_streams() const;
     // See dense_forms.h.
     std::shared_ptr<const AlignedBuffer<float>> dense(std::int64_t padded) const;
     std::shared_ptr<const AlignedBuffer<float>> winograd(std::int64_t padded) const;
@@ -49,7 +51,7 @@ public:
     bool held_once() const;
 
     std::size_t bytes() const;
-    // Of these, the bias and the compact copy that streams are expanded from; that is gone where a stream replaced it.
+    // Of these, bias, scales and the compact copy that streams are made of; that is gone where a stream replaced it.
     std::size_t packed_bytes() const;
     // Writes the dense weight (out_channels, in_channels, kernel_h, kernel_w).
     void unpack(float* dense) const;
@@ -57,16 +59,18 @@ public:
 private:
     std::int64_t place(std::int64_t row, std::uint32_t key) const;
     void replace_packed(const std::shared_ptr<const Stream>& stream) const;
+    void replace_packed(const std::shared_ptr<const ByteStream>& stream) const;
 
     WeightSizes sizes_;
     DType dtype_;
     std::int64_t stored_;  // numbers
+    std::vector<float> scales_;
     mutable AlignedBuffer<float> bias_;
     mutable std::mutex mutex_;
     mutable bool drops_packed_ = false, held_once_ = false;
     bool transposed_ = false;
-    mutable std::shared_ptr<PackedWeights> packed_;  // null once base_ has its place
-    mutable std::shared_ptr<const Stream> base_;
+    mutable std::shared_ptr<PackedWeights> packed_;  // null once a stream has its place
+    mutable std::function<PackedWeights()> repack_;  // from that stream
     mutable FormCache forms_;
 };
 
