@@ -1,8 +1,8 @@
 """Pruned CLIP image encoders that really run faster, for open-vocabulary segmentation.
 
-`import sparse_ovs` takes little more time than `import torch`: a name's module is imported when the
-name is used. At once there are `torch.ops.sparse_ovs`, which programs of `torch.export` and saved
-modules refer to, and our models in timm, where and as soon as timm is imported.
+`import sparse_ovs` takes no time: a name's module, and torch, are imported when the name is used.
+`torch.ops.sparse_ovs`, which programs of `torch.export` and saved modules refer to, is there as
+soon as torch is imported too, whichever comes first, and our models in timm as soon as timm is.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sparse_ovs import _installed  # noqa: F401 - first, or others fail less clearly
-from sparse_ovs import ops as ops  # registers torch.ops.sparse_ovs
-from sparse_ovs._timm_names import register_with_timm
+from sparse_ovs._after_import import import_after
 from sparse_ovs.version import __version__
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ _HOMES = {
 # That need no import of their own: `sparse_ovs.heads.HEADS`.
 _MODULES = {
     **{home: home for home in _HOMES.values()},
-    **{name: name for name in ("data", "engine", "heads")},
+    **{name: name for name in ("data", "engine", "heads", "ops")},
     "timm_models": "backbones.timm_models",
 }
 
@@ -95,4 +94,5 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES, *_MODULES})
 
 
-register_with_timm()
+import_after("torch", "sparse_ovs.ops")  # registers torch.ops.sparse_ovs
+import_after("timm", "sparse_ovs.backbones.timm_models")

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 import sparse_ovs
-from sparse_ovs import _timm_names
+from sparse_ovs import _after_import
 
-SLOW = ("timm", "open_clip", "torchvision", "rich", "typer", "PIL", "scipy", "torch._dynamo")
+SLOW = ("torch", "timm", "open_clip", "torchvision", "rich", "typer", "PIL", "scipy")
 # Functions that DESIGN promises for later, beside those that there are.
 TO_COME = ("quantize", "compress", "elastic", "from_onnx", "create_detector", "create_captioner")
 
@@ -47,6 +47,7 @@ def test_the_package_alone_imports_little_and_still_has_all_its_names(tmp_path: 
 
         # Programs find our operations.
         import torch
+        assert "torch._dynamo" not in sys.modules
         loaded = torch.export.load({str(program)!r}).module()
         assert loaded(torch.ones(1, 2, 4, 4)).shape == (1, 2, 2, 2)
 
@@ -100,12 +101,28 @@ def test_timm_has_our_models_where_it_is_imported_after_us() -> None:
     )
 
 
-def test_timm_has_our_models_where_it_was_imported_before_us() -> None:
+def test_torch_and_timm_have_what_is_ours_where_they_were_imported_before_us() -> None:
     run(
         """
-        import timm
+        import timm, torch
         import sparse_ovs
         assert timm.is_model("sparse_resnet50_clip")
+        assert torch.ops.sparse_ovs.avg_pool2x2(torch.ones(1, 2, 4, 4)).shape == (1, 2, 2, 2)
+        """
+    )
+
+
+def test_the_command_says_what_it_can_without_torch() -> None:
+    run(
+        """
+        import sys
+        from sparse_ovs.cli import main
+        sys.argv = ["sparse-ovs", "--help"]
+        try:
+            main()
+        except SystemExit as done:
+            assert done.code == 0
+        assert "torch" not in sys.modules
         """
     )
 
@@ -114,12 +131,12 @@ def test_timm_has_our_models_where_it_was_imported_before_us() -> None:
 def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What registered itself with a timm that lies in tmp_path, which is not imported yet."""
     done: list[str] = []
-    monkeypatch.setattr(_timm_names, "_register", lambda: done.append("timm"))
+    monkeypatch.setattr(_after_import, "import_module", done.append)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.setattr(sys, "meta_path", [PathFinder])
     mine = sys.modules.pop("timm", None)
     importlib.invalidate_caches()
-    _timm_names.register_with_timm()
+    _after_import.import_after("timm", "ours")
     yield done
     sys.modules.pop("timm", None)
     if mine is not None:
@@ -141,7 +158,7 @@ def test_a_timm_that_fails_fails_as_ever_and_may_be_imported_again(
     assert registered == []
     (tmp_path / "timm.py").write_text("name = 'timm, now whole'")
     import_timm()
-    assert registered == ["timm"]
+    assert registered == ["ours"]
     assert sys.meta_path == [PathFinder]
 
 

@@ -1,4 +1,4 @@
-"""Registers our models with timm as soon as timm is there: now, or when someone imports it."""
+"""Imports a module of ours as soon as a package is there: now, or when someone imports it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from types import ModuleType
 from typing import Any
 
 
-def register_with_timm() -> None:
-    """Makes `timm.create_model` know our names, without importing timm."""
-    if sys.modules.get("timm") is not None:
-        _register()
+def import_after(package: str, module: str) -> None:
+    """Imports `module`, which registers something of ours with `package`, without importing the
+    package itself: at once where it was imported, else at the end of its import."""
+    if sys.modules.get(package) is not None:
+        import_module(module)
     else:
-        sys.meta_path.insert(0, _AfterTimm())
+        sys.meta_path.insert(0, _After(package, module))
 
 
-def _register() -> None:
-    import_module("sparse_ovs.backbones.timm_models")
+class _After(MetaPathFinder):
+    """Finds a package as the finders behind this one do, and has the module follow it."""
 
-
-class _AfterTimm(MetaPathFinder):
-    """Finds timm as the finders behind this one do, and has it register our models in the end."""
+    def __init__(self, package: str, module: str) -> None:
+        self._package = package
+        self._module = module
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name != "timm":
+        if name != self._package:
             return None
         behind = sys.meta_path[sys.meta_path.index(self) + 1 :]
         found = (finder.find_spec(name, path, target) for finder in behind)
@@ -47,6 +48,6 @@ class _AfterTimm(MetaPathFinder):
             loader.exec_module(module)
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
-                _register()
+                import_module(self._module)
 
         loader.exec_module = exec_module
