@@ -114,7 +114,7 @@ class DeepLabV3(_DeepLab):
 
 
 class DeepLabV3Plus(_DeepLab):
-    """The pyramid enlarged to layer1's size, joined with it, and two 3x3 convolutions (arXiv
+    """The pyramid upsampled to layer1's size, joined with it, and two 3x3 convolutions (arXiv
     1802.02611, section 3.1)."""
 
     name = "deeplabv3plus"

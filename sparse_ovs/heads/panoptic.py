@@ -47,7 +47,7 @@ def panoptic(
         things: by class; masks of a class that is none become one segment.
         object_threshold: queries of at most this probability are dropped.
         overlap: see above.
-        frame: the picture that masks are enlarged to, strip by strip, by way of the encoder's
+        frame: the picture that masks are upsampled to, strip by strip, by way of the encoder's
             input, as Mask2Former does; None for masks of the picture's size.
 
     Returns:

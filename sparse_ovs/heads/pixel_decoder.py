@@ -163,7 +163,7 @@ class ConvNorm(DenseConv2d):
         nn.init.kaiming_uniform_(self.weight, a=1)
 
     def forward(self, x: Tensor, above: Tensor | None = None, relu: bool = False) -> Tensor:
-        """(N, C, h, w) -> (N, D, h, w); then `above` (N, D, h', w'), enlarged, is added, and
+        """(N, C, h, w) -> (N, D, h, w); then `above` (N, D, h', w'), upsampled, is added, and
         `relu` cuts below 0."""
         y, norm = super().forward(x), self.norm
         if self.native and inference_on_cpu(y, norm.weight) and not group_norm_unsupported(y):

@@ -1,4 +1,4 @@
-"""Maps enlarged strip by strip, so that all of them are never held at an image's size."""
+"""Maps upsampled strip by strip, so that all of them are never held at an image's size."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def strips(planes: int, frame: Frame, most: int = MOST_VALUES) -> Iterator[slice
 
 
 def framed_rows(maps: Tensor, frame: Frame, wanted: slice) -> Tensor:
-    """Some of the picture's rows of maps that cover the encoder's input: enlarged to the input, cut
-    to its content, enlarged to the picture, bilinearly (as F.interpolate, align_corners=False).
+    """Some of the picture's rows of maps that cover the encoder's input: upsampled to the input,
+    cut to its content, upsampled to the picture, bilinearly (as F.interpolate with
+    align_corners=False).
 
     Args:
         maps: (P, h, w) floating point.
@@ -37,7 +38,7 @@ def framed_rows(maps: Tensor, frame: Frame, wanted: slice) -> Tensor:
         (P, rows, W).
     """
     needed = input_rows(frame, wanted)
-    content = enlarged_rows(maps, frame.padded, needed)[..., : frame.content[1]]
+    content = upsampled_rows(maps, frame.padded, needed)[..., : frame.content[1]]
     return from_input(content, frame, needed, wanted)
 
 
@@ -52,10 +53,10 @@ def from_input(content: Tensor, frame: Frame, given: slice, wanted: slice) -> Te
     content."""
     if frame.picture == frame.content:
         return content[:, wanted.start - given.start : wanted.stop - given.start]
-    return enlarged_rows(content, frame.picture, wanted, height=frame.content[0], top=given.start)
+    return upsampled_rows(content, frame.picture, wanted, height=frame.content[0], top=given.start)
 
 
-def enlarged_rows(
+def upsampled_rows(
     maps: Tensor,
     size: tuple[int, int],
     wanted: slice,
@@ -64,13 +65,13 @@ def enlarged_rows(
     height: int | None = None,
     top: int = 0,
 ) -> Tensor:
-    """Some rows of maps enlarged bilinearly (as F.interpolate, align_corners=False).
+    """Some rows of maps upsampled bilinearly (as F.interpolate, align_corners=False).
 
     Args:
         maps: (P, h, w).
-        size: (H, W) of the enlarged maps.
+        size: (H, W) of the upsampled maps.
         wanted: of their rows.
-        covered: how many rows and columns of the maps are enlarged to this size, from the first
+        covered: how many rows and columns of the maps are upsampled to this size, from the first
             on; None for all.
         height, top: where `maps` are rows of higher ones: the height of those, and the first row.
 

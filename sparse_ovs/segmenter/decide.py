@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparse_ovs import ops
 from sparse_ovs.heads.frame import Frame
-from sparse_ovs.heads.strips import MOST_VALUES, enlarged_rows, strips
+from sparse_ovs.heads.strips import MOST_VALUES, strips, upsampled_rows
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ def decide(
     confidence: bool = True,
     scores: bool = False,
 ) -> Decision:
-    """Enlarges scores bilinearly (as F.interpolate, align_corners=False) and takes the best class,
-    without holding all enlarged scores beside the results: natively on CPUs, elsewhere by a running
-    maximum over chunks of classes and strips of rows.
+    """Upsamples scores bilinearly (as F.interpolate, align_corners=False) and takes the best class,
+    without holding all upsampled scores beside the results: natively on CPUs, elsewhere by a
+    running maximum over chunks of classes and strips of rows.
 
     Args:
         grid: (K, h, w) float32, whose cells cover the encoder's input evenly.
@@ -80,7 +80,7 @@ def _by_chunks(
         best, label, total = None, None, None
         for first in range(0, len(grid), class_chunk):
             part = grid[first : first + class_chunk]
-            values = enlarged_rows(part, frame.picture, strip, covered=covered)
+            values = upsampled_rows(part, frame.picture, strip, covered=covered)
             high, index = values.max(0)
             if best is None or label is None:
                 best, label = high, index

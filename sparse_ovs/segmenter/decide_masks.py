@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparse_ovs import ops
 from sparse_ovs.heads.frame import Frame
-from sparse_ovs.heads.strips import enlarged_rows, framed_rows, from_input, input_rows, strips
+from sparse_ovs.heads.strips import framed_rows, from_input, input_rows, strips, upsampled_rows
 from sparse_ovs.ops import MaskWindow
 from sparse_ovs.segmenter.decide import Decision
 
@@ -22,15 +22,15 @@ def decide_masks(
     scores: bool = False,
 ) -> Decision:
     """Takes the best class by the sum over queries of a class's probability times the mask's, as
-    MaskFormer (arXiv 2107.06278, section 3.4) does: logits are enlarged to the encoder's input,
-    sums of probabilities there, the mean where windows overlap, are cut to the picture and enlarged
-    to its size. Natively on CPUs, elsewhere by strips of rows: masks of all queries are never held
-    at the picture's size.
+    MaskFormer (arXiv 2107.06278, section 3.4) does: logits are upsampled to the encoder's input,
+    sums of probabilities there, the mean where windows overlap, are cut to the picture and
+    upsampled to its size. Natively on CPUs, elsewhere by strips of rows: masks of all queries are
+    never held at the picture's size.
 
     Args:
         windows: at least one.
         frame: where the picture lies in the input.
-        at_image: enlarge logits to the picture and sum there instead; one window alone.
+        at_image: upsample logits to the picture and sum there instead; one window alone.
 
     Returns:
         Probabilities are the sums, told as 1 where they are more.
@@ -73,7 +73,7 @@ def _at_input(windows: Sequence[MaskWindow], frame: Frame, rows: slice) -> Tenso
         top, bottom = max(rows.start, window.top), min(rows.stop, window.top + window.h)
         if top >= bottom:
             continue
-        part = enlarged_rows(
+        part = upsampled_rows(
             window.logits, (window.h, window.w), slice(top - window.top, bottom - window.top)
         )
         place = (

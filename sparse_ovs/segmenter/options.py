@@ -29,11 +29,11 @@ class Options:
         window: side of the windows that larger images are cut into; None for no windows.
         overlap: fraction of a window that it shares with its neighbour.
         mask_order: how masks of a head with queries become scores of pixels. "original": logits are
-            enlarged to the encoder's input, and the sums over queries of probabilities there to the
-            image (MaskFormer; Han et al.; FC-CLIP where it segments semantically alone). "image":
-            logits are enlarged to the image too, and summed there (FC-CLIP where it makes panoptic
-            or instance results as well), but where there are several windows. "cheap": sums are
-            taken at the masks' own size, a quarter of the input's.
+            upsampled to the encoder's input, and the sums over queries of probabilities there to
+            the image (MaskFormer; Han et al.; FC-CLIP where it segments semantically alone).
+            "image": logits are upsampled to the image too, and summed there (FC-CLIP where it makes
+            panoptic or instance results as well), but where there are several windows. "cheap":
+            sums are taken at the masks' own size, a quarter of the input's.
 
     Raises:
         ValueError: a setting out of its range.

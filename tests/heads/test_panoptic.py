@@ -123,7 +123,7 @@ FRAMES = st.builds(
 
 
 def in_two_steps(maps: Tensor, frame: Frame) -> Tensor:
-    """Masks as the originals enlarge them: to the input, cut to its content, to the picture."""
+    """Masks as the originals upsample them: to the input, cut to its content, to the picture."""
     at_input = F.interpolate(maps[None], frame.padded, mode="bilinear", align_corners=False)
     content = at_input[..., : frame.content[0], : frame.content[1]]
     return F.interpolate(content, frame.picture, mode="bilinear", align_corners=False)[0]
@@ -131,7 +131,7 @@ def in_two_steps(maps: Tensor, frame: Frame) -> Tensor:
 
 @settings(max_examples=examples(60))
 @given(FRAMES, st.sampled_from([1, 90, 1 << 20]))
-def test_strips_are_the_maps_enlarged_at_once(frame: Frame, most: int) -> None:
+def test_strips_are_the_maps_upsampled_at_once(frame: Frame, most: int) -> None:
     maps = torch.randn(3, 4, 7)
     rows = list(strips(3, frame, most))
     parts = torch.cat([framed_rows(maps, frame, strip) for strip in rows], 1)
@@ -146,7 +146,7 @@ def test_a_strip_holds_no_more_values_than_it_may() -> None:
     assert {strip.stop - strip.start for strip in strips(3, frame, 3 * 320 * 2)} == {2}
 
 
-def test_a_frame_s_masks_are_those_enlarged_before() -> None:
+def test_a_frame_s_masks_are_those_upsampled_before() -> None:
     probabilities, masks = squares()
     masks = masks + torch.randn(masks.shape)
     frame = Frame((30, 21), (26, 20), (32, 24))

@@ -1,4 +1,4 @@
-"""One class a pixel: the same as enlarging everything at once, natively and in torch's chunks."""
+"""One class a pixel: the same as upsampling everything at once, natively and in torch's chunks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 def check(made: Decision, grid: torch.Tensor, size: tuple[int, int]) -> None:
-    """Of logits, against everything enlarged at once in double precision."""
+    """Of logits, against everything upsampled at once in double precision."""
     large = F.interpolate(grid[None].double(), size, mode="bilinear", align_corners=False)[0]
     expected = large.softmax(0).float()
     assert made.scores is not None
@@ -56,7 +56,7 @@ def test_chunks_and_strips_change_nothing(
     st.tuples(st.integers(1, 40), st.integers(1, 5), st.integers(1, 20)),
     st.tuples(st.integers(1, 40), st.integers(1, 70)),
 )
-def test_the_native_form_enlarges_as_torch_does(
+def test_the_native_form_upsamples_as_torch_does(
     shape: tuple[int, int, int], size: tuple[int, int]
 ) -> None:
     grid = torch.randn(shape, generator=torch.Generator().manual_seed(1))

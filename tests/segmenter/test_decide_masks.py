@@ -1,4 +1,4 @@
-"""One class a pixel from queries' masks, against all of them enlarged at once in fp64."""
+"""One class a pixel from queries' masks, against all of them upsampled at once in fp64."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def queries(count: int, classes: int, cells: tuple[int, int], seed: int = 0) -> 
     return made.contiguous(), 6 * torch.randn(count, *cells, generator=draw)
 
 
-def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
 
 
@@ -47,15 +47,15 @@ def plain(
     height, width = frame.content
     total = count = torch.zeros(())
     for top, left, h, w, probabilities, logits in windows:
-        masks = enlarged(logits.to(dtype), (h, w))
+        masks = upsampled(logits.to(dtype), (h, w))
         if at_image:
-            masks = enlarged(masks[:, :height, :width], frame.picture)
+            masks = upsampled(masks[:, :height, :width], frame.picture)
             return torch.einsum("qk,qhw->khw", probabilities.to(dtype), masks.sigmoid())
         summed = torch.einsum("qk,qhw->khw", probabilities.to(dtype), masks.sigmoid())
         around = (left, frame.padded[1] - left - w, top, frame.padded[0] - top - h)
         total = total + F.pad(summed, around)
         count = count + F.pad(torch.ones(h, w), around)
-    return enlarged((total / count)[:, :height, :width], frame.picture)
+    return upsampled((total / count)[:, :height, :width], frame.picture)
 
 
 def check(made: Decision, windows: Sequence[MaskWindow], frame: Frame, at_image: bool) -> None:

@@ -51,20 +51,20 @@ def by_hand(order: str) -> Tensor:
     """Scores of a picture of 120 x 180 pixels that fills 60 x 90 of the input's 64 x 96."""
     probabilities, logits = (each.double() for each in queries())
 
-    def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
         return F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
 
     def content(maps: Tensor) -> Tensor:
-        return enlarge(maps, (64, 96))[:, :60, :90]
+        return upsample(maps, (64, 96))[:, :60, :90]
 
     def add_up(masks: Tensor) -> Tensor:
         return torch.einsum("qk,qhw->khw", probabilities[:, :2], masks.sigmoid())
 
     if order == "image":
-        return add_up(enlarge(content(logits), (120, 180))).float()
+        return add_up(upsample(content(logits), (120, 180))).float()
     if order == "cheap":  # at once, as of a picture that fills the input
-        return enlarge(add_up(logits), (128, 192))[:, :120, :180].float()
-    return enlarge(add_up(content(logits)), (120, 180)).float()
+        return upsample(add_up(logits), (128, 192))[:, :120, :180].float()
+    return upsample(add_up(content(logits)), (120, 180)).float()
 
 
 @pytest.mark.parametrize("order", ["original", "image", "cheap"])
