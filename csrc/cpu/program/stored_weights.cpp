@@ -60,7 +60,7 @@ PackedWeights read_sparse(TensorSource& tensors, const std::string& step, Weight
     const std::string values_name = step + ".values", indices = step + ".indices", gaps = step + ".gaps";
     const std::int64_t block_rows = said.at("block_rows").integer();
     const bool twos = tensors.has(values_name) && is_s8(tensors, values_name);
-    if (block_rows != 1 && block_rows != 4 && !(twos && block_rows == 2))
+    if (block_rows != 1 && block_rows != 4 && (!twos || block_rows != 2))
         refuse(twos ? "block_rows of 1, 2 or 4" : "block_rows of 1 or 4");
     sizes.block.rows = block_rows;
     const std::int64_t rows = sizes.block_row_count();
