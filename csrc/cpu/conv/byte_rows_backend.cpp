@@ -51,7 +51,8 @@ Cut choose_cut(const ConvShape& shape, const TensorDesc& input, const TensorDesc
 std::vector<std::int32_t> used_taps(const Weights& weights) {
     const auto taps = static_cast<std::uint32_t>(weights.sizes().taps());
     std::vector<bool> used(taps, false);
-    for (const std::uint32_t key : weights.packed()->structure.keys) used[key % taps] = true;
+    const std::shared_ptr<const PackedWeights> packed = weights.packed();
+    for (const std::uint32_t key : packed->structure.keys) used[key % taps] = true;
     std::vector<std::int32_t> listed;
     for (std::uint32_t tap = 0; tap < taps; ++tap)
         if (used[tap]) listed.push_back(static_cast<std::int32_t>(tap));
