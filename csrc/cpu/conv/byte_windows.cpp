@@ -5,9 +5,9 @@
 
 #include "base/error.h"
 #include "kernels/byte_table.h"
+#include "maps/byte_runs.h"
 
 namespace sovs {
-
 namespace {
 
 // The split row that a tap reads, and how much further right than its output pixel.
@@ -90,6 +90,7 @@ void ByteWindows::find_taps(const ByteWindow& window, std::uint8_t zero, ByteTap
     taps.sources.clear();
     taps.masks.clear();
     taps.runs.clear();
+    taps.starts.clear();
     if (shifts())
         find_shifts(window, taps);
     else
@@ -126,22 +127,18 @@ void ByteWindows::find_split(const ByteWindow& window, std::uint8_t zero, ByteTa
     const std::int64_t rows = taps.span / input_.w, row_bytes = shape_.stride_w * split_pitch_;
     // What no pixel is split to stays zero, the last row as a whole.
     taps.split.assign(static_cast<std::size_t>((rows + 1) * row_bytes + split_begin_ + kByteLine), zero);
-    std::vector<std::int64_t> first_rows, lefts;  // of each run: the input row of tap 0, and x
-    std::vector<std::int64_t> images;
     each_run(window, [&](std::int64_t image, std::int64_t y, std::int64_t x, std::int64_t count, std::int64_t lane) {
         taps.runs.push_back({static_cast<std::int32_t>(lane), static_cast<std::int32_t>(count)});
-        images.push_back(image);
-        first_rows.push_back(y * shape_.stride_h - shape_.pad_h);
-        lefts.push_back(x);
+        taps.starts.push_back({image, y * shape_.stride_h - shape_.pad_h, x});
     });
     for (const std::int32_t tap : columns_) {
         const Split split = split_of(tap % shape_.kernel_w, shape_.dilation_w, shape_.pad_w, shape_.stride_w);
-        for (std::size_t run = 0; run < images.size(); ++run) {
-            const std::int64_t y = first_rows[run] + tap / shape_.kernel_w * shape_.dilation_h;
+        for (const ByteTaps::Start& start : taps.starts) {
+            const std::int64_t y = start.row + tap / shape_.kernel_w * shape_.dilation_h;
             const bool inside = y >= 0 && y < input_.h;
-            const std::int64_t row = inside ? images[run] * input_.h + y - range.begin / input_.w : rows;
+            const std::int64_t row = inside ? start.image * input_.h + y - range.begin / input_.w : rows;
             taps.sources.push_back(
-                static_cast<std::int32_t>(row * row_bytes + split.row * split_pitch_ + lefts[run] + split.right));
+                static_cast<std::int32_t>(row * row_bytes + split.row * split_pitch_ + start.x + split.right));
         }
     }
 }
@@ -153,11 +150,7 @@ void ByteWindows::pack(ByteTaps& taps, const Map& input, std::int64_t begin, std
     const std::int64_t to = std::min(taps.first + taps.span, input_.pixels());
     const std::int64_t channel_bytes = shape_.taps() * width_;
     for (std::int64_t channel = begin; channel < end; ++channel, panel += channel_bytes) {
-        for (std::int64_t pixel = from, count = 0; pixel < to; pixel += count) {
-            count = std::min(to - pixel, input.run(pixel));
-            std::memcpy(line + (pixel - taps.first), input.at<std::uint8_t>(pixel) + channel * input.channel_stride(),
-                        static_cast<std::size_t>(count));
-        }
+        load_bytes(input, from, channel, to - from, line + (from - taps.first));
         if (taps.runs.empty())
             byte_kernels().taps({line, taps.sources.data(), taps.masks.data(), static_cast<std::int32_t>(shape_.taps()),
                                  static_cast<std::int32_t>(width_), zero, panel});

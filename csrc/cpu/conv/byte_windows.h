@@ -22,7 +22,11 @@ struct ByteTaps {
     std::vector<std::int32_t> sources;  // (taps) shifts in the line; or (taps, runs) places in its split rows
     std::vector<std::uint8_t> masks;    // (taps, width) of shifts
     std::vector<ByteRun> runs;          // of split rows
-    std::vector<std::uint8_t> split;    // working memory: split rows, and one of zeros
+    struct Start {
+        std::int64_t image, row, x;  // row: of the input, that the first tap reads
+    };
+    std::vector<Start> starts;        // of the runs
+    std::vector<std::uint8_t> split;  // working memory: split rows, and one of zeros
 };
 
 class ByteWindows {
