@@ -110,7 +110,8 @@ ByteRowsStep::ByteRowsStep(const char* name, const ConvCase& conv, int threads)
       output_(conv.output),
       zero_(static_cast<std::uint8_t>(conv.input.quant.zero_point)),
       cut_(choose_cut(shape_, conv.input, output_, weights_->block_row_count(), std::max(1, threads))),
-      windows_(shape_, conv.input, output_, cut_.width, used_taps(*weights_)),
+      windows_(shape_, conv.input, output_, cut_.width,
+               cut_.in_place ? std::vector<std::int32_t>{} : used_taps(*weights_)),
       stream_(weights_->byte_stream(
           shared_layout(*weights_, {cut_.in_place ? conv.input.pitch() / kByteLine : windows_.column_lines(),
                                     cut_.parts, byte_kernels().adds_pairs_in_16_bits}))),

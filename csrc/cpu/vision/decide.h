@@ -13,8 +13,8 @@ struct ScoreGrid {
 };
 
 // Upsamples (or shrinks) each class's grid bilinearly, pixel centres aligned, and takes the argmax over classes of every
-// pixel, the first class of equal ones. With `logits`, probabilities are the softmax of the upsampled scores; otherwise the scores
-// themselves.
+// pixel, the first class of equal ones. With `logits`, probabilities are the softmax of the upsampled scores; otherwise the
+// scores themselves.
 void decide(const ScoreGrid& grid, bool logits, const Decisions& to, int threads);
 
 }  // namespace sovs
