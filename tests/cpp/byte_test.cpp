@@ -31,6 +31,7 @@ struct ByteConv {
     std::vector<float> scales, bias;
     std::vector<std::int32_t> row_ptr{0}, indices;
 
+    // A density of 1 stores all weights; otherwise some rows are empty and some full.
     explicit ByteConv(const Problem& problem, double extremes = 0.0) : p(problem), extreme(extremes) {
         std::mt19937 g(p.seed);
         std::uniform_real_distribution<double> chance(0.0, 1.0);
@@ -47,7 +48,7 @@ struct ByteConv {
         for (auto& v : residual) v = pixel();
         dense.assign(p.out_channels * p.columns(), 0);
         for (std::int64_t row = 0; row < p.block_row_count(); ++row) {
-            const double density = row % 3 == 2 ? 0.0 : row % 5 == 4 ? 1.0 : p.density;
+            const double density = p.density == 1.0 || row % 5 == 4 ? 1.0 : row % 3 == 2 ? 0.0 : p.density;
             for (std::int64_t k = 0; k < p.columns(); ++k) {
                 if (chance(g) >= density) continue;
                 indices.push_back(static_cast<std::int32_t>(k));
@@ -186,13 +187,35 @@ TEST(int8_convolutions_of_extreme_numbers_are_exact) {
     for (unsigned seed = 300; seed < 400; ++seed) ByteConv(byte_problem(seed), 0.7).expect_exact("extremes");
 }
 
+TEST(int8_convolutions_whose_weights_are_all_stored_are_exact) {
+    for (unsigned seed = 400; seed < 600; ++seed) {
+        Problem p = byte_problem(seed);
+        p.density = 1.0;
+        ByteConv(p, seed % 4 == 0 ? 0.7 : 0.0).expect_exact("all stored");
+    }
+}
+
+TEST(int8_convolutions_of_the_most_extreme_quads_are_exact) {
+    Problem p;
+    p.in_channels = 64;
+    p.density = 1.0;
+    p.kernel_h = p.kernel_w = 3;
+    ByteConv conv(p);
+    std::fill(conv.values.begin(), conv.values.end(), std::int8_t{-128});
+    std::fill(conv.dense.begin(), conv.dense.end(), std::int8_t{-128});
+    std::fill(conv.x.begin(), conv.x.end(), std::uint8_t{255});
+    conv.out = {1024.0f, 255};
+    conv.expect_exact("255 times -128");
+}
+
 TEST(int8_maps_of_many_tiles_are_read_across_their_borders) {
     for (const std::int64_t block_rows : {1, 2, 4})
-        for (const std::int64_t side : {19, 40, 57}) {
+        for (const std::int64_t side : {19, 40, 57, -40}) {  // the last one with all weights stored
             Problem p;
+            if (side < 0) p.density = 1.0;
             p.n = 2;
-            p.h = side;
-            p.w = side + 3;
+            p.h = std::abs(side);
+            p.w = p.h + 3;
             p.kernel_h = p.kernel_w = 3;
             p.pad_h = p.pad_w = 1;
             p.block_rows = block_rows;

@@ -1,10 +1,10 @@
 #include "conv/byte_rows_backend.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
 #include "base/scratch.h"
+#include "conv/byte_scales.h"
 #include "conv/byte_windows.h"
 #include "kernels/byte_table.h"
 
@@ -95,12 +95,8 @@ private:
     Cut cut_;
     ByteWindows windows_;
     std::shared_ptr<const ByteStream> stream_;
-    std::int64_t span_;                  // bytes of a line of input pixels
-    std::vector<std::int32_t> start_;    // (padded channels): what sums start from
-    std::vector<float> scale_, offset_;  // (padded channels)
-    float residual_scale_ = 0.0f;
-    float most_;
-    std::uint8_t least_;
+    std::int64_t span_;  // bytes of a line of input pixels
+    ByteScales scales_;
 };
 
 ByteRowsStep::ByteRowsStep(const char* name, const ConvCase& conv, int threads)
@@ -115,32 +111,8 @@ ByteRowsStep::ByteRowsStep(const char* name, const ConvCase& conv, int threads)
       stream_(weights_->byte_stream(
           shared_layout(*weights_, {cut_.in_place ? conv.input.pitch() / kByteLine : windows_.column_lines(),
                                     cut_.parts, byte_kernels().adds_pairs_in_16_bits}))),
-      span_(cut_.in_place ? 0 : windows_.most_span()) {
-    const Quant &in = conv.input.quant, &out = conv.output.quant;
-    const std::int64_t rows = weights_->sizes().block.rows;
-    const auto padded = static_cast<std::size_t>(weights_->block_row_count() * rows);
-    start_.assign(padded, 0);
-    scale_.assign(padded, 0.0f);
-    offset_.assign(padded, 0.0f);
-    const std::vector<float>& of_weights = weights_->scales();
-    // In double precision, rounded once: the same on every machine.
-    const double inverse = 1.0 / static_cast<double>(out.scale);
-    double shift = out.zero_point;
-    if (conv.residual) {
-        residual_scale_ = static_cast<float>(conv.residual_quant.scale * inverse);
-        shift -= conv.residual_quant.zero_point * (conv.residual_quant.scale * inverse);
-    }
-    for (std::int64_t o = 0; o < output_.c; ++o) {
-        // Sums wrap around where they must, and come out right.
-        start_[o] = static_cast<std::int32_t>(-in.zero_point * stream_->sums[o]);
-        scale_[o] = static_cast<float>(static_cast<double>(of_weights[o]) * in.scale * inverse);
-        offset_[o] = static_cast<float>(weights_->bias()[o] * inverse + shift);
-    }
-    least_ = static_cast<std::uint8_t>(conv.params.activation == Activation::none ? 0 : out.zero_point);
-    most_ = 255.0f;
-    if (conv.params.activation == Activation::relu6)
-        most_ = static_cast<float>(std::min(255.0, std::nearbyint(6.0 * inverse) + out.zero_point));
-}
+      span_(cut_.in_place ? 0 : windows_.most_span()),
+      scales_(conv, stream_->sums, weights_->block_row_count() * weights_->sizes().block.rows) {}
 
 void ByteRowsStep::multiply(const ByteStreamPart& part, const ByteWindow& window, const std::uint8_t* panel,
                             const StepMaps& maps) const {
@@ -153,18 +125,15 @@ void ByteRowsStep::multiply(const ByteStreamPart& part, const ByteWindow& window
     task.group_count = static_cast<std::int32_t>(part.groups.size());
     task.row_ids = part.row_ids.data();
     task.entries = stream_->entries.data() + part.first_byte;
-    task.start = start_.data();
+    task.start = scales_.start();
     task.channels = static_cast<std::int32_t>(output_.c);
-    ByteEpilogue& e = task.epilogue;
-    e = {scale_.data(), offset_.data(), nullptr, residual_scale_, most_, least_, nullptr, maps.output.channel_stride()};
     const auto vectors = static_cast<int>(window.lanes() / table.bytes);
     const int calls = (vectors + widest - 1) / widest;
     for (int call = 0, done = 0; call < calls; ++call) {
         const int some = (vectors - done + calls - call - 1) / (calls - call);
         const std::int64_t at = std::int64_t{done} * table.bytes;
         task.panel = panel + at;
-        e.out = maps.output.at<std::uint8_t>(window.begin) + at;
-        if (maps.inputs[1].data != nullptr) e.residual = maps.inputs[1].at<std::uint8_t>(window.begin) + at;
+        task.epilogue = scales_.epilogue(maps, window.begin, at);
         kernels_by_vectors[some](task);
         done += some;
     }
@@ -196,8 +165,7 @@ public:
     bool fits(const ConvCase& conv) const override {
         const WeightSizes& sizes = conv.weights->sizes();
         return conv.weights->dtype() == DType::s8 && conv.input.dtype == DType::u8 && sizes.block.rows == block_rows_ &&
-               sizes.columns() < kMostPanelLines &&
-               (conv.params.activation <= Activation::relu || conv.params.activation == Activation::relu6);
+               sizes.columns() < kMostPanelLines && byte_activation(conv.params.activation);
     }
 
     std::unique_ptr<const Step> make(const ConvCase& conv, const Tuning&, int threads) const override {

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/tasks/byte_dense.h"
 #include "kernels/tasks/byte_rows.h"
 #include "kernels/tasks/bytes.h"
 
@@ -20,6 +21,9 @@ struct ByteTable {
     ByteRowsKernel rows2[kMostByteVectors + 1];
     ByteRowsKernel rows4[kMostByteVectors + 1];
     int most1, most2, most4;  // vectors of the widest
+    int dense_rows;           // output channels that `dense` multiplies at a time
+    void (*dense)(const ByteDenseTask&);
+    void (*quad)(const ByteQuadTask&);
     void (*taps)(const TapsTask&);
     void (*split)(const SplitTask&);
     void (*quantize)(const QuantizeTask&);

@@ -53,7 +53,7 @@ struct Bytes {
         quads[2] = {_mm512_unpacklo_epi16(ab1, cd1)};
         quads[3] = {_mm512_unpackhi_epi16(ab1, cd1)};
     }
-    static Bytes weights(const std::int8_t (&four)[4]) {
+    static Bytes weights(const std::int8_t* four) {
         std::int32_t bits;
         std::memcpy(&bits, four, sizeof bits);
         return {_mm512_set1_epi32(bits)};
@@ -61,6 +61,8 @@ struct Bytes {
     static Sums dot(Sums sums, Bytes pixels, Bytes weights) {
         return {_mm512_dpbusd_epi32(sums.v, pixels.v, weights.v)};
     }
+    // Exact for any weights, as those that all rows' quads meet.
+    static Sums dot_any(Sums sums, Bytes pixels, Bytes weights) { return dot(sums, pixels, weights); }
     // In the order of the sums.
     void widen(Floats (&made)[4]) const {
         const __m512i zero = _mm512_setzero_si512();
@@ -118,7 +120,7 @@ struct Bytes {
         quads[2] = {_mm256_unpacklo_epi16(ab1, cd1)};
         quads[3] = {_mm256_unpackhi_epi16(ab1, cd1)};
     }
-    static Bytes weights(const std::int8_t (&four)[4]) {
+    static Bytes weights(const std::int8_t* four) {
         std::int32_t bits;
         std::memcpy(&bits, four, sizeof bits);
         return {_mm256_set1_epi32(bits)};
@@ -127,6 +129,14 @@ struct Bytes {
     static Sums dot(Sums sums, Bytes pixels, Bytes weights) {
         const __m256i pairs = _mm256_maddubs_epi16(pixels.v, weights.v);
         return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+    }
+    // In 16 bits from the start: of columns 0 and 2, then of 1 and 3.
+    static Sums dot_any(Sums sums, Bytes pixels, Bytes weights) {
+        const __m256i even = _mm256_and_si256(pixels.v, _mm256_set1_epi16(255)), odd = _mm256_srli_epi16(pixels.v, 8);
+        const __m256i by_even = _mm256_srai_epi16(_mm256_slli_epi16(weights.v, 8), 8);
+        const __m256i by_odd = _mm256_srai_epi16(weights.v, 8);
+        return {_mm256_add_epi32(sums.v,
+                                 _mm256_add_epi32(_mm256_madd_epi16(even, by_even), _mm256_madd_epi16(odd, by_odd)))};
     }
     void widen(Floats (&made)[4]) const {
         const __m256i zero = _mm256_setzero_si256();
@@ -200,7 +210,7 @@ struct Bytes {
             quad[3] = d.v[i];
         }
     }
-    static Bytes weights(const std::int8_t (&four)[4]) {
+    static Bytes weights(const std::int8_t* four) {
         Bytes made;
         for (int i = 0; i < 16; ++i) made.v[i] = static_cast<std::uint8_t>(four[i % 4]);
         return made;
@@ -214,6 +224,7 @@ struct Bytes {
         }
         return sums;
     }
+    static Sums dot_any(Sums sums, Bytes pixels, Bytes weights) { return dot(sums, pixels, weights); }
     void widen(Floats (&made)[4]) const {
         for (int i = 0; i < 16; ++i) made[i / 4].v[i % 4] = static_cast<float>(v[i]);
     }
