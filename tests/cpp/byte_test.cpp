@@ -89,8 +89,7 @@ struct ByteConv {
         return made;
     }
 
-    // The output's numbers as floats, NCHW or NHWC as the problem says.
-    std::vector<float> run() const {
+    sovs_plan* plan() const {
         Records records;
         records.inputs.push_back(map_of(p.n, p.in_channels, p.h, p.w, p.layout));
         records.step("convert", "q0", {"in0"}, in.said());
@@ -108,6 +107,26 @@ struct ByteConv {
         sovs_plan* plan = nullptr;
         CHECK_SAYING(records.make(&plan, p.threads) == SOVS_OK, sovs_last_error());
         sovs_weights_destroy(made);
+        return plan;
+    }
+
+    // What its plan runs it with.
+    std::string backend() const {
+        sovs_plan* const made = plan();
+        std::string found;
+        for (std::int32_t step = 0; step < sovs_plan_step_count(made); ++step) {
+            sovs_step_info info{};
+            info.size = sizeof info;
+            CHECK(sovs_plan_step_info(made, step, &info) == SOVS_OK);
+            if (std::string(info.backend).starts_with("int8")) found = info.backend;
+        }
+        sovs_plan_destroy(made);
+        return found;
+    }
+
+    // The output's numbers as floats, NCHW or NHWC as the problem says.
+    std::vector<float> run() const {
+        sovs_plan* const plan = this->plan();
         const std::vector<float> given = floats(x, in, p.in_channels, p.h * p.w, p.layout);
         const std::vector<float> second =
             floats(residual, added, p.out_channels, p.out_h() * p.out_w(), p.residual_layout());
@@ -192,6 +211,17 @@ TEST(int8_convolutions_whose_weights_are_all_stored_are_exact) {
         Problem p = byte_problem(seed);
         p.density = 1.0;
         ByteConv(p, seed % 4 == 0 ? 0.7 : 0.0).expect_exact("all stored");
+    }
+}
+
+TEST(int8_weights_that_are_all_stored_are_multiplied_densely_where_quads_are_exact) {
+    for (const std::int64_t block_rows : {1, 2, 4}) {
+        Problem p;
+        p.block_rows = block_rows;
+        const std::string rows = "int8 rows" + std::to_string(block_rows);
+        CHECK(ByteConv(p).backend() == rows);
+        p.density = 1.0;
+        CHECK(ByteConv(p).backend() == (sovs::byte_kernels().dense == nullptr ? rows : "int8 dense"));
     }
 }
 

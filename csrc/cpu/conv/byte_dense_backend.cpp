@@ -159,8 +159,8 @@ public:
 
     bool fits(const ConvCase& conv) const override {
         const WeightSizes& sizes = conv.weights->sizes();
-        return conv.weights->dtype() == DType::s8 && conv.input.dtype == DType::u8 && sizes.groups == 1 &&
-               sizes.columns() < kMostPanelLines && conv.weights->stores_all() &&
+        return byte_kernels().dense != nullptr && conv.weights->dtype() == DType::s8 && conv.input.dtype == DType::u8 &&
+               sizes.groups == 1 && sizes.columns() < kMostPanelLines && conv.weights->stores_all() &&
                byte_activation(conv.params.activation);
     }
 

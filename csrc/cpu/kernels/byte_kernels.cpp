@@ -32,9 +32,11 @@ constexpr ByteTable make_byte_table() {
     t.most1 = kMost1;
     t.most2 = kMost2;
     t.most4 = kMost4;
-    t.dense_rows = kDenseRows;
-    t.dense = byte_dense<kDenseRows>;
-    t.quad = byte_quad;
+    if constexpr (!Bytes::kPairsIn16Bits) {
+        t.dense_rows = kDenseRows;
+        t.dense = byte_dense<kDenseRows>;
+        t.quad = byte_quad;
+    }
     t.taps = taps;
     t.split = split;
     t.quantize = quantize;

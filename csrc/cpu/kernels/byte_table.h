@@ -21,7 +21,8 @@ struct ByteTable {
     ByteRowsKernel rows2[kMostByteVectors + 1];
     ByteRowsKernel rows4[kMostByteVectors + 1];
     int most1, most2, most4;  // vectors of the widest
-    int dense_rows;           // output channels that `dense` multiplies at a time
+    // Null where pairs are added in 16 bits: all rows read the same pairs, and no order of columns suits the weights of all.
+    int dense_rows;  // output channels that `dense` multiplies at a time
     void (*dense)(const ByteDenseTask&);
     void (*quad)(const ByteQuadTask&);
     void (*taps)(const TapsTask&);

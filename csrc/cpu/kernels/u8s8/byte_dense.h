@@ -27,9 +27,8 @@ void byte_dense(const ByteDenseTask& task) {
         Sums sums[kRows][1][4];
         SOVS_UNROLL
         for (int r = 0; r < kRows; ++r) {
-            const Sums start = Sums::all(task.start[channel + r]);
             SOVS_UNROLL
-            for (int q = 0; q < 4; ++q) sums[r][0][q] = start;
+            for (int q = 0; q < 4; ++q) sums[r][0][q] = Sums::held(task.start[channel + r]);
         }
         const std::uint8_t* panel = task.panel;
         for (std::int32_t k = 0; k < task.quads; ++k, panel += 4 * Bytes::kCount, weights += 4 * kRows) {
@@ -40,7 +39,7 @@ void byte_dense(const ByteDenseTask& task) {
             for (int r = 0; r < kRows; ++r) {
                 const Bytes row = Bytes::weights(weights + 4 * r);
                 SOVS_UNROLL
-                for (int q = 0; q < 4; ++q) sums[r][0][q] = Bytes::dot_any(sums[r][0][q], quads[q], row);
+                for (int q = 0; q < 4; ++q) sums[r][0][q] = Bytes::dot(sums[r][0][q], quads[q], row);
             }
         }
         SOVS_UNROLL

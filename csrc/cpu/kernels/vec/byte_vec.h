@@ -18,6 +18,12 @@ namespace sovs::SOVS_ISA_NAMESPACE {
 struct Sums {
     __m512i v;
     static Sums all(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
+    // In a register of its own: where several sums start from one, GCC spills them.
+    static Sums held(std::int32_t x) {
+        Sums made = all(x);
+        asm("" : "+v"(made.v));
+        return made;
+    }
 };
 
 struct Floats {
@@ -61,8 +67,6 @@ struct Bytes {
     static Sums dot(Sums sums, Bytes pixels, Bytes weights) {
         return {_mm512_dpbusd_epi32(sums.v, pixels.v, weights.v)};
     }
-    // Exact for any weights, as those that all rows' quads meet.
-    static Sums dot_any(Sums sums, Bytes pixels, Bytes weights) { return dot(sums, pixels, weights); }
     // In the order of the sums.
     void widen(Floats (&made)[4]) const {
         const __m512i zero = _mm512_setzero_si512();
@@ -88,6 +92,11 @@ struct Bytes {
 struct Sums {
     __m256i v;
     static Sums all(std::int32_t x) { return {_mm256_set1_epi32(x)}; }
+    static Sums held(std::int32_t x) {
+        Sums made = all(x);
+        asm("" : "+x"(made.v));
+        return made;
+    }
 };
 
 struct Floats {
@@ -130,14 +139,6 @@ struct Bytes {
         const __m256i pairs = _mm256_maddubs_epi16(pixels.v, weights.v);
         return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
     }
-    // In 16 bits from the start: of columns 0 and 2, then of 1 and 3.
-    static Sums dot_any(Sums sums, Bytes pixels, Bytes weights) {
-        const __m256i even = _mm256_and_si256(pixels.v, _mm256_set1_epi16(255)), odd = _mm256_srli_epi16(pixels.v, 8);
-        const __m256i by_even = _mm256_srai_epi16(_mm256_slli_epi16(weights.v, 8), 8);
-        const __m256i by_odd = _mm256_srai_epi16(weights.v, 8);
-        return {_mm256_add_epi32(sums.v,
-                                 _mm256_add_epi32(_mm256_madd_epi16(even, by_even), _mm256_madd_epi16(odd, by_odd)))};
-    }
     void widen(Floats (&made)[4]) const {
         const __m256i zero = _mm256_setzero_si256();
         const __m256i low = _mm256_unpacklo_epi8(v, zero), high = _mm256_unpackhi_epi8(v, zero);
@@ -160,6 +161,7 @@ struct Bytes {
 struct Sums {
     std::int32_t v[4];
     static Sums all(std::int32_t x) { return {{x, x, x, x}}; }
+    static Sums held(std::int32_t x) { return all(x); }
 };
 
 struct Floats {
@@ -224,7 +226,6 @@ struct Bytes {
         }
         return sums;
     }
-    static Sums dot_any(Sums sums, Bytes pixels, Bytes weights) { return dot(sums, pixels, weights); }
     void widen(Floats (&made)[4]) const {
         for (int i = 0; i < 16; ++i) made[i / 4].v[i % 4] = static_cast<float>(v[i]);
     }
