@@ -38,6 +38,7 @@ constexpr ByteTable make_byte_table() {
         t.quad = byte_quad;
     }
     t.taps = taps;
+    t.phases = phases;
     t.split = split;
     t.quantize = quantize;
     t.dequantize = dequantize;

@@ -26,6 +26,7 @@ struct ByteTable {
     void (*dense)(const ByteDenseTask&);
     void (*quad)(const ByteQuadTask&);
     void (*taps)(const TapsTask&);
+    void (*phases)(const PhasesTask&);
     void (*split)(const SplitTask&);
     void (*quantize)(const QuantizeTask&);
     void (*dequantize)(const DequantizeTask&);

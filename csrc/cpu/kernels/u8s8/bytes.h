@@ -7,14 +7,28 @@ namespace sovs::SOVS_ISA_NAMESPACE {
 
 inline void taps(const TapsTask& task) {
     const Bytes zero = Bytes::all(task.zero);
-    const std::uint8_t* mask = task.masks;
-    std::uint8_t* panel = task.panel;
-    for (std::int32_t t = 0; t < task.taps; ++t) {
-        const std::uint8_t* from = task.line + task.shifts[t];
+    for (std::int32_t i = 0; i < task.column_count; ++i) {
+        const std::int32_t t = task.columns[i];
+        const std::uint8_t *from = task.line + task.shifts[t], *mask = task.masks + std::ptrdiff_t{t} * task.pixels;
+        std::uint8_t* const column = task.panel + std::ptrdiff_t{t} * task.pixels;
         for (std::int32_t p = 0; p < task.pixels; p += Bytes::kCount)
-            Bytes::blend(Bytes::load(mask + p), Bytes::load(from + p), zero).store(panel + p);
-        mask += task.pixels;
-        panel += task.pixels;
+            Bytes::blend(Bytes::load(mask + p), Bytes::load(from + p), zero).store(column + p);
+    }
+}
+
+inline void phases(const PhasesTask& task) {
+    const std::int32_t width = task.width / task.stride_w;
+    for (std::int32_t y = 0; y < task.rows; ++y) {
+        const std::uint8_t* row = task.line + std::ptrdiff_t{y} * task.width;
+        std::uint8_t* to = task.phases + y % task.stride_h * task.stride_w * task.phase_bytes +
+                           std::ptrdiff_t{y / task.stride_h} * width;
+        if (task.stride_w == 2) {
+            for (std::int32_t x = 0; x < width; x += Bytes::kCount / 2)
+                Bytes::load(row + 2 * x).part(to + x, to + task.phase_bytes + x);
+            continue;
+        }
+        for (std::int32_t x = 0; x < task.width; ++x)
+            to[x % task.stride_w * task.phase_bytes + x / task.stride_w] = row[x];
     }
 }
 

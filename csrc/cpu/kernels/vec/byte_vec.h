@@ -82,6 +82,11 @@ struct Bytes {
         const __m512i c = _mm512_cvtps_epi32(x[2].v), d = _mm512_cvtps_epi32(x[3].v);
         return {_mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d))};
     }
+    // Every other byte: kCount / 2 each.
+    void part(std::uint8_t* even, std::uint8_t* odd) const {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(even), _mm512_cvtepi16_epi8(v));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(odd), _mm512_cvtepi16_epi8(_mm512_srli_epi16(v, 8)));
+    }
     static Bytes max(Bytes a, Bytes b) { return {_mm512_max_epu8(a.v, b.v)}; }
     // a where the mask's bits are set, else b.
     static Bytes blend(Bytes mask, Bytes a, Bytes b) { return {_mm512_ternarylogic_epi32(mask.v, a.v, b.v, 0xCA)}; }
@@ -151,6 +156,12 @@ struct Bytes {
         const __m256i a = _mm256_cvtps_epi32(x[0].v), b = _mm256_cvtps_epi32(x[1].v);
         const __m256i c = _mm256_cvtps_epi32(x[2].v), d = _mm256_cvtps_epi32(x[3].v);
         return {_mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d))};
+    }
+    void part(std::uint8_t* even, std::uint8_t* odd) const {
+        const __m256i first = _mm256_and_si256(v, _mm256_set1_epi16(255)), second = _mm256_srli_epi16(v, 8);
+        const __m256i both = _mm256_permute4x64_epi64(_mm256_packus_epi16(first, second), 0xD8);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(even), _mm256_castsi256_si128(both));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(odd), _mm256_extracti128_si256(both, 1));
     }
     static Bytes max(Bytes a, Bytes b) { return {_mm256_max_epu8(a.v, b.v)}; }
     static Bytes blend(Bytes mask, Bytes a, Bytes b) { return {_mm256_blendv_epi8(b.v, a.v, mask.v)}; }
@@ -238,6 +249,12 @@ struct Bytes {
             made.v[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>((bounded + kPoint) - kPoint));
         }
         return made;
+    }
+    void part(std::uint8_t* even, std::uint8_t* odd) const {
+        for (int i = 0; i < 8; ++i) {
+            even[i] = v[2 * i];
+            odd[i] = v[2 * i + 1];
+        }
     }
     static Bytes max(Bytes a, Bytes b) {
         for (int i = 0; i < 16; ++i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
