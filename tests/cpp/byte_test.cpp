@@ -259,17 +259,39 @@ TEST(int8_maps_of_many_tiles_are_read_across_their_borders) {
 }
 
 TEST(int8_depthwise_convolutions_are_exact) {
-    for (const std::int64_t kernel : {3, 5})
+    const std::pair<std::int64_t, std::int64_t> sides[] = {{23, 31}, {24, 40}, {14, 14}, {7, 7}, {6, 3}, {60, 64}};
+    unsigned seed = 0;
+    for (const auto& [h, w] : sides)
+        for (const std::int64_t kernel : {1, 3, 4, 5, 8})
+            for (const std::int64_t stride : {1, 2, 3}) {
+                Problem p;
+                p.seed = seed++;
+                p.n = 1 + seed % 3;
+                p.groups = p.in_channels = p.out_channels = 75;
+                p.h = h;
+                p.w = w;
+                p.kernel_h = p.kernel_w = kernel;
+                p.pad_h = p.pad_w = kernel / 2;
+                p.dilation_w = 1 + seed % 2;
+                p.stride_h = p.stride_w = stride;
+                p.density = 0.9;
+                p.threads = 1 + seed % 2;
+                p.residual = seed % 5 == 0;
+                if (p.out_h() < 1 || p.out_w() < 1) continue;
+                ByteConv(p, seed % 4 == 0 ? 0.7 : 0.0).expect_exact("depthwise");
+            }
+}
+
+TEST(int8_depthwise_convolutions_read_shifted_taps_where_strides_divide_the_map) {
+    Problem p;
+    p.groups = p.in_channels = p.out_channels = 16;
+    p.kernel_h = p.kernel_w = 3;
+    p.pad_h = p.pad_w = 1;
+    for (const std::int64_t side : {7, 8})
         for (const std::int64_t stride : {1, 2}) {
-            Problem p;
-            p.groups = p.in_channels = p.out_channels = 75;
-            p.h = 23;
-            p.w = 31;
-            p.kernel_h = p.kernel_w = kernel;
-            p.pad_h = p.pad_w = kernel / 2;
+            p.h = p.w = side;
             p.stride_h = p.stride_w = stride;
-            p.density = 0.9;
-            ByteConv(p).expect_exact("depthwise");
+            CHECK(ByteConv(p).backend() == (side % stride == 0 ? "int8 depthwise" : "int8 rows1"));
         }
 }
 

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/scratch.h"
 #include "conv/byte_scales.h"
+#include "conv/byte_stream_use.h"
 #include "conv/byte_windows.h"
 #include "kernels/byte_table.h"
 
@@ -45,26 +46,6 @@ Cut choose_cut(const ConvShape& shape, const TensorDesc& input, const TensorDesc
         cut.parts = std::max(cut.parts, static_cast<int>(std::clamp<std::int64_t>(
                                             wanted, 1, std::max<std::int64_t>(1, block_rows / kLeastRows))));
     return cut;
-}
-
-// Taps that some weight is stored at, ascending.
-std::vector<std::int32_t> used_taps(const Weights& weights) {
-    const auto taps = static_cast<std::uint32_t>(weights.sizes().taps());
-    std::vector<bool> used(taps, false);
-    const std::shared_ptr<const PackedWeights> packed = weights.packed();
-    for (const std::uint32_t key : packed->structure.keys) used[key % taps] = true;
-    std::vector<std::int32_t> listed;
-    for (std::uint32_t tap = 0; tap < taps; ++tap)
-        if (used[tap]) listed.push_back(static_cast<std::int32_t>(tap));
-    return listed;
-}
-
-// The layout of the stream to read: of weights that are held once that of a stream which is there, whatever its parts.
-ByteStreamLayout shared_layout(const Weights& weights, const ByteStreamLayout& wanted) {
-    if (!weights.held_once()) return wanted;
-    for (const ByteStreamLayout& live : weights.live_byte_streams())
-        if (live.column_lines == wanted.column_lines && live.pairs_in_16_bits == wanted.pairs_in_16_bits) return live;
-    return wanted;
 }
 
 class ByteRowsStep final : public Step {

@@ -22,14 +22,6 @@ Phase phase_of(std::int64_t tap, std::int64_t dilation, std::int64_t pad, std::i
     return {tap * dilation - pad - further * stride, further};
 }
 
-Phase row_phase(const ConvShape& s, std::int64_t tap) {
-    return phase_of(tap / s.kernel_w, s.dilation_h, s.pad_h, s.stride_h);
-}
-
-Phase column_phase(const ConvShape& s, std::int64_t tap) {
-    return phase_of(tap % s.kernel_w, s.dilation_w, s.pad_w, s.stride_w);
-}
-
 // Outputs [begin, end) along an axis whose tap lies inside the input.
 Range inside(std::int64_t tap, std::int64_t dilation, std::int64_t pad, std::int64_t stride, std::int64_t side) {
     const std::int64_t place = tap * dilation - pad;
@@ -55,6 +47,14 @@ ByteWindows::ByteWindows(const ConvShape& shape, const TensorDesc& input, const 
     const std::int64_t pixels =
         std::max(input.w / shape.stride_w + 1, output.w + std::max<std::int64_t>(0, right(shape.kernel_w - 1)));
     split_pitch_ = split_begin_ + pixels;
+    for (const std::int32_t tap : columns_) {
+        const std::int64_t ky = tap / shape.kernel_w, kx = tap % shape.kernel_w;
+        const Phase row = phase_of(ky, shape.dilation_h, shape.pad_h, shape.stride_h);
+        const Phase column = phase_of(kx, shape.dilation_w, shape.pad_w, shape.stride_w);
+        shifts_.push_back({row.number * shape.stride_w + column.number, row.further * output.w + column.further,
+                           inside(ky, shape.dilation_h, shape.pad_h, shape.stride_h, input.h),
+                           inside(kx, shape.dilation_w, shape.pad_w, shape.stride_w, input.w)});
+    }
 }
 
 ByteWindow ByteWindows::at(long window) const {
@@ -73,8 +73,9 @@ Range ByteWindows::reads(const ByteWindow& window) const {
     return {first * input_.w, std::max(first, last) * input_.w};
 }
 
-bool ByteWindows::shifts() const {
-    return input_.h == shape_.stride_h * output_.h && input_.w == shape_.stride_w * output_.w;
+bool ByteWindows::shifts(std::int64_t stride_h, std::int64_t stride_w, const TensorDesc& input,
+                         const TensorDesc& output) {
+    return input.h == stride_h * output.h && input.w == stride_w * output.w;
 }
 
 template <typename Body>
@@ -120,10 +121,9 @@ void ByteWindows::find_taps(const ByteWindow& window, std::uint8_t zero, ByteTap
 // The line, and where its phases lie: in whole rows, each of which goes to one phase of rows and all phases of columns.
 void ByteWindows::lay_line(const ByteWindow& window, ByteTaps& taps) const {
     std::int64_t least = 0, most = 0;
-    for (const std::int32_t tap : columns_) {
-        const std::int64_t shift = row_phase(shape_, tap).further * output_.w + column_phase(shape_, tap).further;
-        least = std::min(least, shift);
-        most = std::max(most, shift);
+    for (const TapShift& shift : shifts_) {
+        least = std::min(least, shift.further);
+        most = std::max(most, shift.further);
     }
     taps.first = window.begin + least;
     taps.span = window.lanes() + most - least;
@@ -143,22 +143,16 @@ void ByteWindows::find_shifts(const ByteWindow& window, ByteTaps& taps) const {
     if (strided()) taps.split.resize(static_cast<std::size_t>(shape_.stride_h * shape_.stride_w * taps.phase_bytes));
     taps.sources.assign(static_cast<std::size_t>(shape_.taps()), 0);
     taps.masks.assign(static_cast<std::size_t>(shape_.taps() * width_), 0);
-    for (const std::int32_t tap : columns_) {
-        const Phase row = row_phase(shape_, tap), column = column_phase(shape_, tap);
-        const std::int64_t phase = row.number * shape_.stride_w + column.number;
-        taps.sources[tap] = static_cast<std::int32_t>((strided() ? phase * taps.phase_bytes : 0) + origin +
-                                                      row.further * output_.w + column.further);
-    }
+    for (std::size_t i = 0; i < columns_.size(); ++i)
+        taps.sources[columns_[i]] = static_cast<std::int32_t>((strided() ? shifts_[i].phase * taps.phase_bytes : 0) +
+                                                              origin + shifts_[i].further);
     each_run(window, [&](std::int64_t, std::int64_t y, std::int64_t x, std::int64_t count, std::int64_t lane) {
-        for (const std::int32_t tap : columns_) {
-            const Range rows =
-                inside(tap / shape_.kernel_w, shape_.dilation_h, shape_.pad_h, shape_.stride_h, input_.h);
-            const Range columns =
-                inside(tap % shape_.kernel_w, shape_.dilation_w, shape_.pad_w, shape_.stride_w, input_.w);
+        for (std::size_t i = 0; i < columns_.size(); ++i) {
+            const auto& [phase, further, rows, columns] = shifts_[i];
             if (y < rows.begin || y >= rows.end) continue;
             const std::int64_t begin = std::clamp<std::int64_t>(columns.begin - x, 0, count);
             const std::int64_t end = std::clamp<std::int64_t>(columns.end - x, begin, count);
-            std::memset(&taps.masks[static_cast<std::size_t>(tap * width_ + lane + begin)], 255,
+            std::memset(&taps.masks[static_cast<std::size_t>(columns_[i] * width_ + lane + begin)], 255,
                         static_cast<std::size_t>(end - begin));
         }
     });
@@ -176,7 +170,7 @@ void ByteWindows::find_split(const ByteWindow& window, std::uint8_t zero, ByteTa
         taps.starts.push_back({image, y * shape_.stride_h - shape_.pad_h, x});
     });
     for (const std::int32_t tap : columns_) {
-        const Phase phase = column_phase(shape_, tap);
+        const Phase phase = phase_of(tap % shape_.kernel_w, shape_.dilation_w, shape_.pad_w, shape_.stride_w);
         for (const ByteTaps::Start& start : taps.starts) {
             const std::int64_t y = start.row + tap / shape_.kernel_w * shape_.dilation_h;
             const bool inside = y >= 0 && y < input_.h;

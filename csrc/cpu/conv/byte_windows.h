@@ -48,7 +48,7 @@ public:
     std::int64_t column_lines() const { return width_ / kByteLine; }
     // Every tap meets pixels that lie equally far from the output's, in the line or in one of its phases: the input is as many
     // times larger than the output as strides say.
-    bool shifts() const;
+    static bool shifts(std::int64_t stride_h, std::int64_t stride_w, const TensorDesc& input, const TensorDesc& output);
     // What lies outside the image is `zero`.
     void find_taps(const ByteWindow& window, std::uint8_t zero, ByteTaps& taps) const;
     // What shifts count from, of a channel: the pixel of lane 0 lies at the tap's source. line: see pack().
@@ -65,6 +65,7 @@ private:
     void lay_line(const ByteWindow& window, ByteTaps& taps) const;
     void find_shifts(const ByteWindow& window, ByteTaps& taps) const;
     void find_split(const ByteWindow& window, std::uint8_t zero, ByteTaps& taps) const;
+    bool shifts() const { return shifts(shape_.stride_h, shape_.stride_w, input_, output_); }
     bool strided() const { return shape_.stride_h > 1 || shape_.stride_w > 1; }
     // Calls body(image, y, x, count, lane) for each run of the window's pixels in one row.
     template <typename Body>
@@ -72,8 +73,15 @@ private:
 
     ConvShape shape_;
     TensorDesc input_, output_;
+    // Of one of columns_, where taps are shifts.
+    struct TapShift {
+        std::int64_t phase, further;  // further: pixels of the phase from the output's own
+        Range rows, columns;          // of the output, where the tap lies inside the input
+    };
+
     std::int64_t width_, windows_a_tile_, count_;
     std::vector<std::int32_t> columns_;
+    std::vector<TapShift> shifts_;
     std::int64_t split_begin_, split_pitch_;  // of split rows: where pixel 0 lies, and bytes
 };
 

@@ -1,6 +1,7 @@
 // Compiled once for each ISA of the int8 kernels: instantiates every width and lists them in the table.
 #include "kernels/byte_table.h"
 #include "kernels/u8s8/byte_dense.h"
+#include "kernels/u8s8/byte_depthwise.h"
 #include "kernels/u8s8/byte_rows.h"
 #include "kernels/u8s8/bytes.h"
 
@@ -37,6 +38,7 @@ constexpr ByteTable make_byte_table() {
         t.dense = byte_dense<kDenseRows>;
         t.quad = byte_quad;
     }
+    t.depthwise = byte_depthwise;
     t.taps = taps;
     t.phases = phases;
     t.split = split;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/tasks/byte_dense.h"
+#include "kernels/tasks/byte_depthwise.h"
 #include "kernels/tasks/byte_rows.h"
 #include "kernels/tasks/bytes.h"
 
@@ -25,6 +26,7 @@ struct ByteTable {
     int dense_rows;  // output channels that `dense` multiplies at a time
     void (*dense)(const ByteDenseTask&);
     void (*quad)(const ByteQuadTask&);
+    void (*depthwise)(const ByteDepthwiseTask&);
     void (*taps)(const TapsTask&);
     void (*phases)(const PhasesTask&);
     void (*split)(const SplitTask&);
