@@ -1,5 +1,7 @@
 // The int8 kernels beside those of rows: panels, types of numbers, averages.
 #pragma once
+#include <cstring>
+
 #include "kernels/tasks/bytes.h"
 #include "kernels/vec/byte_vec.h"
 
@@ -59,15 +61,19 @@ inline void split(const SplitTask& task) {
     }
 }
 
-inline std::uint8_t quantized(const QuantizeTask& task, float x) {
-    constexpr float kPoint = 12582912.0f;  // leaves no bits after the point
-    const float y = x * task.inverse_scale + task.zero_point;
-    const float low = y < 255.0f ? y : 255.0f, bounded = low > 0.0f ? low : 0.0f;
-    return static_cast<std::uint8_t>(static_cast<std::int32_t>((bounded + kPoint) - kPoint));
+inline Floats quantized(const QuantizeTask& task, const float* from) {
+    const Floats y = Floats::load(from) * Floats::all(task.inverse_scale) + Floats::all(task.zero_point);
+    return Floats::max(Floats::min(y, Floats::all(255.0f)), Floats::all(0.0f));
 }
 
 inline void quantize(const QuantizeTask& task) {
-    for (std::int64_t i = 0; i < task.count; ++i) task.to[i] = quantized(task, task.from[i]);
+    const std::int64_t whole = task.count / Floats::kCount * Floats::kCount, rest = task.count - whole;
+    for (std::int64_t i = 0; i < whole; i += Floats::kCount) quantized(task, task.from + i).store(task.to + i);
+    float from[Floats::kCount] = {};
+    std::uint8_t to[Floats::kCount];
+    std::memcpy(from, task.from + whole, static_cast<std::size_t>(rest) * sizeof(float));
+    quantized(task, from).store(to);
+    std::memcpy(task.to + whole, to, static_cast<std::size_t>(rest));
 }
 
 inline void dequantize(const DequantizeTask& task) {

@@ -34,6 +34,13 @@ struct Floats {
     friend Floats operator+(Floats a, Floats b) { return {_mm512_add_ps(a.v, b.v)}; }
     // The second operand where one is NaN.
     static Floats min(Floats a, Floats b) { return {_mm512_min_ps(a.v, b.v)}; }
+    static Floats max(Floats a, Floats b) { return {_mm512_max_ps(a.v, b.v)}; }
+    static constexpr int kCount = 16;
+    static Floats load(const float* p) { return {_mm512_loadu_ps(p)}; }
+    // Rounded half to even; of numbers from 0 to 255.
+    void store(std::uint8_t* p) const {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+    }
 };
 
 struct Bytes {
@@ -111,6 +118,14 @@ struct Floats {
     friend Floats operator*(Floats a, Floats b) { return {_mm256_mul_ps(a.v, b.v)}; }
     friend Floats operator+(Floats a, Floats b) { return {_mm256_add_ps(a.v, b.v)}; }
     static Floats min(Floats a, Floats b) { return {_mm256_min_ps(a.v, b.v)}; }
+    static Floats max(Floats a, Floats b) { return {_mm256_max_ps(a.v, b.v)}; }
+    static constexpr int kCount = 8;
+    static Floats load(const float* p) { return {_mm256_loadu_ps(p)}; }
+    void store(std::uint8_t* p) const {
+        const __m256i numbers = _mm256_cvtps_epi32(v);
+        const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256(numbers, 1));
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+    }
 };
 
 struct Bytes {
@@ -195,6 +210,18 @@ struct Floats {
         for (int i = 0; i < 4; ++i) a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
         return a;
     }
+    static Floats max(Floats a, Floats b) {
+        for (int i = 0; i < 4; ++i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+        return a;
+    }
+    static constexpr int kCount = 4;
+    static Floats load(const float* p) { return {{p[0], p[1], p[2], p[3]}}; }
+    // Adding 1.5 * 2^23 leaves no bits after the point: the rounding of every float operation, half to even.
+    void store(std::uint8_t* p) const {
+        constexpr float kPoint = 12582912.0f;
+        for (int i = 0; i < 4; ++i)
+            p[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>((v[i] + kPoint) - kPoint));
+    }
 };
 
 struct Bytes {
@@ -240,14 +267,10 @@ struct Bytes {
     void widen(Floats (&made)[4]) const {
         for (int i = 0; i < 16; ++i) made[i / 4].v[i % 4] = static_cast<float>(v[i]);
     }
-    // Adding 1.5 * 2^23 leaves no bits after the point: the rounding of every float operation, half to even.
     static Bytes narrow(const Floats (&x)[4]) {
-        constexpr float kPoint = 12582912.0f;
         Bytes made;
-        for (int i = 0; i < 16; ++i) {
-            const float given = x[i / 4].v[i % 4], bounded = given > 0.0f ? given < 255.0f ? given : 255.0f : 0.0f;
-            made.v[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>((bounded + kPoint) - kPoint));
-        }
+        for (int q = 0; q < 4; ++q)
+            Floats::min(Floats::max(x[q], Floats::all(0.0f)), Floats::all(255.0f)).store(made.v + 4 * q);
         return made;
     }
     void part(std::uint8_t* even, std::uint8_t* odd) const {
