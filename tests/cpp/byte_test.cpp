@@ -193,6 +193,7 @@ Problem byte_problem(unsigned seed) {
     std::mt19937 g(seed + 1000);
     if (p.groups == 1) p.block_rows = std::int64_t{1} << g() % 3;
     if (g() % 4 == 0) p.activation = SOVS_RELU6;
+    if (g() % 2 == 0) p.tuning.tile_cols = static_cast<std::int64_t>(g() % 400);
     return p;
 }
 
@@ -293,6 +294,35 @@ TEST(int8_depthwise_convolutions_read_shifted_taps_where_strides_divide_the_map)
             p.stride_h = p.stride_w = stride;
             CHECK(ByteConv(p).backend() == (side % stride == 0 ? "int8 depthwise" : "int8 rows1"));
         }
+}
+
+TEST(int8_convolutions_are_tuned_by_the_width_of_their_windows) {
+    for (const double density : {0.1, 1.0}) {
+        Problem p;
+        p.in_channels = p.out_channels = 32;
+        p.h = p.w = 40;
+        p.kernel_h = p.kernel_w = 3;
+        p.pad_h = p.pad_w = 1;
+        p.density = density;
+        sovs_weights* const weights = ByteConv(p).weights();
+        const sovs_conv2d_params params = p.params();
+        sovs_conv2d_place place{sizeof place, p.n, p.h, p.w, SOVS_MAP_FREE, SOVS_MAP_TILED, 0, 0};
+        std::vector<sovs_tuning> found(10, kLibraryChooses);
+        auto count = static_cast<std::int32_t>(found.size());
+        CHECK(sovs_conv2d_candidates(weights, &params, &place, found.data(), &count) == SOVS_OK);
+        CHECK(count == 4 && found[0].tile_cols == 0);  // of 320, 192, 128 and 64 pixels
+        std::vector<double> seconds(count, -1.0);
+        CHECK(sovs_conv2d_time(weights, &params, &place, found.data(), count, 2, seconds.data()) == SOVS_OK);
+        for (const double each : seconds) CHECK(each > 0.0 && each < 10.0);
+        for (std::int32_t i = 0; i < count; ++i) {
+            p.tuning = found[i];
+            ByteConv(p).expect_exact("tuned");
+        }
+        place.input = SOVS_MAP_NCHW;
+        count = 1;
+        CHECK(refused(sovs_conv2d_candidates(weights, &params, &place, found.data(), &count), "are floats"));
+        sovs_weights_destroy(weights);
+    }
 }
 
 TEST(int8_sums_of_the_most_columns_do_not_overflow) {

@@ -5,6 +5,7 @@
 
 #include "base/scratch.h"
 #include "conv/byte_scales.h"
+#include "conv/byte_tuning.h"
 #include "conv/byte_windows.h"
 #include "kernels/byte_table.h"
 
@@ -24,12 +25,13 @@ struct Cut {
     int parts;
 };
 
-Cut choose_cut(const ConvShape& shape, const TensorDesc& input, const TensorDesc& output, std::int64_t blocks,
-               int threads) {
+Cut choose_cut(const ConvShape& shape, const TensorDesc& input, const TensorDesc& output, const Tuning& tuning,
+               std::int64_t blocks, int threads) {
     Cut cut{shape.pointwise() && input.tile == output.tile, output.pitch(), 1};
     if (!cut.in_place)
         cut.width = std::clamp(kPanelBytes / (shape.in_channels * shape.taps()) / kByteLine * kByteLine, kByteLine,
                                output.pitch());
+    cut.width = tuned_width(tuning, cut.width, output.pitch());
     if (threads == 1) return cut;
     const std::int64_t wanted = kUnitsAThread * threads;
     const auto windows = [&] { return output.pixels() / cut.width; };
@@ -48,7 +50,7 @@ std::vector<std::int32_t> all_taps(const WeightSizes& sizes) {
 
 class ByteDenseStep final : public Step {
 public:
-    ByteDenseStep(const ConvCase& conv, int threads);
+    ByteDenseStep(const ConvCase& conv, const Tuning& tuning, int threads);
 
     long units() const override { return windows_.count(); }
     int parts() const override { return cut_.parts; }
@@ -61,6 +63,7 @@ public:
     }
     void run(long unit, int part, const StepMaps& maps) const override;
     const char* backend() const override { return kName; }
+    const Tiling* chosen_tiling() const override { return &tiling_; }
 
 private:
     void multiply(const std::uint8_t* panel, std::int64_t pixel, int part, const StepMaps& maps) const;
@@ -77,6 +80,7 @@ private:
     std::shared_ptr<const ByteQuads> matrix_;
     std::int64_t span_;  // bytes of a line of input pixels
     ByteScales scales_;
+    Tiling tiling_;
 };
 
 std::int64_t blocks_of(const Weights& weights) {
@@ -84,18 +88,19 @@ std::int64_t blocks_of(const Weights& weights) {
     return (weights.sizes().out_channels + rows - 1) / rows;
 }
 
-ByteDenseStep::ByteDenseStep(const ConvCase& conv, int threads)
+ByteDenseStep::ByteDenseStep(const ConvCase& conv, const Tuning& tuning, int threads)
     : weights_(conv.weights),
       shape_(checked_shape(*weights_, conv.params, conv.input, conv.output)),
       output_(conv.output),
       zero_(static_cast<std::uint8_t>(conv.input.quant.zero_point)),
       quads_(static_cast<std::int32_t>(quads_of(weights_->sizes()))),
       blocks_(blocks_of(*weights_)),
-      cut_(choose_cut(shape_, conv.input, output_, blocks_, std::max(1, threads))),
+      cut_(choose_cut(shape_, conv.input, output_, tuning, blocks_, std::max(1, threads))),
       windows_(shape_, conv.input, output_, cut_.width, all_taps(weights_->sizes())),
       matrix_(weights_->byte_quads(byte_kernels().dense_rows)),
       span_(cut_.in_place ? 0 : windows_.most_span()),
-      scales_(conv, matrix_->sums, blocks_ * byte_kernels().dense_rows) {}
+      scales_(conv, matrix_->sums, blocks_ * byte_kernels().dense_rows),
+      tiling_(byte_tiling(windows_.width(), shape_.in_channels, cut_.parts, cut_.in_place)) {}
 
 void ByteDenseStep::multiply(const std::uint8_t* panel, std::int64_t pixel, int part, const StepMaps& maps) const {
     const auto first = static_cast<std::int32_t>(blocks_ * part / cut_.parts);
@@ -164,8 +169,14 @@ public:
                byte_activation(conv.params.activation);
     }
 
-    std::unique_ptr<const Step> make(const ConvCase& conv, const Tuning&, int threads) const override {
-        return std::make_unique<const ByteDenseStep>(conv, threads);
+    std::vector<Tuning> candidates(const ConvCase& conv, std::size_t most) const override {
+        const ConvShape shape = checked_shape(*conv.weights, conv.params, conv.input, conv.output);
+        const Cut cut = choose_cut(shape, conv.input, conv.output, Tuning{}, blocks_of(*conv.weights), 1);
+        return width_candidates(conv.output, cut.width, cut.in_place ? 0 : conv.output.pitch(), most);
+    }
+
+    std::unique_ptr<const Step> make(const ConvCase& conv, const Tuning& tuning, int threads) const override {
+        return std::make_unique<const ByteDenseStep>(conv, tuning, threads);
     }
 };
 

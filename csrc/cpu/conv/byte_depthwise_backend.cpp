@@ -5,6 +5,7 @@
 #include "base/scratch.h"
 #include "conv/byte_scales.h"
 #include "conv/byte_stream_use.h"
+#include "conv/byte_tuning.h"
 #include "conv/byte_windows.h"
 #include "kernels/byte_table.h"
 
@@ -31,7 +32,8 @@ public:
           stream_(weights_->byte_stream(
               shared_layout(*weights_, {1, parts_of(conv.output, threads), byte_kernels().adds_pairs_in_16_bits}))),
           span_(windows_.most_span()),
-          scales_(conv, stream_->sums, conv.output.c) {}
+          scales_(conv, stream_->sums, conv.output.c),
+          tiling_(byte_tiling(windows_.width(), 1, parts(), true)) {}
 
     long units() const override { return windows_.count(); }
     int parts() const override { return static_cast<int>(stream_->parts.size()); }
@@ -44,6 +46,7 @@ public:
     }
     void run(long unit, int part, const StepMaps& maps) const override;
     const char* backend() const override { return kName; }
+    const Tiling* chosen_tiling() const override { return &tiling_; }
 
 private:
     std::shared_ptr<const Weights> weights_;
@@ -53,6 +56,7 @@ private:
     std::shared_ptr<const ByteStream> stream_;
     std::int64_t span_;  // bytes of a line of input pixels
     ByteScales scales_;
+    Tiling tiling_;
 };
 
 void ByteDepthwiseStep::run(long unit, int number, const StepMaps& maps) const {

@@ -6,6 +6,7 @@
 #include "base/scratch.h"
 #include "conv/byte_scales.h"
 #include "conv/byte_stream_use.h"
+#include "conv/byte_tuning.h"
 #include "conv/byte_windows.h"
 #include "kernels/byte_table.h"
 
@@ -48,9 +49,22 @@ Cut choose_cut(const ConvShape& shape, const TensorDesc& input, const TensorDesc
     return cut;
 }
 
+// The widest window whose panel's columns 16 bits tell apart; 0 where there is nothing to choose.
+std::int64_t most_width(const ConvShape& shape, const TensorDesc& output) {
+    if (shape.groups > 1) return 0;
+    return std::min(kMostPanelLines / (shape.in_channels * shape.taps()) * kByteLine, output.pitch());
+}
+
+Cut choose_cut(const ConvCase& conv, const ConvShape& shape, const Tuning& tuning, int threads) {
+    Cut cut = choose_cut(shape, conv.input, conv.output, conv.weights->block_row_count(), threads);
+    const std::int64_t most = most_width(shape, conv.output);
+    if (!cut.in_place && most > 0) cut.width = tuned_width(tuning, cut.width, most);
+    return cut;
+}
+
 class ByteRowsStep final : public Step {
 public:
-    ByteRowsStep(const char* name, const ConvCase& conv, int threads);
+    ByteRowsStep(const char* name, const ConvCase& conv, const Tuning& tuning, int threads);
 
     long units() const override { return windows_.count(); }
     int parts() const override { return static_cast<int>(stream_->parts.size()); }
@@ -63,6 +77,7 @@ public:
     }
     void run(long unit, int part, const StepMaps& maps) const override;
     const char* backend() const override { return name_; }
+    const Tiling* chosen_tiling() const override { return &tiling_; }
 
 private:
     void multiply(const ByteStreamPart& part, const ByteWindow& window, const std::uint8_t* panel,
@@ -78,22 +93,24 @@ private:
     std::shared_ptr<const ByteStream> stream_;
     std::int64_t span_;  // bytes of a line of input pixels
     ByteScales scales_;
+    Tiling tiling_;
 };
 
-ByteRowsStep::ByteRowsStep(const char* name, const ConvCase& conv, int threads)
+ByteRowsStep::ByteRowsStep(const char* name, const ConvCase& conv, const Tuning& tuning, int threads)
     : name_(name),
       weights_(conv.weights),
       shape_(checked_shape(*weights_, conv.params, conv.input, conv.output)),
       output_(conv.output),
       zero_(static_cast<std::uint8_t>(conv.input.quant.zero_point)),
-      cut_(choose_cut(shape_, conv.input, output_, weights_->block_row_count(), std::max(1, threads))),
+      cut_(choose_cut(conv, shape_, tuning, std::max(1, threads))),
       windows_(shape_, conv.input, output_, cut_.width,
                cut_.in_place ? std::vector<std::int32_t>{} : used_taps(*weights_)),
       stream_(weights_->byte_stream(
           shared_layout(*weights_, {cut_.in_place ? conv.input.pitch() / kByteLine : windows_.column_lines(),
                                     cut_.parts, byte_kernels().adds_pairs_in_16_bits}))),
       span_(cut_.in_place ? 0 : windows_.most_span()),
-      scales_(conv, stream_->sums, weights_->block_row_count() * weights_->sizes().block.rows) {}
+      scales_(conv, stream_->sums, weights_->block_row_count() * weights_->sizes().block.rows),
+      tiling_(byte_tiling(windows_.width(), shape_.in_channels, parts(), cut_.in_place)) {}
 
 void ByteRowsStep::multiply(const ByteStreamPart& part, const ByteWindow& window, const std::uint8_t* panel,
                             const StepMaps& maps) const {
@@ -149,8 +166,14 @@ public:
                sizes.columns() < kMostPanelLines && byte_activation(conv.params.activation);
     }
 
-    std::unique_ptr<const Step> make(const ConvCase& conv, const Tuning&, int threads) const override {
-        return std::make_unique<const ByteRowsStep>(name_, conv, threads);
+    std::vector<Tuning> candidates(const ConvCase& conv, std::size_t most) const override {
+        const ConvShape shape = checked_shape(*conv.weights, conv.params, conv.input, conv.output);
+        const Cut cut = choose_cut(conv, shape, Tuning{}, 1);
+        return width_candidates(conv.output, cut.width, cut.in_place ? 0 : most_width(shape, conv.output), most);
+    }
+
+    std::unique_ptr<const Step> make(const ConvCase& conv, const Tuning& tuning, int threads) const override {
+        return std::make_unique<const ByteRowsStep>(name_, conv, tuning, threads);
     }
 
 private:
