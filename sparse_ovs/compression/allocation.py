@@ -118,7 +118,7 @@ def global_magnitude(
         return kept_densities(make_global_masks(weights, pattern, density, costs=prices), pattern)
 
     if costs.unit == "weights":  # the threshold of pruning itself, to the weight
-        return at(budget / costs.dense)
+        return at(min(1.0, round(budget / costs.dense, 12)))
     return _largest(at, costs, budget)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -157,6 +157,19 @@ def find_layers(
     if not kept:
         raise ValueError("expected a module with layers to compress, got none")
     return kept
+
+
+@torch.no_grad()
+def zero_outside(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Makes the weights outside the masks zero, in place.
+
+    Args:
+        masks: bool by the module's own names (see `weight_owners`).
+    """
+    owners = weight_owners(module)
+    for name, mask in masks.items():
+        owner, parameter = owners[name]
+        getattr(owner, parameter).masked_fill_(~mask, 0.0)
 
 
 def _scope(module: nn.Module) -> Collection[str]:

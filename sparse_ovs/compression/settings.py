@@ -28,7 +28,8 @@ class CompressionSettings:
         pattern: see `sparse_ovs.make_mask`; n:m leaves some layers dense where the budget allows.
         method: "obs", second-order: what stays makes up for what goes; "magnitude", the control.
         allocation: "loss", densities by layer of the least summed loss; "global", those of global
-            magnitude; "uniform", one for all. None: "loss" for obs, "global" for magnitude.
+            magnitude; "uniform", one for all. None: "loss" for obs and for n:m, "global" for
+            magnitude.
         exclude: layers that stay dense, by name or pattern ("layer4.*").
         threads: that times are for; None takes torch's setting.
         baselines: dense contestants, some of BASELINES.
@@ -105,6 +106,11 @@ class CompressionSettings:
                 "expected a pattern of unstructured, blockRx1 or n:m with method 'obs', "
                 f"got {self.pattern!r}"
             )
+        if pattern.kind == "n:m" and self.allocation not in (None, "loss"):
+            raise ValueError(
+                f"expected allocation 'loss' with pattern {self.pattern!r}, whose layers are "
+                f"pruned or dense, got {self.allocation!r}"
+            )
 
     @property
     def budget(self) -> Budget:
@@ -121,7 +127,9 @@ class CompressionSettings:
     @property
     def chosen_allocation(self) -> Allocation:
         """The allocation that None stands for."""
-        return self.allocation or ("loss" if self.method == "obs" else "global")
+        n_of_m = parse_pattern(self.pattern).kind == "n:m"
+        usual: Allocation = "loss" if self.method == "obs" or n_of_m else "global"
+        return self.allocation or usual
 
     def describe(self) -> dict[str, Any]:
         """What decides the result, JSON-able."""
