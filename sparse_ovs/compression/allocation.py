@@ -65,7 +65,10 @@ def least_loss(curves: Curves, costs: Costs, budget: float, free: bool) -> Densi
     taken: list[np.ndarray] = []
     for name in names:
         above = np.ceil((prices[name] - prices[name].min()) / part - 1e-9).astype(np.int64)
-        rows = [_moved(best, int(step)) + loss for step, loss in zip(above, options[name][1], strict=True)]
+        rows = [
+            _moved(best, int(step)) + loss
+            for step, loss in zip(above, options[name][1], strict=True)
+        ]
         table = np.stack(rows)
         taken.append(np.argmin(table, 0))
         best = table.min(0)
@@ -79,7 +82,7 @@ def least_loss(curves: Curves, costs: Costs, budget: float, free: bool) -> Densi
 
 
 def filled(densities: Mapping[str, float], costs: Costs, budget: float) -> Densities:
-    """The densities times a common factor of at least 1, at most 1 each, that uses the budget up."""
+    """The densities times a common factor that uses the budget up, at most 1 each."""
 
     def times(factor: float) -> Densities:
         return {name: min(1.0, density * factor) for name, density in densities.items()}

@@ -188,4 +188,6 @@ def _after(graph: Graph, conv: Conv) -> BatchNorm | Scale | None:
 
 
 def _unscaled(value: Tensor, scale: Tensor) -> Tensor:
-    return torch.where(scale == 0, torch.zeros_like(value), value / torch.where(scale == 0, 1, scale))
+    return torch.where(
+        scale == 0, torch.zeros_like(value), value / torch.where(scale == 0, 1, scale)
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,7 +57,7 @@ class CompressedLayer:
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     @classmethod
-    def of(cls, tensors: dict[str, Tensor]) -> CompressedLayer:
+    def of(cls, tensors: Mapping[str, Tensor]) -> CompressedLayer:
         """Inverse of `tensors`."""
         optional = (tensors.get("shift"), tensors.get("scales"))
         return cls(tensors["weight"], tensors["mask"], *optional, float(tensors["error"]))
@@ -129,7 +129,9 @@ def compress_layer(
     return _finished(problem, layer, weight, mask, rounds)
 
 
-def round_layer(dense: Layer, layer: Layer, mask: Tensor, inputs: Inputs, seed: int) -> CompressedLayer:
+def round_layer(
+    dense: Layer, layer: Layer, mask: Tensor, inputs: Inputs, seed: int
+) -> CompressedLayer:
     """Rounds a layer that was pruned, and perhaps trained, under its mask."""
     problem = gather(dense, inputs, seed)
     return _finished(problem, layer, layer.folded(), as_matrices(mask, layer.conv.groups), True)

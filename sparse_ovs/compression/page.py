@@ -24,7 +24,9 @@ def report_page(report: Report, pictures: Sequence[bytes] = ()) -> str:
         'alt="held-out image, dense map, compressed map"></figure>'
         for each in pictures
     )
-    caption = "<p>An image held out, the dense encoder's last map, and ours.</p>" if pictures else ""
+    caption = (
+        "<p>An image held out, the dense encoder's last map, and ours.</p>" if pictures else ""
+    )
     return _page(
         report.headline(),
         [*summary_lines(report), *report.notes],
@@ -138,7 +140,10 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     body = "".join(
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
     )
-    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    return (
+        f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        "</div>"
+    )
 
 
 def _number(value: float | None) -> str:

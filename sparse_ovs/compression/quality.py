@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.heads.maskclip import MaskCLIP
 from sparse_ovs.pruning.distill import cosine_distance
-from sparse_ovs.pruning.embedding import FromMaps, make_embedding_reader
+from sparse_ovs.pruning.embedding import EmbeddingReader, FromMaps, make_embedding_reader
 from sparse_ovs.text import TextEmbeddings, Vocabulary, embed_vocabulary
 
 Run = Callable[[Tensor], Any]
@@ -68,11 +68,11 @@ class Judge:
         self, dense: nn.Module, images: Tensor, vocabulary: str | Sequence[str] | None = None
     ) -> None:
         self._dense, self._images = dense, images
-        self._pool: FromMaps | None = None
+        self._reader: EmbeddingReader | None = None
         self._text: TextEmbeddings | None = None
         self._cells: MaskCLIP | None = None
         if isinstance(dense, Backbone) and hasattr(dense, "clip"):
-            self._pool = _pool_of(dense)
+            self._reader = _reader_of(dense)
         if vocabulary is not None:
             words = Vocabulary.parse(vocabulary)
             if not isinstance(dense, Backbone) or not hasattr(dense, "clip"):
@@ -81,11 +81,12 @@ class Judge:
             self._cells = _cells_of(dense)
 
     @torch.no_grad()
-    def judge(self, run: Run) -> Quality:
+    def judge(self, run: Run, module: nn.Module) -> Quality:
         """Of an encoder with the dense one's outputs.
 
         Args:
             run: images (1, C, H, W) -> outputs.
+            module: of the same weights, for an embedding that is made of more than the outputs.
         """
         sums = _Sums()
         for image in self._images.split(1):
@@ -93,7 +94,8 @@ class Judge:
             pairs = list(zip(found, expected, strict=True))
             sums.maps.append([1 - float(cosine_distance(a, b).mean()) for a, b in pairs])
             sums.squares.append([_square(part) for a, b in pairs for part in (a - b, b)])
-            self._compare_meaning(sums, found, expected)
+            self._compare_embeddings(sums, image, found, module)
+            self._compare_classes(sums, found, expected)
         count = len(self._images)
         squares = torch.tensor(sums.squares, dtype=torch.float64).sum(0)
         errors = (squares[::2] / squares[1::2].clamp(min=1e-300)).sqrt()
@@ -106,31 +108,34 @@ class Judge:
             masks=_mean(sums.masks),
         )
 
-    def _compare_meaning(self, sums: _Sums, found: list[Tensor], expected: list[Tensor]) -> None:
-        if self._pool is not None:
-            ours, theirs = self._pool.embed(found), self._pool.embed(expected)
-            sums.embedding.append(1 - float(cosine_distance(ours, theirs).mean()))
-            if self._text is not None and self._pool_has_text():
-                wins = [self._text.similarity(F.normalize(e, dim=1)) for e in (ours, theirs)]
-                sums.classes.append(_agreement(*wins))
-        elif found[-1].dim() == 2 and found[-1].shape[1] > 1:
+    def _compare_embeddings(
+        self, sums: _Sums, image: Tensor, found: list[Tensor], module: nn.Module
+    ) -> None:
+        if self._reader is None:
+            return
+        _, theirs = self._reader(self._dense, image)
+        if isinstance(self._reader, FromMaps):
+            ours = self._reader.embed(found)
+        else:
+            _, ours = self._reader(module, image)
+        sums.embedding.append(1 - float(cosine_distance(ours, theirs).mean()))
+        if self._text is not None and self._dense.pooling != "mean":  # which is no space of text
+            wins = [self._text.similarity(F.normalize(each, dim=1)) for each in (ours, theirs)]
+            sums.classes.append(_agreement(wins[0], wins[1]))
+
+    def _compare_classes(self, sums: _Sums, found: list[Tensor], expected: list[Tensor]) -> None:
+        if self._reader is None and found[-1].dim() == 2 and found[-1].shape[1] > 1:
             sums.classes.append(_agreement(found[-1], expected[-1]))
         if self._text is not None and self._cells is not None:
-            sums.masks.append(
-                _agreement(self._cells(found, self._text), self._cells(expected, self._text))
-            )
-
-    def _pool_has_text(self) -> bool:
-        return isinstance(self._dense, Backbone) and self._dense.pooling == "attention"
+            ours, theirs = (self._cells(maps, self._text) for maps in (found, expected))
+            sums.masks.append(_agreement(ours, theirs))
 
 
-def _pool_of(backbone: Backbone) -> FromMaps | None:
-    """What pools maps; None where the embedding is made of more than the maps."""
+def _reader_of(backbone: Backbone) -> EmbeddingReader | None:
     try:
-        reader = make_embedding_reader(backbone)
-    except ValueError:  # its outputs end before the pool
+        return make_embedding_reader(backbone)
+    except ValueError:  # its outputs end before what is pooled
         return None
-    return reader if isinstance(reader, FromMaps) else None
 
 
 def _cells_of(backbone: Backbone) -> MaskCLIP | None:

@@ -1,4 +1,4 @@
-"""Repair: what is kept learns the dense encoder's maps, without labels, until that helps no more."""
+"""Repair: what is kept learns the dense encoder's maps, without labels, while that helps."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ def repair(
         Weights are those of the least held-out loss, also where that is the start.
     """
     learning = {name for name, p in module.named_parameters() if p.requires_grad}
-    module.eval().requires_grad_(True)  # and no BatchNorm in train mode: so few images would ruin it
+    module.eval().requires_grad_(
+        True
+    )  # and no BatchNorm in train mode: so few images would ruin it
     sparsify(module, pattern, None, masks=masks)
     loss = _loss(dense)
     student = module if isinstance(module, Backbone) else _Outputs(module)

@@ -5,65 +5,34 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sparse_ovs import _native
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.compilation import compile
-from sparse_ovs.compression.allocation import (
-    DENSITIES,
-    BudgetTooSmall,
-    Curves,
-    Densities,
-    global_magnitude,
-    least_loss,
-    uniform,
-)
+from sparse_ovs.compression.attempt import Attempt
 from sparse_ovs.compression.compressed import Compressed
-from sparse_ovs.compression.costs import Costs, mac_costs, weight_costs
+from sparse_ovs.compression.dense_encoder import DenseEncoder, Tell
 from sparse_ovs.compression.images import Images, split_images
-from sparse_ovs.compression.layers import Layer, find_layers, trace
-from sparse_ovs.compression.one_layer import (
-    CompressedLayer,
-    compress_layer,
-    loss_by_density,
-    round_layer,
-)
 from sparse_ovs.compression.pictures import side_by_side
+from sparse_ovs.compression.planner import Plan, Planner
 from sparse_ovs.compression.quality import Judge
 from sparse_ovs.compression.record import LayerRecord, Report
-from sparse_ovs.compression.repair import Repaired, repair
-from sparse_ovs.compression.settings import (
-    Allocation,
-    CompressionSettings,
-    Method,
-    Precision,
-)
+from sparse_ovs.compression.settings import Allocation, CompressionSettings, Method, Precision
 from sparse_ovs.compression.state import RunState, fingerprint, run_state
-from sparse_ovs.compression.timing import Speed, Stopwatch, label_of_layers
-from sparse_ovs.compression.walk import Inputs, walk
-from sparse_ovs.engine import Quantization
-from sparse_ovs.nn.plain import plain_copy
-from sparse_ovs.patterns import parse_pattern
+from sparse_ovs.compression.timing import Speed, Stopwatch
 from sparse_ovs.profiling import BASELINES
 from sparse_ovs.profiling.runtimes import installed
-from sparse_ovs.quantization import quantize
 from sparse_ovs.quantization.batches import Batches
 
-# What is done, steps done of it, and all of its steps (0 where nobody knows).
-Tell = Callable[[str, int, int], None]
-
-# Of the asked speed-up that likely masks may miss, and that the result may; how many are tried.
-_LIKELY, _CLOSE = 0.03, 0.05
-_MOST_LIKELY, _MOST_TRIES = 6, 3
-_REPAIR = "#repair"  # beside the weights of a repaired module
+# Of the asked speed-up that the result may miss, and how often one is tried.
+_CLOSE, _MOST_TRIES = 0.05, 3
 
 
 def compress(
@@ -157,185 +126,69 @@ def compress_all(
         **fingerprint(module, images),
     }
     with run_state(None if folder is None else Path(folder), about) as state:
-        run = _Run(module, images, settings[0], state, tell)
-        judge = Judge(run.dense, images.held_out, vocabulary)
-        return [run.compressed(each, judge, peers) for each in settings]
+        dense = DenseEncoder(module, images, settings[0].exclude, tell)
+        run = _Run(dense, settings[0], state, Judge(dense.module, images.held_out, vocabulary))
+        return [run.compressed(each, peers) for each in settings]
 
 
 class _Run:
-    """Compressions of one encoder.
-
-    Attributes:
-        dense: a copy of the module.
-    """
+    """Compressions of one encoder that differ in how far they go."""
 
     def __init__(
-        self,
-        module: nn.Module,
-        images: Images,
-        settings: CompressionSettings,
-        state: RunState,
-        tell: Tell,
+        self, dense: DenseEncoder, settings: CompressionSettings, state: RunState, judge: Judge
     ) -> None:
         self._begun = monotonic()
-        self._images, self._state, self._tell = images, state, tell
-        self._settings = settings
-        self._batches = images.batches()
-        self.dense = plain_copy(module)
-        tell("trace the encoder", 0, 0)
-        self._graph = trace(self.dense, self._batches[0])
-        self._layers = find_layers(self.dense, self._graph, self._batches[0], settings.exclude)
+        self._dense, self._state, self._judge = dense, state, judge
+        images = dense.images
         self._stopwatch = Stopwatch(
-            self.dense,
-            self._layers,
+            dense.module,
+            dense.layers,
             images.example,
             settings,
             images.calibration,
-            lambda text: tell(text, 0, 0),
+            lambda text: dense.tell(text, 0, 0),
         )
-        self._found_costs: Costs | None = None
-        self._found_curves: Curves | None = None
-        self._dense_seconds = 0.0
+        self._planner = Planner(dense, settings, self._stopwatch, state)
 
-    def compressed(
-        self, settings: CompressionSettings, judge: Judge, peers: Sequence[str] | None
-    ) -> Compressed:
+    def compressed(self, settings: CompressionSettings, peers: Sequence[str] | None) -> Compressed:
         """One compression, tried again while a speed-up misses what was asked for."""
-        self._settings = settings
-        costs, budget = self._costs_and_budget()
-        fast = settings.budget == "target_speedup"
-        runtimes = installed() if peers is None and fast else peers or ()
         whole = self._state.part(f"{settings.budget}-{settings.amount:g}")
-        tries: list[tuple[float, _Attempt, Speed]] = []
-        for number in range(1, (_MOST_TRIES if fast else 1) + 1):
-            state = whole.part(f"try-{number}")
-            plan = state.json("plan", lambda price=budget: self._plan(costs, price))
-            made = _Attempt(self, settings, state, plan["densities"])
-            told = state.json(
-                "speed", lambda: asdict(self._stopwatch.speed(made.module, made.quantization, runtimes))
-            )
-            speed = Speed.of(told)
-            miss = speed.speedup.median / settings.amount - 1 if fast else 0.0
-            tries.append((abs(miss), made, speed))
-            if abs(miss) <= _CLOSE:
-                break
-            budget = plan["price"] * (1 + miss)
-        _, best, speed = min(tries, key=lambda one: one[0])
-        return self._finished(best, speed, judge)
-
-    def attempt_layers(
-        self, module: nn.Module, visit: Callable[[int, Layer, Layer, Inputs], bool], doing: str
-    ) -> None:
-        """Visits the layers of a copy of the module beside the dense ones.
-
-        Args:
-            visit: called with a layer's number, the dense layer, the copy's, and their inputs;
-                whether the copy differs from now on.
-        """
-        graph = trace(module, self._batches[0])
-        layers = find_layers(module, graph, self._batches[0], self._settings.exclude)
-        pairs = {
-            own.name: (number, dense, own)
-            for number, (dense, own) in enumerate(zip(self._layers, layers, strict=True))
-        }
-
-        def on_layer(name: str, inputs: Inputs) -> bool:
-            number, dense, own = pairs[name]
-            self._tell(f"{doing} {name}", number, len(pairs))
-            return visit(number, dense, own, inputs)
-
-        names = {each.conv.name: each.name for each in layers}
-        walk(self._graph, graph, self._batches, names, on_layer)
-
-    def _costs_and_budget(self) -> tuple[Costs, float]:
-        settings = self._settings
-        if settings.budget == "density":
-            costs = weight_costs(self._layers)
-        elif settings.budget == "budget_macs":
-            costs = mac_costs(self._layers)
-        else:
-            return self._times(), self._dense_seconds / settings.amount
-        return costs, settings.amount * costs.dense
-
-    def _times(self) -> Costs:
-        if self._found_costs is None:
-            told = self._state.json("times", self._measured)
-            self._found_costs = Costs("seconds", told["lines"], told["fixed"])
-            self._dense_seconds = told["dense"]
-        return self._found_costs
-
-    def _measured(self) -> dict[str, Any]:
-        costs = self._stopwatch.layer_costs()
-        dense = self._stopwatch.dense_seconds()
-        return {"lines": dict(costs.lines), "fixed": costs.fixed, "dense": dense}
-
-    def _plan(self, costs: Costs, budget: float) -> dict[str, Any]:
-        """Densities by layer, and the listed price that they were chosen for: for a speed-up that
-        whose masks, of whichever weights, have it when they are timed."""
-        settings = self._settings
         if settings.budget != "target_speedup":
-            return {"densities": self._densities(costs, budget), "price": budget}
-        tries: list[tuple[float, float, Densities]] = []
-        for _ in range(_MOST_LIKELY):
-            try:
-                densities = self._densities(costs, budget)
-            except BudgetTooSmall as error:
-                if tries:
-                    break
-                most = self._dense_seconds / error.least
-                raise ValueError(
-                    f"expected a speed-up that pruning reaches, below {most:.3g} here, got "
-                    f"{settings.amount:g}"
-                ) from None
-            miss = self._stopwatch.likely_speedup(densities) / settings.amount - 1
-            tries.append((abs(miss), budget, densities))
-            if abs(miss) <= _LIKELY:
+            price = self._planner.price(settings.amount)
+            _, made, speed = self._try(settings, price, whole.part("try-1"), peers or ())
+            return self._finished(settings, made, speed)
+        runtimes = installed() if peers is None else peers
+        price = self._planner.price(settings.amount)
+        tries: list[tuple[float, float]] = []
+        results: list[tuple[float, Attempt, Speed]] = []
+        for number in range(1, _MOST_TRIES + 1):
+            plan, made, speed = self._try(settings, price, whole.part(f"try-{number}"), runtimes)
+            miss = speed.speedup.median / settings.amount - 1
+            results.append((abs(miss), made, speed))
+            if abs(miss) <= _CLOSE or (plan.is_dense and miss > 0):
                 break
-            budget *= 1 + miss
-        _, price, densities = min(tries, key=lambda one: one[0])
-        return {"densities": densities, "price": price}
+            tries.append((plan.price, speed.speedup.median))
+            price = self._planner.next_price(settings.amount, tries)
+        _, made, speed = min(results, key=lambda one: one[0])
+        return self._finished(settings, made, speed)
 
-    def _densities(self, costs: Costs, budget: float) -> Densities:
-        settings = self._settings
-        if settings.chosen_allocation == "uniform":
-            return uniform(self._layers, costs, budget)
-        if settings.chosen_allocation == "global":
-            return global_magnitude(self._layers, settings.pattern, costs, budget)
-        free = parse_pattern(settings.pattern).kind != "n:m"
-        try:
-            return least_loss(self._curves(), costs, budget, free)
-        except BudgetTooSmall as error:
-            if settings.budget == "target_speedup":
-                raise
-            raise ValueError(
-                f"expected a {settings.budget} of at least {error.least / costs.dense:.3g} for "
-                f"pattern {settings.pattern!r}, got {settings.amount:g}"
-            ) from None
+    def _try(
+        self, settings: CompressionSettings, price: float, state: RunState, peers: Sequence[str]
+    ) -> tuple[Plan, Attempt, Speed]:
+        """One compression at a listed price, and how fast it is."""
+        plan = Plan(
+            **state.json("plan", lambda: asdict(self._planner.plan(settings.amount, price)))
+        )
+        made = Attempt(self._dense, settings, plan.densities, state)
 
-    def _curves(self) -> Curves:
-        if self._found_curves is None:
-            self._found_curves = self._state.json("losses", self._losses)
-        return self._found_curves
+        def measure() -> dict[str, Any]:
+            return asdict(self._stopwatch.speed(made.module, made.quantization, peers))
 
-    def _losses(self) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
-        parsed = parse_pattern(self._settings.pattern)
-        some = (1.0, parsed.first / parsed.second) if parsed.kind == "n:m" else DENSITIES
-        found: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
-        layers = {each.name: each for each in self._layers}
+        return plan, made, Speed.of(state.json("speed", measure))
 
-        def visit(name: str, inputs: Inputs) -> bool:
-            self._tell(f"losses of {name}", len(found), len(layers))
-            losses = loss_by_density(layers[name], inputs, some, self._settings)
-            found[name] = (some, losses)
-            return False
-
-        names = {each.conv.name: each.name for each in self._layers}
-        walk(self._graph, self._graph, self._batches, names, visit)
-        return {name: found[name] for name in layers}
-
-    def _finished(self, made: _Attempt, speed: Speed, judge: Judge) -> Compressed:
-        settings, images = made.settings, self._images
-        self._tell("judge it on images held out", 0, 0)
+    def _finished(self, settings: CompressionSettings, made: Attempt, speed: Speed) -> Compressed:
+        images = self._dense.images
+        self._dense.tell("judge it on images held out", 0, 0)
         runs = compile(
             made.module,
             images.example,
@@ -343,7 +196,7 @@ class _Run:
             precision=settings.precision,
             quantization=made.quantization,
         )
-        quality = judge.judge(runs)
+        quality = self._judge.judge(runs, made.module)
         ms = self._stopwatch.layer_ms(made.module, made.quantization)
         layers = [
             LayerRecord(
@@ -354,12 +207,12 @@ class _Run:
                 made.errors[each.name],
                 ms[each.name],
             )
-            for each in self._layers
+            for each in self._dense.layers
         ]
-        whole = sum(each.weight.numel() for each in self._layers)
-        macs = sum(each.macs for each in self._layers)
+        whole = sum(each.weight.numel() for each in self._dense.layers)
+        macs = sum(each.macs for each in self._dense.layers)
         report = Report(
-            model=_name_of(self.dense),
+            model=_name_of(self._dense.module),
             settings=settings.describe(),
             input_shape=tuple(images.example.shape),
             layers=layers,
@@ -374,110 +227,8 @@ class _Run:
             peak_bytes=_peak_bytes(),
             notes=_notes(settings, speed),
         )
-        pictures = side_by_side(images.held_out, self.dense, runs)
+        pictures = side_by_side(images.held_out, self._dense.module, runs)
         return Compressed(made.module, made.masks, made.quantization, report, pictures)
-
-    def quantization(self, module: nn.Module, scales: Mapping[str, Tensor]) -> Quantization:
-        """Of a compressed module.
-
-        Args:
-            scales: of weights that are on their grids already, by layer.
-        """
-        self._tell("observe maps for int8", 0, 0)
-        found = quantize(module, self._batches)
-        labels = label_of_layers(module, self._layers, self._images.example)
-        own = {labels[name]: each for name, each in scales.items() if name in labels}
-        return replace(found, weight_scales={**found.weight_scales, **own})
-
-    def repaired(
-        self, module: nn.Module, masks: Mapping[str, Tensor], settings: CompressionSettings
-    ) -> Repaired:
-        """Trains a pruned module in place."""
-        until = monotonic() + 60 * settings.minutes
-
-        def show(step: int, loss: float) -> None:
-            left = max(0.0, until - monotonic())
-            text = f"repair, held-out loss {loss:.4f}, at most {left / 60:.1f} min left"
-            self._tell(text, step, 0)
-
-        return repair(
-            self.dense,
-            module,
-            masks,
-            settings.pattern,
-            self._images,
-            settings.minutes,
-            settings.lr,
-            settings.seed,
-            show,
-        )
-
-
-class _Attempt:
-    """A module that is compressed to densities by layer.
-
-    Attributes:
-        module, masks, quantization: see Compressed.
-        errors: of layers, see CompressedLayer.
-        repaired: None without repair.
-    """
-
-    def __init__(
-        self, run: _Run, settings: CompressionSettings, state: RunState, densities: Densities
-    ) -> None:
-        self.settings = settings
-        self.module = plain_copy(run.dense)
-        self.masks: dict[str, Tensor] = {}
-        self.errors: dict[str, float] = {}
-        self.repaired: Repaired | None = None
-        self.quantization: Quantization | None = None
-        self._scales: dict[str, Tensor] = {}
-        feedback = settings.precision == "int8" and settings.method == "obs"
-
-        def prune(number: int, dense: Layer, own: Layer, inputs: Inputs) -> bool:
-            rounds = feedback and not settings.minutes
-            density = densities[own.name]
-            tensors = state.tensors(
-                f"layer-{number:03d}",
-                lambda: compress_layer(dense, own, inputs, density, settings, rounds).tensors(),
-            )
-            return self._take(own, CompressedLayer.of(tensors))
-
-        run.attempt_layers(self.module, prune, "compress")
-        if settings.minutes:
-            self._repair(run, state)
-        if feedback and settings.minutes:
-
-            def round_it(number: int, dense: Layer, own: Layer, inputs: Inputs) -> bool:
-                mask = self.masks[own.name]
-                tensors = state.tensors(
-                    f"rounded-{number:03d}",
-                    lambda: round_layer(dense, own, mask, inputs, settings.seed).tensors(),
-                )
-                self._take(own, CompressedLayer.of(tensors))
-                return True
-
-            run.attempt_layers(self.module, round_it, "round")
-        if settings.precision == "int8":
-            self.quantization = run.quantization(self.module, self._scales)
-
-    def _take(self, layer: Layer, made: CompressedLayer) -> bool:
-        """Writes a layer; whether that changed it."""
-        before = layer.weight.clone()
-        made.write(layer)
-        self.masks[layer.name], self.errors[layer.name] = made.mask, made.error
-        if made.scales is not None:
-            self._scales[layer.name] = made.scales
-        return made.shift is not None or not torch.equal(before, layer.weight)
-
-    def _repair(self, run: _Run, state: RunState) -> None:
-        def make() -> dict[str, Tensor]:
-            how = run.repaired(self.module, self.masks, self.settings)
-            return {**self.module.state_dict(), _REPAIR: how.numbers()}
-
-        tensors = dict(state.tensors("repaired", make))
-        self.repaired = Repaired.of(tensors.pop(_REPAIR))
-        self.module.load_state_dict(tensors)
 
 
 def _name_of(module: nn.Module) -> str:
@@ -491,7 +242,7 @@ def _notes(settings: CompressionSettings, speed: Speed) -> list[str]:
     miss = speed.speedup.median / settings.amount - 1
     if abs(miss) <= _CLOSE:
         return []
-    return [f"the closest to {settings.amount:g}x that was found, {miss:+.0%}"]
+    return [f"the closest to {settings.amount:g}x that was found: {miss:+.0%}"]
 
 
 def _peak_bytes() -> int:

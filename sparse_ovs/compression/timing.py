@@ -225,9 +225,7 @@ class Stopwatch:
         )
 
 
-def label_of_layers(
-    module: nn.Module, layers: Sequence[Layer], example: Tensor
-) -> dict[str, str]:
+def label_of_layers(module: nn.Module, layers: Sequence[Layer], example: Tensor) -> dict[str, str]:
     """What compiled encoders and quantizations call each layer."""
     graph, _ = export_graph(plain_copy(module), example)
     labels = step_labels(graph)
