@@ -39,7 +39,8 @@ def least_loss(curves: Curves, costs: Costs, budget: float, free: bool) -> Densi
     arXiv 2201.13096).
 
     Args:
-        curves: relative losses; between two densities the logarithm of the loss is a line.
+        curves: relative losses; between two densities the logarithm of the loss is a line, down to
+            a loss of 0 the loss itself.
         costs: of the same layers.
         budget: in the unit of the costs, their fixed part included.
         free: densities may be any, those of curves between their ends; else only those of the
@@ -168,10 +169,15 @@ def _options(
     losses = np.maximum.accumulate(losses[::-1])[::-1]
     if not free:
         return densities, losses
-    fine = np.geomspace(densities[0], 1.0, _CHOICES)
-    tiny = 1e-12
-    made = np.exp(np.interp(fine, densities, np.log(np.maximum(losses, tiny))))
-    return fine, np.where(made <= 2 * tiny, 0.0, made)
+    fine = np.geomspace(densities[0], densities[-1], _CHOICES)
+    fine[-1] = densities[-1]
+    line = np.interp(fine, densities, losses)
+    # Down to a loss of 0 there is no line of logarithms.
+    inside = np.maximum(losses, losses[losses > 0].min(initial=1.0))
+    curve_of_logs = np.exp(np.interp(fine, densities, np.log(inside)))
+    lossless = densities[losses == 0].min(initial=np.inf)
+    last = densities[densities < lossless].max(initial=0.0)
+    return fine, np.where(fine <= last, curve_of_logs, line)
 
 
 def _moved(table: np.ndarray, steps: int) -> np.ndarray:
