@@ -93,5 +93,6 @@ class LayerProblem:
     def _ridge(self, damping: float) -> Tensor:
         """float64 (groups, 1)."""
         mean = self.gram.diagonal(dim1=1, dim2=2).mean(1, keepdim=True)
-        # Inputs that are all zero: any ridge will do.
-        return torch.where(mean > 0, damping * mean, 1.0)
+        live = mean[mean > 0]
+        # A group whose inputs are all zero may not look dearer to prune than one that works.
+        return damping * torch.where(mean > 0, mean, live.min() if live.numel() else 1.0)
