@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ from sparse_ovs.patterns import make_mask, parse_pattern
 
 # Samples of a layer's inputs, whatever the number of images: so many, and so many a column.
 _SAMPLES, _SAMPLES_A_COLUMN = 1 << 14, 4
+# Rows that a layer's losses are taken from: at least so many, or so many by columns squared.
+_LEAST_ROWS, _ROW_COST = 64, 1 << 30
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def loss_by_density(
         return found
     if layer.takes_shift:
         problem = problem.centred()
+    problem = _some_rows(problem, settings.pattern)
     power = float(problem.target_power.sum()) or 1.0
     pruned = [density for density in densities if density < 1]
     losses = dict(zip(pruned, loss_curve(problem, pruned, settings.pattern), strict=True))
@@ -153,6 +156,23 @@ def _finished(
     kept = as_weight(mask, shape).reshape(layer.weight.shape)
     plain = layer.unfolded(as_weight(weight, shape)).masked_fill(~kept, 0.0)
     return CompressedLayer(plain, kept, shift, scales, judged.relative_loss(weight) ** 0.5)
+
+
+def _some_rows(problem: LayerProblem, pattern: str) -> LayerProblem:
+    """A problem of fewer rows where there are many columns, evenly spread: rows lose alike, and
+    each density costs as many products as rows times columns squared."""
+    _, rows, columns = problem.weight.shape
+    parsed = parse_pattern(pattern)
+    unit = parsed.first if parsed.kind == "block" else 1
+    wanted = max(_LEAST_ROWS, _ROW_COST // columns**2)
+    step = rows // wanted
+    if step < 2:
+        return problem
+    chosen = torch.arange(rows).split(unit)[::step]
+    index = torch.cat(chosen)
+    return replace(
+        problem, weight=problem.weight[:, index], target_power=problem.target_power[:, index]
+    )
 
 
 def _mask(layer: Layer, settings: CompressionSettings, density: float) -> Tensor:

@@ -148,16 +148,20 @@ class Planner:
 
     def _curves(self) -> Curves:
         if self._found_curves is None:
-            self._found_curves = self._state.json("losses", self._losses)
+            self._found_curves = self._losses()
         return self._found_curves
 
     def _losses(self) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
         parsed = parse_pattern(self._settings.pattern)
         some = (1.0, parsed.first / parsed.second) if parsed.kind == "n:m" else DENSITIES
         found: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
+        state = self._state.part("losses")
 
         def visit(layer: Layer, inputs: Inputs) -> None:
-            found[layer.name] = (some, loss_by_density(layer, inputs, some, self._settings))
+            def make() -> list[float]:
+                return loss_by_density(layer, inputs, some, self._settings)
+
+            found[layer.name] = (some, state.json(f"layer-{len(found):03d}", make))
 
         self._dense.visit(visit, "losses of")
         return found
