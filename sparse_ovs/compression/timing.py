@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparse_ovs.backbones import Backbone
 from sparse_ovs.compilation import compile
 from sparse_ovs.compression.costs import Costs, rising
 from sparse_ovs.compression.layers import Layer, zero_outside
@@ -83,8 +84,9 @@ class Stopwatch:
         on_step: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._module = plain_copy(module)
-        # What is timed are zeros, not values: those of random weights reach every output.
-        calibrate_random_weights(self._module, example)
+        if isinstance(module, Backbone):
+            # What is timed are zeros, not values: those of random weights reach every output.
+            calibrate_random_weights(self._module, example)
         self._layers, self._example, self._settings = layers, example, settings
         self._calibration, self._on_step = calibration[:_INT8_IMAGES], on_step
         self._runs: dict[str, Callable[[], object]] = {}

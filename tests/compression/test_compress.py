@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -268,6 +272,45 @@ def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_bits(
     assert whole.quantization is not None
     assert resumed.quantization.values == whole.quantization.values
     assert kept(resumed) == kept(whole)
+
+
+def test_a_killed_process_goes_on_to_the_same_bits(
+    module: nn.Module, images: Tensor, tmp_path: Path
+) -> None:
+    torch.save((module, images), tmp_path / "given.pt")
+    folder = tmp_path / "run"
+    code = f"""
+        import sys, torch
+        sys.path[:0] = {sys.path!r}
+        import sparse_ovs, test_compress
+        module, images = torch.load({str(tmp_path / "given.pt")!r}, weights_only=False)
+        sparse_ovs.compress(module, images, density=0.4, baselines=("eager",), folder={str(folder)!r})
+    """
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
+    layer = folder / "density-0.4" / "try-1" / "layer-001.safetensors"
+    while not layer.is_file():
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    resumed = compress(module, images, density=0.4, folder=folder)
+    whole = compress(module, images, density=0.4)
+    for name, value in whole.module.state_dict().items():
+        assert torch.equal(resumed.module.state_dict()[name], value)
+
+
+def test_a_module_of_one_input_size_is_compressed_too(images: Tensor) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8 * 22 * 22, 10),
+    )
+    report = compress(module.eval(), images, density=0.3).report
+    assert report.density == pytest.approx(0.3, abs=0.001)
+    assert report.quality.classes in (0.0, 1.0)
 
 
 def test_what_is_done_is_not_done_again(
