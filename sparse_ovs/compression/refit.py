@@ -30,7 +30,7 @@ def solve(gram: Tensor, start: Tensor, mask: Tensor) -> Tensor:
         system.diagonal(dim1=1, dim2=2).add_(1 - kept)
         right = (moments[some] * kept)[:, :, None]
         solved = torch.cholesky_solve(right, torch.linalg.cholesky(system))
-        found[some] = solved.squeeze(2) * kept
+        found[some] = solved.squeeze(2).where(kept > 0, 0.0)
     return found.view(groups, rows, columns)
 
 
