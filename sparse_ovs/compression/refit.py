@@ -45,7 +45,7 @@ def descend(gram: Tensor, moments: Tensor, weight: Tensor, mask: Tensor) -> Tens
     """
     weight, residual = weight.clone(), (moments - weight @ gram) * mask
     direction, power = residual, residual.square().sum(2, keepdim=True)
-    enough = 1e-8 * float((moments * mask).square().sum())
+    enough = 1e-6 * float(power.sum())
     for _ in range(_MOST_STEPS):
         if float(power.sum()) <= enough:
             break
