@@ -50,7 +50,7 @@ def prune_by_admm(
     found = []
     for state in states:
         fitted = descend(gram, moments, state.sparse, state.mask)
-        found.append(((fitted / scale).to(start.dtype) * state.mask, state.mask))
+        found.append(((fitted / scale).to(start.dtype).where(state.mask, 0.0), state.mask))
     return found
 
 

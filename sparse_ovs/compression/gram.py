@@ -66,6 +66,12 @@ class InputMoments:
                 f"expected inputs of one shape, got {tuple(dense_input.shape)} and "
                 f"{tuple(compressed_input.shape)}"
             )
+        layer = self._layer
+        channels = layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features
+        if dense_input.shape[1 if isinstance(layer, nn.Conv2d) else -1] != channels:
+            raise ValueError(
+                f"expected inputs of {channels} channels, got shape {tuple(dense_input.shape)}"
+            )
         same = dense_input is compressed_input
         if not same and self._cross is None:
             self._cross = self._gram.clone()

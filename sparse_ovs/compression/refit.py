@@ -30,7 +30,7 @@ def solve(gram: Tensor, start: Tensor, mask: Tensor) -> Tensor:
         system.diagonal(dim1=1, dim2=2).add_(1 - kept)
         right = (moments[some] * kept)[:, :, None]
         solved = torch.cholesky_solve(right, torch.linalg.cholesky(system))
-        found[some] = solved.squeeze(2) * kept
+        found[some] = solved.squeeze(2).where(kept > 0, 0.0)
     return found.view(groups, rows, columns)
 
 
@@ -45,7 +45,7 @@ def descend(gram: Tensor, moments: Tensor, weight: Tensor, mask: Tensor) -> Tens
     """
     weight, residual = weight.clone(), (moments - weight @ gram) * mask
     direction, power = residual, residual.square().sum(2, keepdim=True)
-    enough = 1e-8 * float((moments * mask).square().sum())
+    enough = 1e-6 * float(power.sum())
     for _ in range(_MOST_STEPS):
         if float(power.sum()) <= enough:
             break

@@ -63,7 +63,7 @@ def round_to_s8(
     fed = _feed_forward(gram, weight.double(), grid)
     better = _row_losses(fed - start, gram) < _row_losses(nearest - start, gram)
     rounded = _descend(gram, start, torch.where(better[:, :, None], fed, nearest), grid)
-    whole = (rounded / grid.steps[:, :, None]).round()
+    whole = (rounded / grid.steps[:, :, None]).round() + 0.0  # no -0.0
     # In the weight's own arithmetic, as whoever multiplies a whole number by its scale.
     return whole.to(weight.dtype) * scales.to(weight.dtype).view(*weight.shape[:2], 1), scales
 

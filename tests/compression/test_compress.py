@@ -21,28 +21,11 @@ from sparse_ovs.compression import Compressed
 from sparse_ovs.loop import PlaceInUse, hold_folder
 from sparse_ovs.pruning.criteria import budget_masks, density_of, magnitude_masks
 from sparse_ovs.pruning.masks import load as load_masks
+from support.small_classifier import Classifier
 from support.small_clips import RN, VIT, small_backbone
 from support.small_encoders import Small
 
 LAYERS = ("stem", "conv1", "conv2", "down", "head")
-
-
-class Classifier(nn.Module):
-    """BatchNorm, biases, a residual and a linear layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(16)
-        self.conv1 = nn.Conv2d(16, 16, 1)
-        self.conv2 = nn.Conv2d(16, 32, 3, stride=2, padding=1)
-        self.down = nn.Conv2d(16, 32, 1, stride=2)
-        self.head = nn.Linear(32, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.norm(self.stem(x)))
-        y = F.relu(self.conv2(F.relu(self.conv1(x))) + self.down(x))
-        return self.head(y.mean((2, 3)))
 
 
 @pytest.fixture
@@ -282,9 +265,10 @@ def test_a_killed_process_goes_on_to_the_same_bits(
     code = f"""
         import sys, torch
         sys.path[:0] = {sys.path!r}
-        import sparse_ovs, test_compress
+        import sparse_ovs
         module, images = torch.load({str(tmp_path / "given.pt")!r}, weights_only=False)
-        sparse_ovs.compress(module, images, density=0.4, baselines=("eager",), folder={str(folder)!r})
+        how = dict(density=0.4, baselines=("eager",), folder={str(folder)!r})
+        sparse_ovs.compress(module, images, **how)
     """
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
     layer = folder / "density-0.4" / "try-1" / "layer-001.safetensors"
