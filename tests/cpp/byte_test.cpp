@@ -31,6 +31,7 @@ struct ByteConv {
     std::vector<float> scales, bias;
     std::vector<std::int32_t> row_ptr{0}, indices;
 
+    // A density of 1 stores all weights; otherwise some rows are empty and some full.
     explicit ByteConv(const Problem& problem, double extremes = 0.0) : p(problem), extreme(extremes) {
         std::mt19937 g(p.seed);
         std::uniform_real_distribution<double> chance(0.0, 1.0);
@@ -47,7 +48,7 @@ struct ByteConv {
         for (auto& v : residual) v = pixel();
         dense.assign(p.out_channels * p.columns(), 0);
         for (std::int64_t row = 0; row < p.block_row_count(); ++row) {
-            const double density = row % 3 == 2 ? 0.0 : row % 5 == 4 ? 1.0 : p.density;
+            const double density = p.density == 1.0 || row % 5 == 4 ? 1.0 : row % 3 == 2 ? 0.0 : p.density;
             for (std::int64_t k = 0; k < p.columns(); ++k) {
                 if (chance(g) >= density) continue;
                 indices.push_back(static_cast<std::int32_t>(k));
@@ -88,8 +89,7 @@ struct ByteConv {
         return made;
     }
 
-    // The output's numbers as floats, NCHW or NHWC as the problem says.
-    std::vector<float> run() const {
+    sovs_plan* plan() const {
         Records records;
         records.inputs.push_back(map_of(p.n, p.in_channels, p.h, p.w, p.layout));
         records.step("convert", "q0", {"in0"}, in.said());
@@ -107,6 +107,26 @@ struct ByteConv {
         sovs_plan* plan = nullptr;
         CHECK_SAYING(records.make(&plan, p.threads) == SOVS_OK, sovs_last_error());
         sovs_weights_destroy(made);
+        return plan;
+    }
+
+    // What its plan runs it with.
+    std::string backend() const {
+        sovs_plan* const made = plan();
+        std::string found;
+        for (std::int32_t step = 0; step < sovs_plan_step_count(made); ++step) {
+            sovs_step_info info{};
+            info.size = sizeof info;
+            CHECK(sovs_plan_step_info(made, step, &info) == SOVS_OK);
+            if (std::string(info.backend).starts_with("int8")) found = info.backend;
+        }
+        sovs_plan_destroy(made);
+        return found;
+    }
+
+    // The output's numbers as floats, NCHW or NHWC as the problem says.
+    std::vector<float> run() const {
+        sovs_plan* const plan = this->plan();
         const std::vector<float> given = floats(x, in, p.in_channels, p.h * p.w, p.layout);
         const std::vector<float> second =
             floats(residual, added, p.out_channels, p.out_h() * p.out_w(), p.residual_layout());
@@ -173,6 +193,7 @@ Problem byte_problem(unsigned seed) {
     std::mt19937 g(seed + 1000);
     if (p.groups == 1) p.block_rows = std::int64_t{1} << g() % 3;
     if (g() % 4 == 0) p.activation = SOVS_RELU6;
+    if (g() % 2 == 0) p.tuning.tile_cols = static_cast<std::int64_t>(g() % 400);
     return p;
 }
 
@@ -186,13 +207,46 @@ TEST(int8_convolutions_of_extreme_numbers_are_exact) {
     for (unsigned seed = 300; seed < 400; ++seed) ByteConv(byte_problem(seed), 0.7).expect_exact("extremes");
 }
 
+TEST(int8_convolutions_whose_weights_are_all_stored_are_exact) {
+    for (unsigned seed = 400; seed < 600; ++seed) {
+        Problem p = byte_problem(seed);
+        p.density = 1.0;
+        ByteConv(p, seed % 4 == 0 ? 0.7 : 0.0).expect_exact("all stored");
+    }
+}
+
+TEST(int8_weights_that_are_all_stored_are_multiplied_densely_where_quads_are_exact) {
+    for (const std::int64_t block_rows : {1, 2, 4}) {
+        Problem p;
+        p.block_rows = block_rows;
+        const std::string rows = "int8 rows" + std::to_string(block_rows);
+        CHECK(ByteConv(p).backend() == rows);
+        p.density = 1.0;
+        CHECK(ByteConv(p).backend() == (sovs::byte_kernels().dense == nullptr ? rows : "int8 dense"));
+    }
+}
+
+TEST(int8_convolutions_of_the_most_extreme_quads_are_exact) {
+    Problem p;
+    p.in_channels = 64;
+    p.density = 1.0;
+    p.kernel_h = p.kernel_w = 3;
+    ByteConv conv(p);
+    std::fill(conv.values.begin(), conv.values.end(), std::int8_t{-128});
+    std::fill(conv.dense.begin(), conv.dense.end(), std::int8_t{-128});
+    std::fill(conv.x.begin(), conv.x.end(), std::uint8_t{255});
+    conv.out = {1024.0f, 255};
+    conv.expect_exact("255 times -128");
+}
+
 TEST(int8_maps_of_many_tiles_are_read_across_their_borders) {
     for (const std::int64_t block_rows : {1, 2, 4})
-        for (const std::int64_t side : {19, 40, 57}) {
+        for (const std::int64_t side : {19, 40, 57, -40}) {  // the last one with all weights stored
             Problem p;
+            if (side < 0) p.density = 1.0;
             p.n = 2;
-            p.h = side;
-            p.w = side + 3;
+            p.h = std::abs(side);
+            p.w = p.h + 3;
             p.kernel_h = p.kernel_w = 3;
             p.pad_h = p.pad_w = 1;
             p.block_rows = block_rows;
@@ -206,18 +260,69 @@ TEST(int8_maps_of_many_tiles_are_read_across_their_borders) {
 }
 
 TEST(int8_depthwise_convolutions_are_exact) {
-    for (const std::int64_t kernel : {3, 5})
+    const std::pair<std::int64_t, std::int64_t> sides[] = {{23, 31}, {24, 40}, {14, 14}, {7, 7}, {6, 3}, {60, 64}};
+    unsigned seed = 0;
+    for (const auto& [h, w] : sides)
+        for (const std::int64_t kernel : {1, 3, 4, 5, 8})
+            for (const std::int64_t stride : {1, 2, 3}) {
+                Problem p;
+                p.seed = seed++;
+                p.n = 1 + seed % 3;
+                p.groups = p.in_channels = p.out_channels = 75;
+                p.h = h;
+                p.w = w;
+                p.kernel_h = p.kernel_w = kernel;
+                p.pad_h = p.pad_w = kernel / 2;
+                p.dilation_w = 1 + seed % 2;
+                p.stride_h = p.stride_w = stride;
+                p.density = 0.9;
+                p.threads = 1 + seed % 2;
+                p.residual = seed % 5 == 0;
+                if (p.out_h() < 1 || p.out_w() < 1) continue;
+                ByteConv(p, seed % 4 == 0 ? 0.7 : 0.0).expect_exact("depthwise");
+            }
+}
+
+TEST(int8_depthwise_convolutions_read_shifted_taps_where_strides_divide_the_map) {
+    Problem p;
+    p.groups = p.in_channels = p.out_channels = 16;
+    p.kernel_h = p.kernel_w = 3;
+    p.pad_h = p.pad_w = 1;
+    for (const std::int64_t side : {7, 8})
         for (const std::int64_t stride : {1, 2}) {
-            Problem p;
-            p.groups = p.in_channels = p.out_channels = 75;
-            p.h = 23;
-            p.w = 31;
-            p.kernel_h = p.kernel_w = kernel;
-            p.pad_h = p.pad_w = kernel / 2;
+            p.h = p.w = side;
             p.stride_h = p.stride_w = stride;
-            p.density = 0.9;
-            ByteConv(p).expect_exact("depthwise");
+            CHECK(ByteConv(p).backend() == (side % stride == 0 ? "int8 depthwise" : "int8 rows1"));
         }
+}
+
+TEST(int8_convolutions_are_tuned_by_the_width_of_their_windows) {
+    for (const double density : {0.1, 1.0}) {
+        Problem p;
+        p.in_channels = p.out_channels = 32;
+        p.h = p.w = 40;
+        p.kernel_h = p.kernel_w = 3;
+        p.pad_h = p.pad_w = 1;
+        p.density = density;
+        sovs_weights* const weights = ByteConv(p).weights();
+        const sovs_conv2d_params params = p.params();
+        sovs_conv2d_place place{sizeof place, p.n, p.h, p.w, SOVS_MAP_FREE, SOVS_MAP_TILED, 0, 0};
+        std::vector<sovs_tuning> found(10, kLibraryChooses);
+        auto count = static_cast<std::int32_t>(found.size());
+        CHECK(sovs_conv2d_candidates(weights, &params, &place, found.data(), &count) == SOVS_OK);
+        CHECK(count == 4 && found[0].tile_cols == 0);  // of 320, 192, 128 and 64 pixels
+        std::vector<double> seconds(count, -1.0);
+        CHECK(sovs_conv2d_time(weights, &params, &place, found.data(), count, 2, seconds.data()) == SOVS_OK);
+        for (const double each : seconds) CHECK(each > 0.0 && each < 10.0);
+        for (std::int32_t i = 0; i < count; ++i) {
+            p.tuning = found[i];
+            ByteConv(p).expect_exact("tuned");
+        }
+        place.input = SOVS_MAP_NCHW;
+        count = 1;
+        CHECK(refused(sovs_conv2d_candidates(weights, &params, &place, found.data(), &count), "are floats"));
+        sovs_weights_destroy(weights);
+    }
 }
 
 TEST(int8_sums_of_the_most_columns_do_not_overflow) {
@@ -238,18 +343,22 @@ TEST(int8_sums_of_the_most_columns_do_not_overflow) {
 }
 
 TEST(numbers_are_quantised_half_to_even_and_within_u8) {
-    Records records;
-    records.inputs.push_back(map_of(1, 1, 1, 8));
-    records.step("convert", "q", {"in0"}, Type{0.5f, 10}.said());
-    records.step("convert", "y", {"q"});
-    records.output("y");
-    sovs_plan* plan = nullptr;
-    CHECK_SAYING(records.make(&plan) == SOVS_OK, sovs_last_error());
-    const std::vector<float> x{0.25f, 0.75f, -0.25f, -5.0f, -5.3f, 1e30f, NAN, 122.5f};
-    std::vector<float> y(8);
-    CHECK(run_plan(plan, {buffer_of(x)}, {buffer_of(y)}) == SOVS_OK);
-    CHECK((y == std::vector<float>{0.0f, 1.0f, 0.0f, -5.0f, -5.0f, 122.5f, 122.5f, 122.5f}));
-    sovs_plan_destroy(plan);
+    const std::vector<float> given{0.25f, 0.75f, -0.25f, -5.0f, -5.3f, 1e30f, NAN, 122.5f};
+    const std::vector<float> made{0.0f, 1.0f, 0.0f, -5.0f, -5.0f, 122.5f, 122.5f, 122.5f};
+    for (const std::int64_t pixels : {1, 8, 61}) {  // below and above whole vectors
+        Records records;
+        records.inputs.push_back(map_of(1, 1, 1, pixels));
+        records.step("convert", "q", {"in0"}, Type{0.5f, 10}.said());
+        records.step("convert", "y", {"q"});
+        records.output("y");
+        sovs_plan* plan = nullptr;
+        CHECK_SAYING(records.make(&plan) == SOVS_OK, sovs_last_error());
+        std::vector<float> x(pixels), y(pixels);
+        for (std::int64_t i = 0; i < pixels; ++i) x[i] = given[i % 8];
+        CHECK(run_plan(plan, {buffer_of(x)}, {buffer_of(y)}) == SOVS_OK);
+        for (std::int64_t i = 0; i < pixels; ++i) CHECK(y[i] == made[i % 8]);
+        sovs_plan_destroy(plan);
+    }
 }
 
 TEST(int8_averages_are_rounded_half_up) {

@@ -1,4 +1,5 @@
-// Stages of units on threads: each unit once, no stage before the one before it, whoever comes late or fails.
+// Stages of units on threads: each unit once and after what it waits for, whoever comes late or fails.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <stdexcept>
@@ -15,7 +16,7 @@ TEST(every_unit_runs_once_and_after_all_units_of_the_stage_before) {
             std::vector<std::atomic<int>> runs(300);
             std::vector<std::atomic<long>> ended(units.size());
             std::atomic<bool> in_order{true}, members_fit{true};
-            sovs::parallel_stages(units, threads, [&](long stage, long unit, int member) {
+            sovs::parallel_stages({units}, threads, [&](long stage, long unit, int member) {
                 if (stage > 0 && ended[stage - 1] != units[stage - 1]) in_order = false;
                 if (member < 0 || member >= threads) members_fit = false;
                 if (stage == 3) ++runs[unit];
@@ -30,7 +31,7 @@ TEST(every_unit_runs_once_and_after_all_units_of_the_stage_before) {
 TEST(a_member_is_one_thread_s_alone) {
     std::vector<std::atomic<int>> inside(4);
     std::atomic<bool> alone{true};
-    sovs::parallel_stages({200, 200}, 4, [&](long, long, int member) {
+    sovs::parallel_stages({{200, 200}}, 4, [&](long, long, int member) {
         if (inside[member].fetch_add(1) != 0) alone = false;
         std::this_thread::sleep_for(std::chrono::microseconds(20));
         inside[member].fetch_sub(1);
@@ -41,7 +42,7 @@ TEST(a_member_is_one_thread_s_alone) {
 TEST(nobody_waits_for_a_thread_that_is_held_up_between_units) {
     // A unit waits until all others have run, those of its own share too.
     std::atomic<int> done{0}, before{0};
-    sovs::parallel_stages({100}, 2, [&](long, long unit, int) {
+    sovs::parallel_stages({{100}}, 2, [&](long, long unit, int) {
         if (unit == 50)
             for (int i = 0; i < 5000 && done < 99; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
         if (unit == 50) before = done.load();
@@ -57,7 +58,7 @@ TEST(the_first_exception_of_any_stage_reaches_the_caller) {
             std::atomic<int> later{0};
             bool caught = false;
             try {
-                sovs::parallel_stages({20, 20, 20}, threads, [&](long stage, long unit, int) {
+                sovs::parallel_stages({{20, 20, 20}}, threads, [&](long stage, long unit, int) {
                     if (stage == failing && unit == 13) throw std::runtime_error("unit 13");
                     if (stage > failing) ++later;
                 });
@@ -71,8 +72,62 @@ TEST(the_first_exception_of_any_stage_reaches_the_caller) {
 
 TEST(stages_without_units_are_nothing_to_do) {
     int runs = 0;
-    sovs::parallel_stages({}, 4, [&](long, long, int) { ++runs; });
-    sovs::parallel_stages({0, 0}, 4, [&](long, long, int) { ++runs; });
+    sovs::parallel_stages({{}}, 4, [&](long, long, int) { ++runs; });
+    sovs::parallel_stages({{0, 0}}, 4, [&](long, long, int) { ++runs; });
     sovs::parallel_for(0, 4, [&](long) { ++runs; });
     CHECK(runs == 0);
+}
+
+namespace {
+
+// Stages of 16 units in which a unit waits for its neighbours in the stage before.
+sovs::Stages chained(int stages, int open) {
+    sovs::Stages made;
+    made.open = open;
+    for (int stage = 0; stage < stages; ++stage) {
+        made.units.push_back(16);
+        std::vector<std::vector<sovs::UnitRange>>& needs = made.needs.emplace_back(16);
+        for (long unit = 0; stage > 0 && unit < 16; ++unit)
+            needs[unit] = {{stage - 1, std::max(0L, unit - 1), std::min(16L, unit + 2)}};
+    }
+    return made;
+}
+
+}  // namespace
+
+TEST(a_unit_of_an_open_stage_runs_once_and_after_what_it_needs) {
+    for (const int threads : {1, 2, 3, 8})
+        for (const int open : {1, 2, 5})
+            for (int round = 0; round < 100; ++round) {
+                const sovs::Stages stages = chained(9, open);
+                std::vector<std::atomic<int>> ended(9 * 16);
+                std::vector<std::atomic<long>> of_stage(9);
+                std::atomic<bool> in_order{true};
+                sovs::parallel_stages(stages, threads, [&](long stage, long unit, int) {
+                    if (stage >= open && of_stage[stage - open] != 16) in_order = false;
+                    for (const sovs::UnitRange& need : stages.needs[stage][unit])
+                        for (long other = need.begin; other < need.end; ++other)
+                            if (ended[need.stage * 16 + other] != 1) in_order = false;
+                    ++ended[stage * 16 + unit];
+                    ++of_stage[stage];
+                });
+                CHECK(in_order);
+                for (const std::atomic<int>& times : ended) CHECK(times == 1);
+            }
+}
+
+TEST(what_does_not_need_a_unit_that_is_held_up_goes_on_in_the_open_stages) {
+    // Unit 0 waits until all have run that need not wait for it: of stage s those behind unit s.
+    const sovs::Stages stages = chained(4, 4);
+    std::atomic<int> done{0}, before{0};
+    sovs::parallel_stages(stages, 2, [&](long stage, long unit, int) {
+        const bool held_up = stage == 0 && unit == 0;
+        if (held_up)
+            for (int i = 0; i < 5000 && done < 15 + 14 + 13 + 12; ++i)
+                std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        if (held_up) before = done.load();
+        ++done;
+    });
+    CHECK(done == 64);
+    CHECK(before == 15 + 14 + 13 + 12);
 }

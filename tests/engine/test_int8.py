@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -249,6 +250,22 @@ def test_sparse_weights_may_be_held_once() -> None:
     for ours, theirs in zip(small(x), sparse_ovs.compile(model, x, **how)(x), strict=True):
         assert torch.equal(ours, theirs)
     assert small.memory().dense_bytes < 20_000
+
+
+def test_dense_weights_may_be_held_once(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x = Small(1.0, width=32).eval(), torch.randn(1, 3, 64, 80)
+    q = sparse_ovs.quantize(model, [x])
+    how = {"precision": "int8", "quantization": q, "autotune": False}
+    kept = sparse_ovs.compile(model, x, **how)
+    small = sparse_ovs.compile(model, x, release_dense=True, **how)
+    assert small.memory().packed_bytes < kept.memory().packed_bytes / 4
+    small.save(tmp_path / "small.plan")  # from the form that the kernels read
+    loaded = sparse_ovs.load_plan(tmp_path / "small.plan")
+    for image in (x, torch.randn(2, 3, 40, 40)):
+        for other in (small, loaded):
+            for ours, theirs in zip(other(image), kept(image), strict=True):
+                assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("pattern", ["unstructured", "block2x1", "block4x1"])

@@ -1,7 +1,8 @@
 // Parallel regions on the library's own threads, or on those of the host program's OpenMP runtime.
 #pragma once
 #include <functional>
-#include <vector>
+
+#include "base/stage_work.h"
 
 namespace sovs {
 
@@ -10,11 +11,10 @@ namespace sovs {
 // its units alone: concurrent callers never wait for each other. The first exception thrown is rethrown here.
 void parallel_for(long units, int threads, const std::function<void(long)>& body);
 
-// The same for several stages in a row, of so many units each: calls body(stage, unit, member), and no unit of a stage before
-// all of the stage before it have ended. Members are numbers below `threads`, each of one thread. Nobody waits for a thread
-// that comes late or is held up between units: what it could have done the others do, so that a busy neighbour on its core
-// costs its share alone.
-void parallel_stages(const std::vector<long>& units, int threads, const std::function<void(long, long, int)>& body);
+// The same for several stages in a row: calls body(stage, unit, member), none before what it waits for has ended. Members are
+// numbers below `threads`, each of one thread. Nobody waits for a thread that comes late or is held up between units: what
+// it could have done the others do, so that a busy neighbour on its core costs its share alone.
+void parallel_stages(const Stages& stages, int threads, const std::function<void(long, long, int)>& body);
 
 // GOMP_parallel of an OpenMP runtime: runs fn(data) on a team of `threads` threads and returns when all have.
 using OpenMPParallel = void (*)(void (*fn)(void*), void* data, unsigned threads, unsigned flags);

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "conv/byte_dense_backend.h"
+#include "conv/byte_depthwise_backend.h"
 #include "conv/byte_rows_backend.h"
 #include "conv/dense_backend.h"
 #include "conv/depthwise_backend.h"
@@ -14,8 +16,9 @@ namespace {
 
 // The fastest one of those that may fit the same case stands first; rows take what no other does.
 const ConvBackend* const kRegistry[] = {
-    &byte_rows4_backend(), &byte_rows2_backend(), &byte_rows1_backend(), &depthwise_backend(),
-    &winograd_backend(),   &dense_backend(),      &rows4_backend(),      &rows1_backend(),
+    &byte_depthwise_backend(), &byte_dense_backend(), &byte_rows4_backend(), &byte_rows2_backend(),
+    &byte_rows1_backend(),     &depthwise_backend(),  &winograd_backend(),   &dense_backend(),
+    &rows4_backend(),          &rows1_backend(),
 };
 
 }  // namespace

@@ -1,10 +1,12 @@
 #include "conv/byte_rows_backend.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
 #include "base/scratch.h"
+#include "conv/byte_scales.h"
+#include "conv/byte_stream_use.h"
+#include "conv/byte_tuning.h"
 #include "conv/byte_windows.h"
 #include "kernels/byte_table.h"
 
@@ -47,29 +49,22 @@ Cut choose_cut(const ConvShape& shape, const TensorDesc& input, const TensorDesc
     return cut;
 }
 
-// Taps that some weight is stored at, ascending.
-std::vector<std::int32_t> used_taps(const Weights& weights) {
-    const auto taps = static_cast<std::uint32_t>(weights.sizes().taps());
-    std::vector<bool> used(taps, false);
-    const std::shared_ptr<const PackedWeights> packed = weights.packed();
-    for (const std::uint32_t key : packed->structure.keys) used[key % taps] = true;
-    std::vector<std::int32_t> listed;
-    for (std::uint32_t tap = 0; tap < taps; ++tap)
-        if (used[tap]) listed.push_back(static_cast<std::int32_t>(tap));
-    return listed;
+// The widest window whose panel's columns 16 bits tell apart; 0 where there is nothing to choose.
+std::int64_t most_width(const ConvShape& shape, const TensorDesc& output) {
+    if (shape.groups > 1) return 0;
+    return std::min(kMostPanelLines / (shape.in_channels * shape.taps()) * kByteLine, output.pitch());
 }
 
-// The layout of the stream to read: of weights that are held once that of a stream which is there, whatever its parts.
-ByteStreamLayout shared_layout(const Weights& weights, const ByteStreamLayout& wanted) {
-    if (!weights.held_once()) return wanted;
-    for (const ByteStreamLayout& live : weights.live_byte_streams())
-        if (live.column_lines == wanted.column_lines && live.pairs_in_16_bits == wanted.pairs_in_16_bits) return live;
-    return wanted;
+Cut choose_cut(const ConvCase& conv, const ConvShape& shape, const Tuning& tuning, int threads) {
+    Cut cut = choose_cut(shape, conv.input, conv.output, conv.weights->block_row_count(), threads);
+    const std::int64_t most = most_width(shape, conv.output);
+    if (!cut.in_place && most > 0) cut.width = tuned_width(tuning, cut.width, most);
+    return cut;
 }
 
 class ByteRowsStep final : public Step {
 public:
-    ByteRowsStep(const char* name, const ConvCase& conv, int threads);
+    ByteRowsStep(const char* name, const ConvCase& conv, const Tuning& tuning, int threads);
 
     long units() const override { return windows_.count(); }
     int parts() const override { return static_cast<int>(stream_->parts.size()); }
@@ -82,6 +77,7 @@ public:
     }
     void run(long unit, int part, const StepMaps& maps) const override;
     const char* backend() const override { return name_; }
+    const Tiling* chosen_tiling() const override { return &tiling_; }
 
 private:
     void multiply(const ByteStreamPart& part, const ByteWindow& window, const std::uint8_t* panel,
@@ -95,52 +91,26 @@ private:
     Cut cut_;
     ByteWindows windows_;
     std::shared_ptr<const ByteStream> stream_;
-    std::int64_t span_;                  // bytes of a line of input pixels
-    std::vector<std::int32_t> start_;    // (padded channels): what sums start from
-    std::vector<float> scale_, offset_;  // (padded channels)
-    float residual_scale_ = 0.0f;
-    float most_;
-    std::uint8_t least_;
+    std::int64_t span_;  // bytes of a line of input pixels
+    ByteScales scales_;
+    Tiling tiling_;
 };
 
-ByteRowsStep::ByteRowsStep(const char* name, const ConvCase& conv, int threads)
+ByteRowsStep::ByteRowsStep(const char* name, const ConvCase& conv, const Tuning& tuning, int threads)
     : name_(name),
       weights_(conv.weights),
       shape_(checked_shape(*weights_, conv.params, conv.input, conv.output)),
       output_(conv.output),
       zero_(static_cast<std::uint8_t>(conv.input.quant.zero_point)),
-      cut_(choose_cut(shape_, conv.input, output_, weights_->block_row_count(), std::max(1, threads))),
+      cut_(choose_cut(conv, shape_, tuning, std::max(1, threads))),
       windows_(shape_, conv.input, output_, cut_.width,
                cut_.in_place ? std::vector<std::int32_t>{} : used_taps(*weights_)),
       stream_(weights_->byte_stream(
           shared_layout(*weights_, {cut_.in_place ? conv.input.pitch() / kByteLine : windows_.column_lines(),
                                     cut_.parts, byte_kernels().adds_pairs_in_16_bits}))),
-      span_(cut_.in_place ? 0 : windows_.most_span()) {
-    const Quant &in = conv.input.quant, &out = conv.output.quant;
-    const std::int64_t rows = weights_->sizes().block.rows;
-    const auto padded = static_cast<std::size_t>(weights_->block_row_count() * rows);
-    start_.assign(padded, 0);
-    scale_.assign(padded, 0.0f);
-    offset_.assign(padded, 0.0f);
-    const std::vector<float>& of_weights = weights_->scales();
-    // In double precision, rounded once: the same on every machine.
-    const double inverse = 1.0 / static_cast<double>(out.scale);
-    double shift = out.zero_point;
-    if (conv.residual) {
-        residual_scale_ = static_cast<float>(conv.residual_quant.scale * inverse);
-        shift -= conv.residual_quant.zero_point * (conv.residual_quant.scale * inverse);
-    }
-    for (std::int64_t o = 0; o < output_.c; ++o) {
-        // Sums wrap around where they must, and come out right.
-        start_[o] = static_cast<std::int32_t>(-in.zero_point * stream_->sums[o]);
-        scale_[o] = static_cast<float>(static_cast<double>(of_weights[o]) * in.scale * inverse);
-        offset_[o] = static_cast<float>(weights_->bias()[o] * inverse + shift);
-    }
-    least_ = static_cast<std::uint8_t>(conv.params.activation == Activation::none ? 0 : out.zero_point);
-    most_ = 255.0f;
-    if (conv.params.activation == Activation::relu6)
-        most_ = static_cast<float>(std::min(255.0, std::nearbyint(6.0 * inverse) + out.zero_point));
-}
+      span_(cut_.in_place ? 0 : windows_.most_span()),
+      scales_(conv, stream_->sums, weights_->block_row_count() * weights_->sizes().block.rows),
+      tiling_(byte_tiling(windows_.width(), shape_.in_channels, parts(), cut_.in_place)) {}
 
 void ByteRowsStep::multiply(const ByteStreamPart& part, const ByteWindow& window, const std::uint8_t* panel,
                             const StepMaps& maps) const {
@@ -153,18 +123,15 @@ void ByteRowsStep::multiply(const ByteStreamPart& part, const ByteWindow& window
     task.group_count = static_cast<std::int32_t>(part.groups.size());
     task.row_ids = part.row_ids.data();
     task.entries = stream_->entries.data() + part.first_byte;
-    task.start = start_.data();
+    task.start = scales_.start();
     task.channels = static_cast<std::int32_t>(output_.c);
-    ByteEpilogue& e = task.epilogue;
-    e = {scale_.data(), offset_.data(), nullptr, residual_scale_, most_, least_, nullptr, maps.output.channel_stride()};
     const auto vectors = static_cast<int>(window.lanes() / table.bytes);
     const int calls = (vectors + widest - 1) / widest;
     for (int call = 0, done = 0; call < calls; ++call) {
         const int some = (vectors - done + calls - call - 1) / (calls - call);
         const std::int64_t at = std::int64_t{done} * table.bytes;
         task.panel = panel + at;
-        e.out = maps.output.at<std::uint8_t>(window.begin) + at;
-        if (maps.inputs[1].data != nullptr) e.residual = maps.inputs[1].at<std::uint8_t>(window.begin) + at;
+        task.epilogue = scales_.epilogue(maps, window.begin, at);
         kernels_by_vectors[some](task);
         done += some;
     }
@@ -196,12 +163,17 @@ public:
     bool fits(const ConvCase& conv) const override {
         const WeightSizes& sizes = conv.weights->sizes();
         return conv.weights->dtype() == DType::s8 && conv.input.dtype == DType::u8 && sizes.block.rows == block_rows_ &&
-               sizes.columns() < kMostPanelLines &&
-               (conv.params.activation <= Activation::relu || conv.params.activation == Activation::relu6);
+               sizes.columns() < kMostPanelLines && byte_activation(conv.params.activation);
     }
 
-    std::unique_ptr<const Step> make(const ConvCase& conv, const Tuning&, int threads) const override {
-        return std::make_unique<const ByteRowsStep>(name_, conv, threads);
+    std::vector<Tuning> candidates(const ConvCase& conv, std::size_t most) const override {
+        const ConvShape shape = checked_shape(*conv.weights, conv.params, conv.input, conv.output);
+        const Cut cut = choose_cut(conv, shape, Tuning{}, 1);
+        return width_candidates(conv.output, cut.width, cut.in_place ? 0 : most_width(shape, conv.output), most);
+    }
+
+    std::unique_ptr<const Step> make(const ConvCase& conv, const Tuning& tuning, int threads) const override {
+        return std::make_unique<const ByteRowsStep>(name_, conv, tuning, threads);
     }
 
 private:

@@ -10,15 +10,22 @@
 namespace sovs {
 namespace {
 
-// The split row that a tap reads, and how much further right than its output pixel.
-struct Split {
-    std::int64_t row, right;
+std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+
+// Along one axis: which of the stride's phases a tap reads, and how much further on than its output pixel.
+struct Phase {
+    std::int64_t number, further;
 };
 
-Split split_of(std::int64_t tap, std::int64_t dilation, std::int64_t pad, std::int64_t stride) {
+Phase phase_of(std::int64_t tap, std::int64_t dilation, std::int64_t pad, std::int64_t stride) {
+    const std::int64_t further = floor_div(tap * dilation - pad, stride);
+    return {tap * dilation - pad - further * stride, further};
+}
+
+// Outputs [begin, end) along an axis whose tap lies inside the input.
+Range inside(std::int64_t tap, std::int64_t dilation, std::int64_t pad, std::int64_t stride, std::int64_t side) {
     const std::int64_t place = tap * dilation - pad;
-    const std::int64_t row = ((place % stride) + stride) % stride;
-    return {row, (place - row) / stride};
+    return {-floor_div(place, stride), -floor_div(place - side, stride)};
 }
 
 }  // namespace
@@ -34,12 +41,20 @@ ByteWindows::ByteWindows(const ConvShape& shape, const TensorDesc& input, const 
     windows_a_tile_ = windows_of(output.tile);
     count_ = output.pixels() / output.tile * windows_a_tile_ + windows_of(output.pixels() % output.tile);
     const auto right = [&](std::int64_t tap) {
-        return split_of(tap, shape.dilation_w, shape.pad_w, shape.stride_w).right;
+        return phase_of(tap, shape.dilation_w, shape.pad_w, shape.stride_w).further;
     };
     split_begin_ = std::max<std::int64_t>(0, -right(0));
     const std::int64_t pixels =
         std::max(input.w / shape.stride_w + 1, output.w + std::max<std::int64_t>(0, right(shape.kernel_w - 1)));
     split_pitch_ = split_begin_ + pixels;
+    for (const std::int32_t tap : columns_) {
+        const std::int64_t ky = tap / shape.kernel_w, kx = tap % shape.kernel_w;
+        const Phase row = phase_of(ky, shape.dilation_h, shape.pad_h, shape.stride_h);
+        const Phase column = phase_of(kx, shape.dilation_w, shape.pad_w, shape.stride_w);
+        shifts_.push_back({row.number * shape.stride_w + column.number, row.further * output.w + column.further,
+                           inside(ky, shape.dilation_h, shape.pad_h, shape.stride_h, input.h),
+                           inside(kx, shape.dilation_w, shape.pad_w, shape.stride_w, input.w)});
+    }
 }
 
 ByteWindow ByteWindows::at(long window) const {
@@ -58,8 +73,9 @@ Range ByteWindows::reads(const ByteWindow& window) const {
     return {first * input_.w, std::max(first, last) * input_.w};
 }
 
-bool ByteWindows::shifts() const {
-    return shape_.stride_h == 1 && shape_.stride_w == 1 && input_.h == output_.h && input_.w == output_.w;
+bool ByteWindows::shifts(std::int64_t stride_h, std::int64_t stride_w, const TensorDesc& input,
+                         const TensorDesc& output) {
+    return input.h == stride_h * output.h && input.w == stride_w * output.w;
 }
 
 template <typename Body>
@@ -74,14 +90,16 @@ void ByteWindows::each_run(const ByteWindow& window, Body&& body) const {
 }
 
 std::int64_t ByteWindows::most_span() const {
-    if (shifts()) {
-        const std::int64_t reach = (shape_.kernel_h - 1) * shape_.dilation_h * input_.w;
-        return width_ + reach + (shape_.kernel_w - 1) * shape_.dilation_w;
-    }
     std::int64_t most = 1;
+    ByteTaps taps;
     for (long window = 0; window < count(); ++window) {
-        const Range range = reads(at(window));
-        most = std::max(most, range.end - range.begin);
+        if (shifts()) {
+            lay_line(at(window), taps);
+            most = std::max(most, taps.span);
+        } else {
+            const Range range = reads(at(window));
+            most = std::max(most, range.end - range.begin);
+        }
     }
     return most;
 }
@@ -95,26 +113,46 @@ void ByteWindows::find_taps(const ByteWindow& window, std::uint8_t zero, ByteTap
         find_shifts(window, taps);
     else
         find_split(window, zero, taps);
+    const Range range = reads(window);
+    taps.read.begin = std::max(taps.first, range.begin);
+    taps.read.end = std::max(taps.read.begin, std::min(taps.first + taps.span, range.end));
+}
+
+// The line, and where its phases lie: in whole rows, each of which goes to one phase of rows and all phases of columns.
+void ByteWindows::lay_line(const ByteWindow& window, ByteTaps& taps) const {
+    std::int64_t least = 0, most = 0;
+    for (const TapShift& shift : shifts_) {
+        least = std::min(least, shift.further);
+        most = std::max(most, shift.further);
+    }
+    taps.first = window.begin + least;
+    taps.span = window.lanes() + most - least;
+    if (!strided()) return;
+    const std::int64_t row = floor_div(taps.first, output_.w);
+    const std::int64_t rows = (window.begin + window.lanes() + most + output_.w - 1) / output_.w - row;
+    taps.first = row * shape_.stride_h * input_.w;
+    taps.span = rows * shape_.stride_h * input_.w;
+    taps.phase_bytes = whole_byte_lines(rows * output_.w + kByteLine);
 }
 
 void ByteWindows::find_shifts(const ByteWindow& window, ByteTaps& taps) const {
-    const std::int64_t lanes = window.lanes();
-    taps.first = window.begin - shape_.pad_h * input_.w - shape_.pad_w;
-    taps.span =
-        lanes + (shape_.kernel_h - 1) * shape_.dilation_h * input_.w + (shape_.kernel_w - 1) * shape_.dilation_w;
-    for (std::int64_t ky = 0; ky < shape_.kernel_h; ++ky)
-        for (std::int64_t kx = 0; kx < shape_.kernel_w; ++kx)
-            taps.sources.push_back(
-                static_cast<std::int32_t>(ky * shape_.dilation_h * input_.w + kx * shape_.dilation_w));
+    lay_line(window, taps);
+    // Lane 0, among the pixels of a phase that the line has.
+    const std::int64_t origin =
+        window.begin - (strided() ? taps.first / shape_.stride_h / shape_.stride_w : taps.first);
+    if (strided()) taps.split.resize(static_cast<std::size_t>(shape_.stride_h * shape_.stride_w * taps.phase_bytes));
+    taps.sources.assign(static_cast<std::size_t>(shape_.taps()), 0);
     taps.masks.assign(static_cast<std::size_t>(shape_.taps() * width_), 0);
+    for (std::size_t i = 0; i < columns_.size(); ++i)
+        taps.sources[columns_[i]] = static_cast<std::int32_t>((strided() ? shifts_[i].phase * taps.phase_bytes : 0) +
+                                                              origin + shifts_[i].further);
     each_run(window, [&](std::int64_t, std::int64_t y, std::int64_t x, std::int64_t count, std::int64_t lane) {
-        for (std::int64_t tap = 0; tap < shape_.taps(); ++tap) {
-            const std::int64_t in_y = y + tap / shape_.kernel_w * shape_.dilation_h - shape_.pad_h;
-            const std::int64_t to_x = tap % shape_.kernel_w * shape_.dilation_w - shape_.pad_w;
-            if (in_y < 0 || in_y >= input_.h) continue;
-            const std::int64_t begin = std::clamp<std::int64_t>(-to_x - x, 0, count);
-            const std::int64_t end = std::clamp<std::int64_t>(input_.w - to_x - x, begin, count);
-            std::memset(&taps.masks[static_cast<std::size_t>(tap * width_ + lane + begin)], 255,
+        for (std::size_t i = 0; i < columns_.size(); ++i) {
+            const auto& [phase, further, rows, columns] = shifts_[i];
+            if (y < rows.begin || y >= rows.end) continue;
+            const std::int64_t begin = std::clamp<std::int64_t>(columns.begin - x, 0, count);
+            const std::int64_t end = std::clamp<std::int64_t>(columns.end - x, begin, count);
+            std::memset(&taps.masks[static_cast<std::size_t>(columns_[i] * width_ + lane + begin)], 255,
                         static_cast<std::size_t>(end - begin));
         }
     });
@@ -132,34 +170,47 @@ void ByteWindows::find_split(const ByteWindow& window, std::uint8_t zero, ByteTa
         taps.starts.push_back({image, y * shape_.stride_h - shape_.pad_h, x});
     });
     for (const std::int32_t tap : columns_) {
-        const Split split = split_of(tap % shape_.kernel_w, shape_.dilation_w, shape_.pad_w, shape_.stride_w);
+        const Phase phase = phase_of(tap % shape_.kernel_w, shape_.dilation_w, shape_.pad_w, shape_.stride_w);
         for (const ByteTaps::Start& start : taps.starts) {
             const std::int64_t y = start.row + tap / shape_.kernel_w * shape_.dilation_h;
             const bool inside = y >= 0 && y < input_.h;
             const std::int64_t row = inside ? start.image * input_.h + y - range.begin / input_.w : rows;
             taps.sources.push_back(
-                static_cast<std::int32_t>(row * row_bytes + split.row * split_pitch_ + start.x + split.right));
+                static_cast<std::int32_t>(row * row_bytes + phase.number * split_pitch_ + start.x + phase.further));
         }
     }
 }
 
+void ByteWindows::load_line(const ByteTaps& taps, const Map& input, std::int64_t channel, std::uint8_t* line) const {
+    load_bytes(input, taps.read.begin, channel, taps.read.end - taps.read.begin, line + (taps.read.begin - taps.first));
+}
+
+const std::uint8_t* ByteWindows::shifted_line(ByteTaps& taps, const Map& input, std::int64_t channel,
+                                              std::uint8_t* line) const {
+    load_line(taps, input, channel, line);
+    if (!strided()) return line;
+    byte_kernels().phases({line, static_cast<std::int32_t>(taps.span / input_.w), static_cast<std::int32_t>(input_.w),
+                           static_cast<std::int32_t>(shape_.stride_h), static_cast<std::int32_t>(shape_.stride_w),
+                           taps.split.data(), taps.phase_bytes});
+    return taps.split.data();
+}
+
 void ByteWindows::pack(ByteTaps& taps, const Map& input, std::int64_t begin, std::int64_t end, std::uint8_t zero,
                        std::uint8_t* line, std::uint8_t* panel) const {
-    // Pixels of the span that there are; no tap reads the others.
-    const std::int64_t from = std::max<std::int64_t>(taps.first, 0);
-    const std::int64_t to = std::min(taps.first + taps.span, input_.pixels());
     const std::int64_t channel_bytes = shape_.taps() * width_;
+    const auto columns = static_cast<std::int32_t>(columns_.size());
     for (std::int64_t channel = begin; channel < end; ++channel, panel += channel_bytes) {
-        load_bytes(input, from, channel, to - from, line + (from - taps.first));
-        if (taps.runs.empty())
-            byte_kernels().taps({line, taps.sources.data(), taps.masks.data(), static_cast<std::int32_t>(shape_.taps()),
+        if (shifts()) {
+            const std::uint8_t* const shifted = shifted_line(taps, input, channel, line);
+            byte_kernels().taps({shifted, columns_.data(), taps.sources.data(), taps.masks.data(), columns,
                                  static_cast<std::int32_t>(width_), zero, panel});
-        else
-            byte_kernels().split({line, static_cast<std::int32_t>(taps.span / input_.w),
-                                  static_cast<std::int32_t>(input_.w), static_cast<std::int32_t>(shape_.stride_w),
-                                  taps.split.data() + split_begin_, split_pitch_, columns_.data(), taps.sources.data(),
-                                  taps.runs.data(), static_cast<std::int32_t>(columns_.size()),
-                                  static_cast<std::int32_t>(taps.runs.size()), panel, width_});
+            continue;
+        }
+        load_line(taps, input, channel, line);
+        byte_kernels().split({line, static_cast<std::int32_t>(taps.span / input_.w),
+                              static_cast<std::int32_t>(input_.w), static_cast<std::int32_t>(shape_.stride_w),
+                              taps.split.data() + split_begin_, split_pitch_, columns_.data(), taps.sources.data(),
+                              taps.runs.data(), columns, static_cast<std::int32_t>(taps.runs.size()), panel, width_});
     }
 }
 

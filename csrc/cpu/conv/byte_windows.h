@@ -18,15 +18,18 @@ struct ByteWindow {
 
 // What all channels of a window's panel have in common.
 struct ByteTaps {
-    std::int64_t first, span;           // of the input pixels that the taps read: the line
-    std::vector<std::int32_t> sources;  // (taps) shifts in the line; or (taps, runs) places in its split rows
-    std::vector<std::uint8_t> masks;    // (taps, width) of shifts
-    std::vector<ByteRun> runs;          // of split rows
+    std::int64_t first, span;  // of the input pixels in a channel's line
+    Range read;                // those of them that there are and some tap reads
+    std::vector<std::int32_t>
+        sources;  // by tap: shifts in the line or in its phases; or (taps, runs) places in split rows
+    std::vector<std::uint8_t> masks;  // (kernel taps, width) of shifts
+    std::int64_t phase_bytes;         // from one phase of a strided line to the next one
+    std::vector<ByteRun> runs;        // of split rows
     struct Start {
         std::int64_t image, row, x;  // row: of the input, that the first tap reads
     };
     std::vector<Start> starts;        // of the runs
-    std::vector<std::uint8_t> split;  // working memory: split rows, and one of zeros
+    std::vector<std::uint8_t> split;  // working memory: phases; or split rows, and one of zeros
 };
 
 class ByteWindows {
@@ -43,8 +46,13 @@ public:
 
     // Panels hold a column for each channel and tap, `width` bytes apart.
     std::int64_t column_lines() const { return width_ / kByteLine; }
+    // Every tap meets pixels that lie equally far from the output's, in the line or in one of its phases: the input is as many
+    // times larger than the output as strides say.
+    static bool shifts(std::int64_t stride_h, std::int64_t stride_w, const TensorDesc& input, const TensorDesc& output);
     // What lies outside the image is `zero`.
     void find_taps(const ByteWindow& window, std::uint8_t zero, ByteTaps& taps) const;
+    // What shifts count from, of a channel: the pixel of lane 0 lies at the tap's source. line: see pack().
+    const std::uint8_t* shifted_line(ByteTaps& taps, const Map& input, std::int64_t channel, std::uint8_t* line) const;
     // Columns of channels [begin, end). line: taps.span + kByteLine bytes of working memory; panel: a line more than its
     // columns.
     void pack(ByteTaps& taps, const Map& input, std::int64_t begin, std::int64_t end, std::uint8_t zero,
@@ -53,18 +61,27 @@ public:
     std::int64_t most_span() const;
 
 private:
-    // Every tap meets the pixel that lies equally far from the output's, or one outside the image.
-    bool shifts() const;
+    void load_line(const ByteTaps& taps, const Map& input, std::int64_t channel, std::uint8_t* line) const;
+    void lay_line(const ByteWindow& window, ByteTaps& taps) const;
     void find_shifts(const ByteWindow& window, ByteTaps& taps) const;
     void find_split(const ByteWindow& window, std::uint8_t zero, ByteTaps& taps) const;
+    bool shifts() const { return shifts(shape_.stride_h, shape_.stride_w, input_, output_); }
+    bool strided() const { return shape_.stride_h > 1 || shape_.stride_w > 1; }
     // Calls body(image, y, x, count, lane) for each run of the window's pixels in one row.
     template <typename Body>
     void each_run(const ByteWindow& window, Body&& body) const;
 
     ConvShape shape_;
     TensorDesc input_, output_;
+    // Of one of columns_, where taps are shifts.
+    struct TapShift {
+        std::int64_t phase, further;  // further: pixels of the phase from the output's own
+        Range rows, columns;          // of the output, where the tap lies inside the input
+    };
+
     std::int64_t width_, windows_a_tile_, count_;
     std::vector<std::int32_t> columns_;
+    std::vector<TapShift> shifts_;
     std::int64_t split_begin_, split_pitch_;  // of split rows: where pixel 0 lies, and bytes
 };
 

@@ -32,9 +32,13 @@ ConvCase case_at(const std::shared_ptr<const Weights>& weights, const ConvParams
     require(!place.alone || (callers(place.input) && callers(place.output)),
             "expected the caller's maps of a plan's only step");
     const WeightSizes& w = weights->sizes();
+    const bool bytes = weights->dtype() == DType::s8;
+    require(!bytes || (!callers(place.input) && !callers(place.output)),
+            "expected the plan's own maps of s8 weights: those of callers are floats");
     TensorDesc input{place.n, w.in_channels * w.groups, place.h, place.w, TensorDesc::kNhwc};
     TensorDesc output = output_of(*weights, params, input, true);
     checked_shape(*weights, params, input, output);
+    if (bytes) input.dtype = output.dtype = DType::u8;
     put(input, place.input, weights->held_once());
     put(output, place.output, weights->held_once());
     return {.weights = weights,
@@ -65,8 +69,8 @@ struct Run {
     Run(std::unique_ptr<const Step> made, const TensorDesc& input, const TensorDesc& output) : step(std::move(made)) {
         while (units < step->units()) {
             const std::int64_t read = step->reads(units, 0).end, written = step->writes(units).end;
-            const std::int64_t floats = read * input.c + written * output.c;
-            if (units > 0 && floats * static_cast<std::int64_t>(sizeof(float)) > kSliceBytes) break;
+            const std::int64_t numbers = read * input.c + written * output.c;
+            if (units > 0 && numbers * static_cast<std::int64_t>(size_of(input.dtype)) > kSliceBytes) break;
             pixels_read = std::max(pixels_read, read);
             pixels_written = written;
             ++units;
@@ -86,16 +90,18 @@ class Slice {
 public:
     Slice(const TensorDesc& map, std::int64_t pixels)
         : tiles_(std::max<std::int64_t>(1, (pixels + map.tile - 1) / map.tile)),
-          floats_(static_cast<std::size_t>(tiles_ * map.tile * map.c)),
-          buffer_(take_buffer(floats_ * sizeof(float)), give_buffer),
-          map_(map, static_cast<float*>(buffer_.get()), tiles_) {
-        std::fill_n(map_.at(0), floats_, 1.0f);
+          buffer_(take_buffer(map.bytes(tiles_)), give_buffer),
+          map_(map, buffer_.get(), tiles_) {
+        const std::size_t numbers = map.bytes(tiles_) / size_of(map.dtype);
+        if (map.dtype == DType::u8)
+            std::fill_n(map_.at<std::uint8_t>(0), numbers, std::uint8_t{1});
+        else
+            std::fill_n(map_.at(0), numbers, 1.0f);
     }
     const Map& map() const { return map_; }
 
 private:
     std::int64_t tiles_;
-    std::size_t floats_;
     std::unique_ptr<void, void (*)(void*)> buffer_;
     Map map_;
 };

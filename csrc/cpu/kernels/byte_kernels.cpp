@@ -1,5 +1,7 @@
 // Compiled once for each ISA of the int8 kernels: instantiates every width and lists them in the table.
 #include "kernels/byte_table.h"
+#include "kernels/u8s8/byte_dense.h"
+#include "kernels/u8s8/byte_depthwise.h"
 #include "kernels/u8s8/byte_rows.h"
 #include "kernels/u8s8/bytes.h"
 
@@ -7,9 +9,9 @@ namespace sovs::SOVS_ISA_NAMESPACE {
 
 // As many sums as the registers hold beside four vectors of pixels and the weights.
 #if defined(SOVS_ISA_AVX512VNNI)
-constexpr int kMost1 = 3, kMost2 = 2, kMost4 = 1, kRowsAtATime = 4;
+constexpr int kMost1 = 3, kMost2 = 2, kMost4 = 1, kRowsAtATime = 4, kDenseRows = 6;
 #else
-constexpr int kMost1 = 1, kMost2 = 1, kMost4 = 1, kRowsAtATime = 2;
+constexpr int kMost1 = 1, kMost2 = 1, kMost4 = 1, kRowsAtATime = 2, kDenseRows = 2;
 #endif
 
 template <int kVectors>
@@ -31,7 +33,14 @@ constexpr ByteTable make_byte_table() {
     t.most1 = kMost1;
     t.most2 = kMost2;
     t.most4 = kMost4;
+    if constexpr (!Bytes::kPairsIn16Bits) {
+        t.dense_rows = kDenseRows;
+        t.dense = byte_dense<kDenseRows>;
+        t.quad = byte_quad;
+    }
+    t.depthwise = byte_depthwise;
     t.taps = taps;
+    t.phases = phases;
     t.split = split;
     t.quantize = quantize;
     t.dequantize = dequantize;

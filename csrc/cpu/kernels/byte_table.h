@@ -3,6 +3,8 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/tasks/byte_dense.h"
+#include "kernels/tasks/byte_depthwise.h"
 #include "kernels/tasks/byte_rows.h"
 #include "kernels/tasks/bytes.h"
 
@@ -20,7 +22,13 @@ struct ByteTable {
     ByteRowsKernel rows2[kMostByteVectors + 1];
     ByteRowsKernel rows4[kMostByteVectors + 1];
     int most1, most2, most4;  // vectors of the widest
+    // Null where pairs are added in 16 bits: all rows read the same pairs, and no order of columns suits the weights of all.
+    int dense_rows;  // output channels that `dense` multiplies at a time
+    void (*dense)(const ByteDenseTask&);
+    void (*quad)(const ByteQuadTask&);
+    void (*depthwise)(const ByteDepthwiseTask&);
     void (*taps)(const TapsTask&);
+    void (*phases)(const PhasesTask&);
     void (*split)(const SplitTask&);
     void (*quantize)(const QuantizeTask&);
     void (*dequantize)(const DequantizeTask&);

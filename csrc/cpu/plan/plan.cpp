@@ -9,9 +9,13 @@
 #include "base/thread_pool.h"
 #include "plan/arena.h"
 #include "plan/layout.h"
+#include "plan/needs.h"
 
 namespace sovs {
 namespace {
+
+// Stages that may run at a time on several threads: enough to do for as long as another one is put aside on a busy core.
+constexpr int kOpenStages = 4;
 
 class Stopwatch {
 public:
@@ -60,6 +64,7 @@ Plan::Plan(Network network, int threads) : network_(std::move(network)), threads
     choose_tiles(network_);
     make_steps(network_, threads_);
     stages_ = make_stages(network_, threads_);
+    work_ = stages_with_needs(network_, stages_, threads_ > 1 ? kOpenStages : 1);
     place_maps();
 }
 
@@ -73,7 +78,7 @@ void Plan::place_maps() {
             for (const int map : touched) {
                 if (network_.is_outside(map) || stages_[i].places.contains(map)) continue;
                 if (lives[map].born < 0) lives[map].born = i;
-                lives[map].dead = i;
+                lives[map].dead = i + work_.open - 1;  // later stages run while this one does
                 lives[map].bytes = whole_lines(network_.maps[map].bytes(network_.maps[map].tiles()));
             }
         }
@@ -111,9 +116,7 @@ void Plan::run(const void* const* inputs, void* const* outputs, int threads, dou
     for (int member = 0; member < std::max(1, threads); ++member)
         rings.push_back({memory + arena_bytes_ + static_cast<std::size_t>(member) * ring_bytes_, nullptr, 0});
     if (seconds != nullptr) return run_timed(maps, rings, threads, seconds);
-    std::vector<long> units;
-    for (const Stage& stage : stages_) units.push_back(units_of(stage));
-    parallel_stages(units, threads, [&](long number, long unit, int member) {
+    parallel_stages(work_, threads, [&](long number, long unit, int member) {
         const Stage& stage = stages_[number];
         if (stage.strips.bands.empty())
             run_unit(network_.steps[stage.first], unit, maps);
@@ -126,11 +129,12 @@ void Plan::run(const void* const* inputs, void* const* outputs, int threads, dou
 void Plan::run_timed(const std::vector<Map>& maps, std::vector<Ring>& rings, int threads, double* seconds) const {
     std::fill(seconds, seconds + records_, 0.0);
     std::mutex adding;
-    for (const Stage& stage : stages_) {
+    for (std::size_t number = 0; number < stages_.size(); ++number) {
+        const Stage& stage = stages_[number];
         const PlanStep& first = network_.steps[stage.first];
         const bool strips = !stage.strips.bands.empty();
         const Stopwatch watch;
-        parallel_stages({units_of(stage)}, threads, [&](long, long unit, int member) {
+        parallel_stages({{work_.units[number]}}, threads, [&](long, long unit, int member) {
             if (!strips) return run_unit(first, unit, maps);
             std::vector<double> spent(records_, 0.0);
             run_band(stage, unit, maps, rings[member], spent.data());
@@ -139,12 +143,6 @@ void Plan::run_timed(const std::vector<Map>& maps, std::vector<Ring>& rings, int
         });
         if (!strips) seconds[first.record] += watch.seconds();
     }
-}
-
-long Plan::units_of(const Stage& stage) const {
-    if (!stage.strips.bands.empty()) return static_cast<long>(stage.strips.bands.size());
-    const Step& step = *network_.steps[stage.first].step;
-    return step.units() * step.parts();
 }
 
 StepMaps Plan::maps_of(const PlanStep& step, const std::vector<Map>& maps) const {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/buffer_pool.h"
+#include "base/stage_work.h"
 #include "plan/stages.h"
 
 namespace sovs {
@@ -49,7 +50,6 @@ private:
     void place_maps();
     std::size_t arena_bytes_for(int threads) const;
     StepMaps maps_of(const PlanStep& step, const std::vector<Map>& maps) const;
-    long units_of(const Stage& stage) const;
     // A thread's memory for the maps of bands, and what it holds: those of the stage's bands up to this one, the last
     // of them run here.
     struct Ring {
@@ -66,6 +66,7 @@ private:
     Network network_;
     int threads_;
     std::vector<Stage> stages_;
+    Stages work_;  // their units, and what those wait for
     int records_;
     std::vector<std::size_t> places_;  // of each inner map that stages share, in bytes
     std::vector<bool> placed_;

@@ -71,6 +71,8 @@ double Weights::density() const {
     return all == 0 ? 0.0 : static_cast<double>(stored_) / all;
 }
 
+bool Weights::stores_all() const { return stored_ == block_row_count() * sizes_.block.rows * sizes_.columns(); }
+
 std::shared_ptr<const Stream> Weights::stream(const StreamLayout& layout) const {
     const StreamKey key = key_of(layout);
     {
@@ -97,6 +99,19 @@ std::shared_ptr<const ByteStream> Weights::byte_stream(const ByteStreamLayout& l
     return stream;
 }
 
+std::shared_ptr<const ByteQuads> Weights::byte_quads(int rows) const {
+    require(stores_all() && sizes_.groups == 1, "expected weights that are all stored, and no groups");
+    {
+        const ForkSafeLock lock(mutex_);
+        if (auto known = forms_.byte_quads.find(rows)) return known;
+    }
+    const auto made = std::make_shared<const ByteQuads>(make_byte_quads(*packed(), rows));
+    const ForkSafeLock lock(mutex_);
+    auto quads = forms_.byte_quads.keep(rows, made);
+    if (drops_packed_) replace_packed(quads);
+    return quads;
+}
+
 std::vector<StreamLayout> Weights::live() const {
     const ForkSafeLock lock(mutex_);
     std::vector<StreamLayout> layouts;
@@ -116,6 +131,7 @@ void Weights::drop_packed() const {
     drops_packed_ = true;
     for (const auto& stream : forms_.streams.live()) replace_packed(stream);
     for (const auto& stream : forms_.byte_streams.live()) replace_packed(stream);
+    for (const auto& quads : forms_.byte_quads.live()) replace_packed(quads);
 }
 
 void Weights::hold_once() const {
@@ -140,6 +156,13 @@ void Weights::replace_packed(const std::shared_ptr<const Stream>& stream) const 
 void Weights::replace_packed(const std::shared_ptr<const ByteStream>& stream) const {
     if (packed_ == nullptr) return;
     repack_ = [stream, this] { return pack_byte_stream(*stream, sizes_, scales_.data()); };
+    packed_.reset();
+}
+
+// Under the lock.
+void Weights::replace_packed(const std::shared_ptr<const ByteQuads>& quads) const {
+    if (packed_ == nullptr) return;
+    repack_ = [quads, this] { return pack_byte_quads(*quads, sizes_, scales_.data()); };
     packed_.reset();
 }
 

@@ -26,12 +26,15 @@ public:
     const std::vector<float>& scales() const { return scales_; }  // (out_channels) of s8, else empty
     std::int64_t block_row_count() const { return sizes_.block_row_count(); }
     double density() const;
+    bool stores_all() const;  // zeros too
 
     // The compact copy, packed again where a stream has its place.
     std::shared_ptr<const PackedWeights> packed() const;
     std::shared_ptr<const Stream> stream(const StreamLayout& layout) const;
     // Of s8 weights.
     std::shared_ptr<const ByteStream> byte_stream(const ByteStreamLayout& layout) const;
+    // Of s8 weights without groups, all of them stored.
+    std::shared_ptr<const ByteQuads> byte_quads(int rows) const;
     // Layouts of the streams that are held anyway, in no particular order.
     std::vector<StreamLayout> live() const;
     std::vector<ByteStreamLayout> live_byte_streams() const;
@@ -60,6 +63,7 @@ private:
     std::int64_t place(std::int64_t row, std::uint32_t key) const;
     void replace_packed(const std::shared_ptr<const Stream>& stream) const;
     void replace_packed(const std::shared_ptr<const ByteStream>& stream) const;
+    void replace_packed(const std::shared_ptr<const ByteQuads>& quads) const;
 
     WeightSizes sizes_;
     DType dtype_;

@@ -1,23 +1,11 @@
 // What the int8 kernels of rows compute: sparse rows of s8 weights times a panel of u8 pixels.
 #pragma once
-#include <cstddef>
 #include <cstdint>
 
+#include "kernels/tasks/byte_epilogue.h"
 #include "weights/byte_entry.h"
 
 namespace sovs {
-
-// How sums become numbers of the output's map: float(sum) * scale + offset [+ float(residual) * residual_scale], each
-// operation rounded; then at most `most`, rounded half to even, from 0 to 255 and at least `least`.
-struct ByteEpilogue {
-    const float *scale, *offset;   // (channels padded to whole block rows)
-    const std::uint8_t* residual;  // as `out`, or null
-    float residual_scale;
-    float most;
-    std::uint8_t least;
-    std::uint8_t* out;      // pixel 0 of channel 0
-    std::ptrdiff_t stride;  // bytes between channels of `out` and of `residual`
-};
 
 // Sums are exact: no more columns than 2^16 - 1, so that they fit in 32 bits in the end.
 struct ByteRowsTask {

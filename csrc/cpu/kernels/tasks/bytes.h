@@ -5,15 +5,24 @@
 
 namespace sovs {
 
-// The columns of one channel: panel[t * pixels + p] = line[shifts[t] + p] where masks[t * pixels + p] is 255, `zero` where it
-// is 0.
+// The columns of one channel, for each t of `columns`: panel[t * pixels + p] = line[shifts[t] + p] where masks[t * pixels + p]
+// is 255, `zero` where it is 0.
 struct TapsTask {
     const std::uint8_t* line;  // readable for the shifts plus `pixels`
-    const std::int32_t* shifts;
+    const std::int32_t *columns, *shifts;
     const std::uint8_t* masks;
-    std::int32_t taps, pixels;  // pixels: whole lines
+    std::int32_t column_count, pixels;  // pixels: whole lines
     std::uint8_t zero;
     std::uint8_t* panel;
+};
+
+// Rows of one channel by their phases: pixel x of row y goes to phases[(y % stride_h * stride_w + x % stride_w) * phase_bytes +
+// y / stride_h * (width / stride_w) + x / stride_w]. width: whole strides. 64 bytes behind each phase are lost.
+struct PhasesTask {
+    const std::uint8_t* line;  // (rows, width), and 64 bytes more to read
+    std::int32_t rows, width, stride_h, stride_w;
+    std::uint8_t* phases;
+    std::ptrdiff_t phase_bytes;
 };
 
 // Pixels of a window that lie in one row.

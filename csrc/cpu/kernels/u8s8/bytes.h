@@ -1,5 +1,7 @@
 // The int8 kernels beside those of rows: panels, types of numbers, averages.
 #pragma once
+#include <cstring>
+
 #include "kernels/tasks/bytes.h"
 #include "kernels/vec/byte_vec.h"
 
@@ -7,14 +9,28 @@ namespace sovs::SOVS_ISA_NAMESPACE {
 
 inline void taps(const TapsTask& task) {
     const Bytes zero = Bytes::all(task.zero);
-    const std::uint8_t* mask = task.masks;
-    std::uint8_t* panel = task.panel;
-    for (std::int32_t t = 0; t < task.taps; ++t) {
-        const std::uint8_t* from = task.line + task.shifts[t];
+    for (std::int32_t i = 0; i < task.column_count; ++i) {
+        const std::int32_t t = task.columns[i];
+        const std::uint8_t *from = task.line + task.shifts[t], *mask = task.masks + std::ptrdiff_t{t} * task.pixels;
+        std::uint8_t* const column = task.panel + std::ptrdiff_t{t} * task.pixels;
         for (std::int32_t p = 0; p < task.pixels; p += Bytes::kCount)
-            Bytes::blend(Bytes::load(mask + p), Bytes::load(from + p), zero).store(panel + p);
-        mask += task.pixels;
-        panel += task.pixels;
+            Bytes::blend(Bytes::load(mask + p), Bytes::load(from + p), zero).store(column + p);
+    }
+}
+
+inline void phases(const PhasesTask& task) {
+    const std::int32_t width = task.width / task.stride_w;
+    for (std::int32_t y = 0; y < task.rows; ++y) {
+        const std::uint8_t* row = task.line + std::ptrdiff_t{y} * task.width;
+        std::uint8_t* to = task.phases + y % task.stride_h * task.stride_w * task.phase_bytes +
+                           std::ptrdiff_t{y / task.stride_h} * width;
+        if (task.stride_w == 2) {
+            for (std::int32_t x = 0; x < width; x += Bytes::kCount / 2)
+                Bytes::load(row + 2 * x).part(to + x, to + task.phase_bytes + x);
+            continue;
+        }
+        for (std::int32_t x = 0; x < task.width; ++x)
+            to[x % task.stride_w * task.phase_bytes + x / task.stride_w] = row[x];
     }
 }
 
@@ -45,15 +61,19 @@ inline void split(const SplitTask& task) {
     }
 }
 
-inline std::uint8_t quantized(const QuantizeTask& task, float x) {
-    constexpr float kPoint = 12582912.0f;  // leaves no bits after the point
-    const float y = x * task.inverse_scale + task.zero_point;
-    const float low = y < 255.0f ? y : 255.0f, bounded = low > 0.0f ? low : 0.0f;
-    return static_cast<std::uint8_t>(static_cast<std::int32_t>((bounded + kPoint) - kPoint));
+inline Floats quantized(const QuantizeTask& task, const float* from) {
+    const Floats y = Floats::load(from) * Floats::all(task.inverse_scale) + Floats::all(task.zero_point);
+    return Floats::max(Floats::min(y, Floats::all(255.0f)), Floats::all(0.0f));
 }
 
 inline void quantize(const QuantizeTask& task) {
-    for (std::int64_t i = 0; i < task.count; ++i) task.to[i] = quantized(task, task.from[i]);
+    const std::int64_t whole = task.count / Floats::kCount * Floats::kCount, rest = task.count - whole;
+    for (std::int64_t i = 0; i < whole; i += Floats::kCount) quantized(task, task.from + i).store(task.to + i);
+    float from[Floats::kCount] = {};
+    std::uint8_t to[Floats::kCount];
+    std::memcpy(from, task.from + whole, static_cast<std::size_t>(rest) * sizeof(float));
+    quantized(task, from).store(to);
+    std::memcpy(task.to + whole, to, static_cast<std::size_t>(rest));
 }
 
 inline void dequantize(const DequantizeTask& task) {

@@ -18,6 +18,12 @@ namespace sovs::SOVS_ISA_NAMESPACE {
 struct Sums {
     __m512i v;
     static Sums all(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
+    // In a register of its own: where several sums start from one, GCC spills them.
+    static Sums held(std::int32_t x) {
+        Sums made = all(x);
+        asm("" : "+v"(made.v));
+        return made;
+    }
 };
 
 struct Floats {
@@ -28,6 +34,13 @@ struct Floats {
     friend Floats operator+(Floats a, Floats b) { return {_mm512_add_ps(a.v, b.v)}; }
     // The second operand where one is NaN.
     static Floats min(Floats a, Floats b) { return {_mm512_min_ps(a.v, b.v)}; }
+    static Floats max(Floats a, Floats b) { return {_mm512_max_ps(a.v, b.v)}; }
+    static constexpr int kCount = 16;
+    static Floats load(const float* p) { return {_mm512_loadu_ps(p)}; }
+    // Rounded half to even; of numbers from 0 to 255.
+    void store(std::uint8_t* p) const {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+    }
 };
 
 struct Bytes {
@@ -53,7 +66,7 @@ struct Bytes {
         quads[2] = {_mm512_unpacklo_epi16(ab1, cd1)};
         quads[3] = {_mm512_unpackhi_epi16(ab1, cd1)};
     }
-    static Bytes weights(const std::int8_t (&four)[4]) {
+    static Bytes weights(const std::int8_t* four) {
         std::int32_t bits;
         std::memcpy(&bits, four, sizeof bits);
         return {_mm512_set1_epi32(bits)};
@@ -76,6 +89,11 @@ struct Bytes {
         const __m512i c = _mm512_cvtps_epi32(x[2].v), d = _mm512_cvtps_epi32(x[3].v);
         return {_mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d))};
     }
+    // Every other byte: kCount / 2 each.
+    void part(std::uint8_t* even, std::uint8_t* odd) const {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(even), _mm512_cvtepi16_epi8(v));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(odd), _mm512_cvtepi16_epi8(_mm512_srli_epi16(v, 8)));
+    }
     static Bytes max(Bytes a, Bytes b) { return {_mm512_max_epu8(a.v, b.v)}; }
     // a where the mask's bits are set, else b.
     static Bytes blend(Bytes mask, Bytes a, Bytes b) { return {_mm512_ternarylogic_epi32(mask.v, a.v, b.v, 0xCA)}; }
@@ -86,6 +104,11 @@ struct Bytes {
 struct Sums {
     __m256i v;
     static Sums all(std::int32_t x) { return {_mm256_set1_epi32(x)}; }
+    static Sums held(std::int32_t x) {
+        Sums made = all(x);
+        asm("" : "+x"(made.v));
+        return made;
+    }
 };
 
 struct Floats {
@@ -95,6 +118,14 @@ struct Floats {
     friend Floats operator*(Floats a, Floats b) { return {_mm256_mul_ps(a.v, b.v)}; }
     friend Floats operator+(Floats a, Floats b) { return {_mm256_add_ps(a.v, b.v)}; }
     static Floats min(Floats a, Floats b) { return {_mm256_min_ps(a.v, b.v)}; }
+    static Floats max(Floats a, Floats b) { return {_mm256_max_ps(a.v, b.v)}; }
+    static constexpr int kCount = 8;
+    static Floats load(const float* p) { return {_mm256_loadu_ps(p)}; }
+    void store(std::uint8_t* p) const {
+        const __m256i numbers = _mm256_cvtps_epi32(v);
+        const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256(numbers, 1));
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+    }
 };
 
 struct Bytes {
@@ -118,7 +149,7 @@ struct Bytes {
         quads[2] = {_mm256_unpacklo_epi16(ab1, cd1)};
         quads[3] = {_mm256_unpackhi_epi16(ab1, cd1)};
     }
-    static Bytes weights(const std::int8_t (&four)[4]) {
+    static Bytes weights(const std::int8_t* four) {
         std::int32_t bits;
         std::memcpy(&bits, four, sizeof bits);
         return {_mm256_set1_epi32(bits)};
@@ -141,6 +172,12 @@ struct Bytes {
         const __m256i c = _mm256_cvtps_epi32(x[2].v), d = _mm256_cvtps_epi32(x[3].v);
         return {_mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d))};
     }
+    void part(std::uint8_t* even, std::uint8_t* odd) const {
+        const __m256i first = _mm256_and_si256(v, _mm256_set1_epi16(255)), second = _mm256_srli_epi16(v, 8);
+        const __m256i both = _mm256_permute4x64_epi64(_mm256_packus_epi16(first, second), 0xD8);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(even), _mm256_castsi256_si128(both));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(odd), _mm256_extracti128_si256(both, 1));
+    }
     static Bytes max(Bytes a, Bytes b) { return {_mm256_max_epu8(a.v, b.v)}; }
     static Bytes blend(Bytes mask, Bytes a, Bytes b) { return {_mm256_blendv_epi8(b.v, a.v, mask.v)}; }
 };
@@ -150,6 +187,7 @@ struct Bytes {
 struct Sums {
     std::int32_t v[4];
     static Sums all(std::int32_t x) { return {{x, x, x, x}}; }
+    static Sums held(std::int32_t x) { return all(x); }
 };
 
 struct Floats {
@@ -171,6 +209,18 @@ struct Floats {
     static Floats min(Floats a, Floats b) {
         for (int i = 0; i < 4; ++i) a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
         return a;
+    }
+    static Floats max(Floats a, Floats b) {
+        for (int i = 0; i < 4; ++i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+        return a;
+    }
+    static constexpr int kCount = 4;
+    static Floats load(const float* p) { return {{p[0], p[1], p[2], p[3]}}; }
+    // Adding 1.5 * 2^23 leaves no bits after the point: the rounding of every float operation, half to even.
+    void store(std::uint8_t* p) const {
+        constexpr float kPoint = 12582912.0f;
+        for (int i = 0; i < 4; ++i)
+            p[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>((v[i] + kPoint) - kPoint));
     }
 };
 
@@ -200,7 +250,7 @@ struct Bytes {
             quad[3] = d.v[i];
         }
     }
-    static Bytes weights(const std::int8_t (&four)[4]) {
+    static Bytes weights(const std::int8_t* four) {
         Bytes made;
         for (int i = 0; i < 16; ++i) made.v[i] = static_cast<std::uint8_t>(four[i % 4]);
         return made;
@@ -217,15 +267,17 @@ struct Bytes {
     void widen(Floats (&made)[4]) const {
         for (int i = 0; i < 16; ++i) made[i / 4].v[i % 4] = static_cast<float>(v[i]);
     }
-    // Adding 1.5 * 2^23 leaves no bits after the point: the rounding of every float operation, half to even.
     static Bytes narrow(const Floats (&x)[4]) {
-        constexpr float kPoint = 12582912.0f;
         Bytes made;
-        for (int i = 0; i < 16; ++i) {
-            const float given = x[i / 4].v[i % 4], bounded = given > 0.0f ? given < 255.0f ? given : 255.0f : 0.0f;
-            made.v[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>((bounded + kPoint) - kPoint));
-        }
+        for (int q = 0; q < 4; ++q)
+            Floats::min(Floats::max(x[q], Floats::all(0.0f)), Floats::all(255.0f)).store(made.v + 4 * q);
         return made;
+    }
+    void part(std::uint8_t* even, std::uint8_t* odd) const {
+        for (int i = 0; i < 8; ++i) {
+            even[i] = v[2 * i];
+            odd[i] = v[2 * i + 1];
+        }
     }
     static Bytes max(Bytes a, Bytes b) {
         for (int i = 0; i < 16; ++i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];

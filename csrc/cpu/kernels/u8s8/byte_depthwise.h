@@ -1,0 +1,64 @@
+// The int8 inner loop of depthwise convolutions: taps are interleaved where they lie in the map, without a panel.
+#pragma once
+#include <cassert>
+
+#include "kernels/tasks/byte_depthwise.h"
+#include "kernels/u8s8/byte_epilogue.h"
+#include "kernels/vec/byte_vec.h"
+#include "weights/byte_entry.h"
+
+namespace sovs::SOVS_ISA_NAMESPACE {
+
+// Four taps of a channel and their weights.
+struct TapQuad {
+    const std::uint8_t *pixels[4], *masks[4];
+    const std::int8_t* weights;
+};
+
+template <int kVectors>
+inline void depthwise_run(const ByteDepthwiseTask& task, const TapQuad* quads, std::int32_t pixel) {
+    const Bytes zero = Bytes::all(task.zero);
+    Sums sums[kVectors][4];
+    SOVS_UNROLL
+    for (int j = 0; j < kVectors; ++j) SOVS_UNROLL
+    for (int q = 0; q < 4; ++q) sums[j][q] = Sums::held(task.start);
+    for (const TapQuad* quad = quads; quad != quads + task.count; ++quad) {
+        const Bytes weights = Bytes::weights(quad->weights);
+        SOVS_UNROLL
+        for (int j = 0; j < kVectors; ++j) {
+            const std::int32_t at = pixel + j * Bytes::kCount;
+            Bytes taps[4], interleaved[4];
+            SOVS_UNROLL
+            for (int t = 0; t < 4; ++t)
+                taps[t] = Bytes::blend(Bytes::load(quad->masks[t] + at), Bytes::load(quad->pixels[t] + at), zero);
+            Bytes::interleave(taps[0], taps[1], taps[2], taps[3], interleaved);
+            SOVS_UNROLL
+            for (int q = 0; q < 4; ++q) sums[j][q] = Bytes::dot(sums[j][q], interleaved[q], weights);
+        }
+    }
+    ByteEpilogue epilogue = task.epilogue;
+    epilogue.out += pixel;
+    if (epilogue.residual != nullptr) epilogue.residual += pixel;
+    leave<kVectors>(epilogue, task.channel, sums);
+}
+
+inline void byte_depthwise(const ByteDepthwiseTask& task) {
+    assert(task.count <= kMostDepthwiseEntries);
+    const auto* entry = static_cast<const ByteEntry<1>*>(task.entries);
+    TapQuad quads[kMostDepthwiseEntries];
+    for (std::int32_t i = 0; i < task.count; ++i, ++entry) {
+        for (int t = 0; t < 4; ++t) {
+            const std::int32_t tap = entry->lines[t] - task.first;
+            quads[i].pixels[t] = task.line + task.shifts[tap];
+            quads[i].masks[t] = task.masks + std::ptrdiff_t{tap} * task.width;
+        }
+        quads[i].weights = entry->weights[0];
+    }
+    constexpr int kMost = 2;
+    std::int32_t pixel = 0;
+    for (; pixel + Bytes::kCount < task.pixels; pixel += kMost * Bytes::kCount)
+        depthwise_run<kMost>(task, quads, pixel);
+    if (pixel < task.pixels) depthwise_run<1>(task, quads, pixel);
+}
+
+}  // namespace sovs::SOVS_ISA_NAMESPACE
