@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
+from sparse_ovs.backbones import Backbone
 from sparse_ovs.compression.images import Images
 from sparse_ovs.compression.layers import Layer, find_layers, trace
 from sparse_ovs.compression.walk import Inputs, walk
@@ -24,7 +25,7 @@ class DenseEncoder:
         tell: called with what is done.
 
     Attributes:
-        module: a copy.
+        module: a copy, which has CLIP's other parts in common with the one that was given.
         layers: of the copy, those to compress, in the order in which they run.
     """
 
@@ -32,7 +33,8 @@ class DenseEncoder:
         self, module: nn.Module, images: Images, exclude: Sequence[str], tell: Tell
     ) -> None:
         tell("trace the encoder", 0, 0)
-        self.module, self.images, self.tell = plain_copy(module), images, tell
+        shared = [module.clip] if isinstance(module, Backbone) and hasattr(module, "clip") else []
+        self.module, self.images, self.tell = plain_copy(module, shared), images, tell
         self.batches = images.batches()
         self._exclude = exclude
         self._graph = trace(self.module, self.batches[0])

@@ -24,6 +24,7 @@ from sparse_ovs.profiling.baselines import build_baselines
 from sparse_ovs.profiling.int8_peers import build_int8_dense
 from sparse_ovs.profiling.random_weights import calibrate_random_weights
 from sparse_ovs.profiling.timing import Ratio, time_interleaved
+from sparse_ovs.pruning.embedding import frozen_copy
 from sparse_ovs.quantization import quantize
 from sparse_ovs.threads import torch_threads
 
@@ -62,7 +63,7 @@ class Stopwatch:
     """Times one encoder on this machine.
 
     Args:
-        module: dense; not changed.
+        module: dense, of plain torch modules; not changed.
         layers: of it.
         example: (1, C, H, W).
         settings: precision, pattern, threads and baselines.
@@ -83,7 +84,7 @@ class Stopwatch:
         calibration: Tensor,
         on_step: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._module = plain_copy(module)
+        self._module = frozen_copy(module)
         if isinstance(module, Backbone):
             # What is timed are zeros, not values: those of random weights reach every output.
             calibrate_random_weights(self._module, example)
