@@ -189,7 +189,8 @@ def test_int8_computes_with_the_weights_of_the_module(module: nn.Module, images:
         steps = weight / scales[:, None]
         assert float((steps - steps.round()).abs().max()) < 1e-3
         assert float(steps.abs().max()) < 127.5
-    exact = made.module(images)
+    with torch.no_grad():
+        exact = made.module(images)
     assert float((fast(images) - exact).norm() / exact.norm()) < 0.05
 
 
@@ -240,13 +241,14 @@ def stopping(after: int) -> Callable[[str, int, int], None]:
     return tell
 
 
-@pytest.mark.parametrize("after", [1, 3, 6, 8, 10, 12])
-def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_bits(
-    module: nn.Module, images: Tensor, tmp_path: Path, after: int
+def test_a_run_that_is_stopped_at_ten_moments_goes_on_to_the_same_bits(
+    module: nn.Module, images: Tensor, tmp_path: Path
 ) -> None:
     options = {"density": 0.4, "precision": "int8"}
-    with pytest.raises(Stop):
-        compress(module, images, folder=tmp_path, tell=stopping(after), **options)
+    losses, layers = (1, 2, 4, 6), (1, 2, 3, 5, 6, 7)  # then the budget has been shared
+    for after in (*losses, *layers):
+        with pytest.raises(Stop):
+            compress(module, images, folder=tmp_path, tell=stopping(after), **options)
     resumed = compress(module, images, folder=tmp_path, **options)
     whole = compress(module, images, **options)
     for name, value in whole.module.state_dict().items():
