@@ -160,17 +160,18 @@ class _Run:
         runtimes = installed() if peers is None else peers
         price = self._planner.price(settings.amount)
         tries: list[tuple[float, float]] = []
-        results: list[tuple[float, Attempt, Speed]] = []
+        best: tuple[float, Attempt, Speed] | None = None  # the others need not be held
         for number in range(1, _MOST_TRIES + 1):
             plan, made, speed = self._try(settings, price, whole.part(f"try-{number}"), runtimes)
             miss = speed.speedup.median / settings.amount - 1
-            results.append((abs(miss), made, speed))
+            if best is None or abs(miss) < best[0]:
+                best = (abs(miss), made, speed)
             if abs(miss) <= _CLOSE or (plan.is_dense and miss > 0):
                 break
             tries.append((plan.price, speed.speedup.median))
             price = self._planner.next_price(settings.amount, tries)
-        _, made, speed = min(results, key=lambda one: one[0])
-        return self._finished(settings, made, speed)
+        assert best is not None
+        return self._finished(settings, best[1], best[2])
 
     def _try(
         self, settings: CompressionSettings, price: float, state: RunState, peers: Sequence[str]
