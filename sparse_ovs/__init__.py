@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sparse_ovs.backbones import create_backbone, swap_backbone, timm_models
     from sparse_ovs.checkpoint import load, save
     from sparse_ovs.compilation import compile, load_plan
+    from sparse_ovs.compression import Compressed, compress
     from sparse_ovs.nn.sparsify import densify, sparsify
     from sparse_ovs.patterns import make_global_masks, make_mask
     from sparse_ovs.quantization import Quantization, load_quantization, quantize
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from sparse_ovs.threads import get_num_threads, set_num_threads
 
 __all__ = [
+    "Compressed",
     "Quantization",
     "Result",
     "Segmenter",
     "Vocabulary",
     "__version__",
     "compile",
+    "compress",
     "create_backbone",
     "create_segmenter",
     "densify",
@@ -50,11 +53,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Compressed": "compression",
     "Quantization": "quantization",
     "Result": "segmenter",
     "Segmenter": "segmenter",
     "Vocabulary": "text",
     "compile": "compilation",
+    "compress": "compression",
     "create_backbone": "backbones",
     "create_segmenter": "segmenter",
     "densify": "nn",

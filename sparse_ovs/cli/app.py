@@ -27,6 +27,7 @@ COMMANDS = {
     "prune": "Find a sparse subnetwork: masks that any framework with this encoder can use.",
     "quantize": "Take the scales of an encoder in int8 from images, and tell the error that each "
     "layer adds.",
+    "compress": "Prune an encoder on a folder of photos, without training, and quantise it.",
     "compare": "Compare two encoders: cosines of their maps and embedding, MACs, bytes, latency.",
     "alpha": "Say how heavy-tailed every layer's spectrum is, and choose which layers to freeze.",
     "train": "Train by settings in TOML. A killed run goes on with --resume, to the same bits.",

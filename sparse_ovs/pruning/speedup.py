@@ -162,7 +162,7 @@ class SpeedupSearch:
         tries: list[tuple[float, float]] = []
         seen: list[tuple[float, float]] = []
         for number in range(1, _MOST_TRIES + 1):
-            density = self._fullest(densities, speedup, _price_for(wanted, seen))
+            density = self._fullest(densities, speedup, next_price(wanted, seen))
             self._on_step(f"time density {density:.4f} for {speedup:g}x, try {number}")
             result = self._measure(weights, densities.masks(density))
             results.append(result)
@@ -257,7 +257,7 @@ class _Densities:
         return low
 
 
-def _price_for(wanted: float, seen: Sequence[tuple[float, float]]) -> float:
+def next_price(wanted: float, seen: Sequence[tuple[float, float]]) -> float:
     """The listed price whose masks should take the wanted seconds.
 
     Args:
