@@ -58,6 +58,7 @@ def test_a_folder_of_photos_becomes_an_encoder(photos: Path, tmp_path: Path) -> 
     assert load_masks(folder / "masks.safetensors").density == pytest.approx(0.5, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_sweep_has_a_folder_for_each_speed_up(photos: Path, tmp_path: Path) -> None:
     options = ("--sweep", "1.1,1.2", "--baseline", "eager", "--method", "magnitude", "--size", 48)
     run("compress", RN, "--images", photos, "--out", tmp_path, *options)

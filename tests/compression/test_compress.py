@@ -285,6 +285,7 @@ def test_a_killed_process_goes_on_to_the_same_bits(
         assert torch.equal(resumed.module.state_dict()[name], value)
 
 
+@pytest.mark.slow
 def test_a_module_of_one_input_size_is_compressed_too(images: Tensor) -> None:
     torch.manual_seed(0)
     module = nn.Sequential(

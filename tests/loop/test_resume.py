@@ -17,10 +17,11 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_killed_at_ten_random_moments_ends_with_the_same_bits(
-    uninterrupted: Path, tmp_path: Path
+@pytest.mark.parametrize("kills", [4, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
+    uninterrupted: Path, tmp_path: Path, kills: int
 ) -> None:
-    small_runs.kill_at_ten_moments(small_runs.train, tmp_path, STEPS)
+    small_runs.kill_at_moments(small_runs.train, tmp_path, STEPS, kills)
     _finish(tmp_path)
     _assert_same(tmp_path, uninterrupted)
 

@@ -28,19 +28,20 @@ from support.small_pruning import (
 
 
 @pytest.mark.parametrize(
-    ("run", "steps"),
+    ("run", "steps", "kills"),
     [
-        pytest.param(prune_small, ITERS * ROUNDS, id="small"),
-        pytest.param(prune_rn50, ITERS * RN50_ROUNDS, id="RN50", marks=pytest.mark.slow),
+        pytest.param(prune_small, ITERS * ROUNDS, 4, id="small"),
+        pytest.param(prune_small, ITERS * ROUNDS, 10, id="small-10", marks=pytest.mark.slow),
+        pytest.param(prune_rn50, ITERS * RN50_ROUNDS, 10, id="RN50-10", marks=pytest.mark.slow),
     ],
 )
-def test_a_run_killed_at_ten_random_moments_ends_with_the_same_bits(
-    run: Callable[[Path], None], steps: int, tmp_path: Path
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
+    run: Callable[[Path], None], steps: int, kills: int, tmp_path: Path
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
         folder.mkdir()
-    small_runs.kill_at_ten_moments(run, killed, steps)
+    small_runs.kill_at_moments(run, killed, steps, kills)
     for folder in (whole, killed):
         child = small_runs.process(run, folder)
         child.join()

@@ -39,15 +39,15 @@ def process(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
     return made
 
 
-def kill_at_ten_moments(run: Callable[..., None], folder: Path, steps: int) -> None:
-    """Runs `run(folder, reports)`, kills it somewhere in its first tenth, again in the next, ..."""
+def kill_at_moments(run: Callable[..., None], folder: Path, steps: int, kills: int) -> None:
+    """Runs `run(folder, reports)`, kills it somewhere in its first part, again in the next, ..."""
     chance = random.Random()
-    for kill in range(10):
+    for kill in range(kills):
         reader, writer = pipe()
         child = process(run, folder, writer)
         writer.close()
         # Within the step, or the checkpoint after it.
-        moment = steps * kill // 12 + chance.randrange(steps // 12 + 1)
+        moment = steps * kill // (kills + 2) + chance.randrange(steps // (kills + 2) + 1)
         while moment and reader.recv() < moment:
             pass
         time.sleep(chance.uniform(0, 0.02))
