@@ -10,6 +10,11 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+# What `sparse_ovs.ops` imports, and imports torch itself: while one of them is half there, ops
+# cannot follow torch's import. Each ends with `import_what_waits`.
+_BELOW_OPS = ("_cuda", "formats", "patterns", "threads", "tuning_file")
+_waiting: list[str] = []
+
 
 def import_after(package: str, module: str) -> None:
     """Imports `module`, which registers something of ours with `package`, without importing the
@@ -18,6 +23,23 @@ def import_after(package: str, module: str) -> None:
         import_module(module)
     else:
         sys.meta_path.insert(0, _After(package, module))
+
+
+def import_what_waits(ending: str) -> None:
+    """The last line of the modules that others could not follow while they were half there.
+
+    Args:
+        ending: the module's name.
+    """
+    if not _half_there(ending):
+        while _waiting:
+            import_module(_waiting.pop())
+
+
+def _half_there(except_for: str) -> bool:
+    names = {f"sparse_ovs.{name}" for name in _BELOW_OPS} - {except_for}
+    modules = (sys.modules.get(name) for name in names)
+    return any(getattr(getattr(m, "__spec__", None), "_initializing", False) for m in modules)
 
 
 class _After(MetaPathFinder):
@@ -48,6 +70,7 @@ class _After(MetaPathFinder):
             loader.exec_module(module)
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
-                import_module(self._module)
+                _waiting.append(self._module)
+                import_what_waits("")
 
         loader.exec_module = exec_module

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
+from sparse_ovs._after_import import import_what_waits
+
 _VARIABLE = "SPARSE_OVS_NUM_THREADS"
 _chosen: int | None = None
 
@@ -50,3 +52,6 @@ def torch_threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+import_what_waits(__name__)

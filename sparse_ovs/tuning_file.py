@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sparse_ovs._after_import import import_what_waits
 from sparse_ovs.cache import VARIABLE, cache_folder
 from sparse_ovs.formats import replace_file
 
@@ -104,3 +105,6 @@ class TuningFile:
             )
             return {}
         return tunings
+
+
+import_what_waits(__name__)

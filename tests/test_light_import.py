@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pkgutil
 import subprocess
 import sys
 import textwrap
@@ -62,6 +63,29 @@ def test_the_package_alone_imports_little_and_still_has_all_its_names(tmp_path: 
         from sparse_ovs import *
         assert compile is sparse_ovs.compilation.compile
         assert set(sparse_ovs.__all__) <= set(dir(sparse_ovs))
+        """
+    )
+
+
+# What ops imports, and imports torch itself; the others are tried by the slow test.
+_FIRST = ["sparse_ovs.patterns", "sparse_ovs._cuda"]
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        pytest.param(name, marks=[] if name in _FIRST else pytest.mark.slow)
+        for name in (
+            f"sparse_ovs.{found.name}" for found in pkgutil.iter_modules(sparse_ovs.__path__)
+        )
+    ],
+)
+def test_any_module_may_be_the_first_that_is_imported(module: str) -> None:
+    run(
+        f"""
+        import {module}
+        import torch
+        assert torch.ops.sparse_ovs.avg_pool2x2(torch.ones(1, 2, 4, 4)).shape == (1, 2, 2, 2)
         """
     )
 

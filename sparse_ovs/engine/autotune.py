@@ -1,7 +1,8 @@
 """Chooses how each sparse convolution runs by timing candidates; every size is timed at most once.
 
 No choice of tiles changes a bit of the results. A layer of few zeros may be fastest on the dense
-kernels, which are candidates too: those of 3x3 (Winograd) round in an order of their own.
+kernels, which are candidates too: those of 3x3 (Winograd) round in an order of their own. int8 sums
+are exact, whatever is chosen.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _ROUNDS = 7
 _SAME = 1.03
 # Dense kernels must win clearly: they hold more memory.
 _DENSE_WINS = 0.9
-_DENSEST_SPARSE = 0.2  # below this density they never do
+_DENSEST_SPARSE = 0.2  # in fp32 they never do below this density
 
 
 def autotune_allowed() -> bool:
@@ -124,7 +125,10 @@ class Tuner:
             rows = self._weights[conv].block_rows
             self._layers[conv.name] = None if rows is None else _describe(conv, rows)
         layer = self._layers[conv.name]
-        return None if layer is None else layer[0] + _describe_place(spot, layer[1])
+        if layer is None:
+            return None
+        # int8 maps live inside plans alone, where every layout is the same to their kernels.
+        return layer[0] + (", int8" if conv.quant else _describe_place(spot, layer[1]))
 
     def _choice(self, layer: str, size: Size, conv: Conv, spot: _native.ConvSpot) -> Choice | None:
         sizes = self._known.setdefault(layer, {})
@@ -177,7 +181,7 @@ def _density(conv: Conv) -> float:
 
 def _time(weights: _native.NativeWeights, conv: Conv, spot: _native.ConvSpot) -> Choice:
     tuning, seconds = _fastest(weights, spot)
-    if _density(conv) >= _DENSEST_SPARSE:
+    if conv.quant or _density(conv) >= _DENSEST_SPARSE:
         dense_tuning, dense_seconds = _fastest(pack_dense(conv), spot)
         if dense_seconds < _DENSE_WINS * seconds:
             return Choice(dense_tuning, dense=True)

@@ -96,10 +96,9 @@ def lower(
     for step in steps:
         if not isinstance(step, Conv):
             continue
-        if step.quant is None:  # int8 steps choose their windows themselves
-            tuning = tuner.tuning(step, shapes, places, len(steps) == 1)  # may change weights
-            if tuning is not None:
-                tunings[step.name] = tuning
+        tuning = tuner.tuning(step, shapes, places, len(steps) == 1)  # may change weights
+        if tuning is not None:
+            tunings[step.name] = tuning
         own_weights[step.name] = weights[step]
     layouts = {name: _native.NHWC if nhwc else _native.NCHW for name, nhwc in channels_last.items()}
     channels = {name: shapes[name][1] for name in inputs}

@@ -9,8 +9,8 @@ from sparse_ovs import _native
 from sparse_ovs.engine.graph import Conv
 from sparse_ovs.formats import PackedWeight, pack
 
-# Above this density all s8 weights are multiplied, zeros too: four rows then share their columns.
-_DENSEST_INT8 = 0.45
+# Above these densities, by rows that share their columns, all s8 weights are multiplied, zeros too.
+_DENSEST_INT8 = {1: 0.45, 2: 0.5, 4: 0.6}
 
 
 class NativeConvWeights:
@@ -86,7 +86,7 @@ def _pack(conv: Conv) -> _native.NativeWeights:
     scales = conv.weight_scales
     weight = stored_weight(conv.weight, scales)
     packed = pack_weight(weight, conv.groups)
-    if packed is None or (scales is not None and packed.density > _DENSEST_INT8):
+    if packed is None or (scales is not None and packed.density > _DENSEST_INT8[packed.block_rows]):
         return pack_dense(conv)
     bias = _contiguous_bias(conv)
     indices = packed.indices

@@ -1,5 +1,6 @@
 """How non-zeros are stored: the packed CPU format, formats for GPUs, and files."""
 
+from sparse_ovs._after_import import import_what_waits
 from sparse_ovs.formats.bsr import BsrTranspose, BsrWeight, pack_bsr
 from sparse_ovs.formats.channel_order import find_channel_order
 from sparse_ovs.formats.csr import CsrWeight, to_csr
@@ -47,3 +48,5 @@ __all__ = [
     "write_file",
     "write_masks",
 ]
+
+import_what_waits(__name__)

@@ -339,3 +339,33 @@ def test_an_interrupted_tuning_leaves_no_half_of_it(
     with pytest.raises(KeyboardInterrupt):
         sparse_ovs.compile(Small(0.15, width=32).eval(), X)
     assert tuning_cache.load_tunings() == {}
+
+
+def test_int8_layers_are_timed_apart_from_those_in_fp32(timings: Timings) -> None:
+    model = one_conv(0.1)
+    sparse_ovs.compile(model, X)
+    assert timings.count == 1
+    q = sparse_ovs.quantize(model, [X])
+    for _ in range(2):
+        sparse_ovs.compile(model, X, precision="int8", quantization=q)
+        assert timings.count == 3  # gathered and dense, once
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "block2x1", "block4x1"])
+@pytest.mark.parametrize("dense_wins", [False, True])
+def test_every_int8_tuning_gives_the_same_bits(
+    timings: Timings, tmp_path: Path, pattern: str, dense_wins: bool
+) -> None:
+    model, x = Small(0.1, pattern, width=32).eval(), torch.randn(2, 3, 64, 80)
+    how = {"precision": "int8", "quantization": sparse_ovs.quantize(model, [x])}
+    plain = sparse_ovs.compile(model, x, autotune=False, **how)
+    timings.winner, timings.dense_wins = -1, dense_wins
+    tuned = sparse_ovs.compile(model, x, **how)
+    densities = [row.density for row in tuned.plan_for(x).rows() if row.density is not None]
+    assert (set(densities) == {1.0}) == dense_wins
+    assert tiles(tuned, x) != tiles(plain, x)
+    tuned.save(tmp_path / "plan")
+    loaded = sparse_ovs.load_plan(tmp_path / "plan")
+    for image in (x, torch.randn(1, 3, 40, 56)):
+        assert_same_bits(tuned(image), plain(image))
+        assert_same_bits(loaded(image), plain(image))
