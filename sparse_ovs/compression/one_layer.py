@@ -22,6 +22,8 @@ from sparse_ovs.patterns import make_mask, parse_pattern
 
 # Samples of a layer's inputs, whatever the number of images: so many, and so many a column.
 _SAMPLES, _SAMPLES_A_COLUMN = 1 << 14, 4
+# Of grams. A hundred photos are few: the less of it, the more a layer learns those by heart.
+_DAMPING = 0.1
 # Rows that a layer's losses are taken from: at least so many, or so many by columns squared.
 _LEAST_ROWS, _ROW_COST = 64, 1 << 30
 
@@ -94,7 +96,9 @@ def loss_by_density(
     problem = _some_rows(problem, settings.pattern)
     power = float(problem.target_power.sum()) or 1.0
     pruned = [density for density in densities if density < 1]
-    losses = dict(zip(pruned, loss_curve(problem, pruned, settings.pattern), strict=True))
+    losses = dict(
+        zip(pruned, loss_curve(problem, pruned, settings.pattern, damping=_DAMPING), strict=True)
+    )
     return [losses.get(density, 0.0) / power for density in densities]
 
 
@@ -124,10 +128,10 @@ def compress_layer(
         return CompressedLayer(layer.weight.clone(), mask, None, None, 0.0)
     judged = problem.centred() if layer.takes_shift else problem
     if density < 1:
-        pruned = prune_layer(judged, density, settings.pattern)
+        pruned = prune_layer(judged, density, settings.pattern, damping=_DAMPING)
         weight, mask = pruned.weight, pruned.mask
     else:
-        weight = judged.start()
+        weight = judged.start(_DAMPING)
         mask = torch.ones_like(weight, dtype=torch.bool)
     return _finished(problem, layer, weight, mask, rounds)
 
@@ -147,7 +151,7 @@ def _finished(
     judged = problem.centred() if layer.takes_shift else problem
     scales: Tensor | None = None
     if rounds and not why_not_int8(layer.conv):
-        weight, scales = round_to_s8(judged, weight, mask)
+        weight, scales = round_to_s8(judged, weight, mask, damping=_DAMPING)
     shift = None
     if layer.takes_shift:
         change = corrected_bias(problem, weight)
