@@ -361,7 +361,7 @@ def test_a_clip_is_judged_by_its_embedding_and_by_words(name: str) -> None:
     made = compress(backbone, images, density=0.5, vocabulary="cat; dog")
     quality = made.report.quality
     assert quality.embedding is not None
-    assert quality.embedding > 0.9
+    assert quality.embedding > 0.85
     assert quality.classes in (0.0, 1.0)  # of one image
     assert quality.masks is not None
     assert 0 <= quality.masks <= 1
