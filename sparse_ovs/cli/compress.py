@@ -66,7 +66,7 @@ def compress(
         str | None,
         typer.Option(
             help="of the budget to layers: loss, the least summed one; global, as magnitude has "
-            "it; uniform. Default: loss for obs, global for magnitude"
+            "it; uniform. Default: global; for a speed-up by obs, loss"
         ),
     ] = None,
     exclude: Annotated[

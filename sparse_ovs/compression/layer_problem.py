@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+# Of the power of an input, which is summed up in float32: less variance than this is none.
+_ROUNDING = 1e-6
+
 
 @dataclass(frozen=True)
 class LayerProblem:
@@ -38,7 +41,14 @@ class LayerProblem:
         the outputs' means cost nothing. The means stay those of the inputs."""
         outer = self.compressed_mean[:, None]
         gram = self.gram - self.compressed_mean[:, :, None] * outer
-        cross = gram if self.unchanged else self.cross - self.dense_mean[:, :, None] * outer
+        # What is left of an input that never changes is rounding, and may be negative.
+        least = _ROUNDING * self.gram.diagonal(dim1=1, dim2=2)
+        constant = gram.diagonal(dim1=1, dim2=2) <= least
+        gram = gram.masked_fill(constant[:, :, None] | constant[:, None], 0.0)
+        cross = gram
+        if not self.unchanged:
+            cross = self.cross - self.dense_mean[:, :, None] * outer
+            cross = cross.masked_fill(constant[:, None], 0.0)
         mean = torch.einsum("grc,gc->gr", self.weight.double(), self.dense_mean)
         power = (self.target_power - mean**2).clamp_(min=0)
         return replace(self, gram=gram, cross=cross, target_power=power)
@@ -92,7 +102,11 @@ class LayerProblem:
 
     def _ridge(self, damping: float) -> Tensor:
         """float64 (groups, 1)."""
-        mean = self.gram.diagonal(dim1=1, dim2=2).mean(1, keepdim=True)
+        diagonal = self.gram.diagonal(dim1=1, dim2=2)
+        mean = diagonal.mean(1, keepdim=True)
         live = mean[mean > 0]
         # A group whose inputs are all zero may not look dearer to prune than one that works.
-        return damping * torch.where(mean > 0, mean, live.min() if live.numel() else 1.0)
+        ridge = damping * torch.where(mean > 0, mean, live.min() if live.numel() else 1.0)
+        # Where inputs hardly change, centring leaves rounding, which no small ridge outweighs.
+        power = (diagonal + self.compressed_mean**2).mean(1, keepdim=True)
+        return torch.maximum(ridge, 10 * _ROUNDING * power)

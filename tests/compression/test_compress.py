@@ -10,6 +10,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import sparse_ovs
-from sparse_ovs.compression import Compressed
+from sparse_ovs.compression import Compressed, CompressionSettings
+from sparse_ovs.compression.layers import find_layers, trace
+from sparse_ovs.compression.one_layer import loss_by_density
 from sparse_ovs.loop import PlaceInUse, hold_folder
 from sparse_ovs.pruning.criteria import budget_masks, density_of, magnitude_masks
 from sparse_ovs.pruning.masks import load as load_masks
@@ -96,6 +99,35 @@ def test_budgets_are_used_up_and_not_exceeded(
     report = compress(module, images, allocation=allocation, **budget).report
     used = report.density if "density" in budget else report.macs_share
     assert 0.29 < used <= 0.3 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("how", "allocation"),
+    [
+        ({"density": 0.5}, "global"),
+        ({"budget_macs": 0.5, "method": "magnitude"}, "global"),
+        ({"target_speedup": 2.0}, "loss"),
+        ({"target_speedup": 2.0, "method": "magnitude"}, "global"),
+        ({"budget_macs": 0.8, "pattern": "2:4"}, "loss"),
+    ],
+)
+def test_the_allocation_that_is_taken_by_default(how: dict[str, Any], allocation: str) -> None:
+    assert CompressionSettings(**how).chosen_allocation == allocation
+
+
+def test_losses_are_those_of_other_images_than_weights_are_fitted_to() -> None:
+    # The even images light up the first channels, the odd ones the last: for those that weights
+    # are fitted to, the others' channels are worth nothing.
+    torch.manual_seed(0)
+    module, x = nn.Sequential(nn.Conv2d(8, 4, 1, bias=False)), torch.rand(12, 8, 6, 6)
+    nn.init.constant_(module[0].weight, 0.5)
+    (layer,) = find_layers(module, trace(module, x[:1]), x[:1])
+    x[0::2, 4:] = 0
+    x[1::2, :4] = 0
+    settings = CompressionSettings(density=0.5)
+    for batches in (x.split(1), x.split(3), [x]):
+        (loss,) = loss_by_density(layer, [(b, b) for b in batches], [0.5], settings)
+        assert loss > 0.9
 
 
 def test_second_order_errs_less_than_magnitude(module: nn.Module, images: Tensor) -> None:
@@ -244,7 +276,7 @@ def stopping(after: int) -> Callable[[str, int, int], None]:
 def test_a_run_that_is_stopped_at_ten_moments_goes_on_to_the_same_bits(
     module: nn.Module, images: Tensor, tmp_path: Path
 ) -> None:
-    options = {"density": 0.4, "precision": "int8"}
+    options = {"density": 0.4, "precision": "int8", "allocation": "loss"}
     losses, layers = (1, 2, 4, 6), (1, 2, 3, 5, 6, 7)  # then the budget has been shared
     for after in (*losses, *layers):
         with pytest.raises(Stop):
@@ -401,7 +433,7 @@ def test_an_encoder_with_steps_in_torch_has_no_plan_file_and_says_so(
         ({"density": 0.5, "pattern": "2:4", "allocation": "uniform"}, "expected allocation 'loss'"),
         ({"density": 0.5, "exclude": ["layer9"]}, "'layer9', which fits none"),
         ({"density": 0.5, "exclude": ["*"]}, "expected a module with layers to compress, got none"),
-        ({"density": 0.001}, "expected a density of at least 0.015"),
+        ({"density": 0.001, "allocation": "loss"}, "expected a density of at least 0.015"),
         ({"density": 0.5, "minutes": -1}, "expected minutes of at least 0, got -1"),
         ({"density": 0.5, "threads": 0}, "expected a thread count of at least 1, got 0"),
     ],

@@ -45,6 +45,14 @@ def test_a_centred_problem_is_that_of_outputs_without_their_means(seed: int, dri
     assert problem.unchanged == (not drift)
 
 
+def test_inputs_that_never_change_are_worth_nothing_once_centred() -> None:
+    weight, dense, _ = samples(0, 0.0)
+    noise = 1 + 1e-5 * torch.randn(dense.shape, generator=torch.Generator().manual_seed(1))
+    problem = problem_of(weight, dense, 3 * noise.double()).centred()
+    torch.testing.assert_close(problem.start(), weight)
+    assert problem.relative_loss(weight) == pytest.approx(1)
+
+
 @given(seed=st.integers(0, 99), drift=st.sampled_from([0.0, 0.3]))
 def test_with_the_corrected_bias_outputs_have_the_dense_means(seed: int, drift: float) -> None:
     weight, dense, compressed = samples(seed, drift)
