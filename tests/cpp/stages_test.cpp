@@ -131,3 +131,28 @@ TEST(what_does_not_need_a_unit_that_is_held_up_goes_on_in_the_open_stages) {
     CHECK(done == 64);
     CHECK(before == 15 + 14 + 13 + 12);
 }
+
+TEST(a_thread_whose_own_units_have_to_wait_runs_those_of_others) {
+    // A thread runs all of the first stage alone and is held up in its last unit, which lies in the other's share.
+    const sovs::Stages stages = chained(4, 4);
+    std::atomic<int> done{0}, before{0};
+    std::atomic<bool> holds{false};
+    const sovs::StageWork::Body body = [&](long stage, long unit, int) {
+        if (stage == 0 && unit == 0) {
+            holds = true;
+            for (int i = 0; i < 5000 && done < 15 + 14 + 13 + 12; ++i)
+                std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            before = done.load();
+        }
+        ++done;
+    };
+    sovs::StageWork work;
+    work.start(body, stages, 2);
+    std::thread first([&] { work.run(1); });
+    while (!holds) std::this_thread::yield();
+    work.run(0);
+    first.join();
+    work.rethrow();
+    CHECK(done == 64);
+    CHECK(before == 15 + 14 + 13 + 12);
+}

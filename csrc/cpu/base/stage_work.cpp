@@ -88,14 +88,19 @@ bool StageWork::may_run(int stage, std::uint64_t unit) const {
 // A unit of the first open stage that has one for this thread; false where none has.
 bool StageWork::run_one(int member) {
     const int first = ended_.load(std::memory_order_acquire), last = std::min(first + stages_->open, count_);
-    for (int stage = first; stage < last; ++stage)
-        if (run_own(stage, member) || (take_half(stage, member) && run_own(stage, member))) return true;
+    for (int stage = first; stage < last; ++stage) {
+        if (run_from(member, stage, member) || (take_half(stage, member) && run_from(member, stage, member)))
+            return true;
+        // What is left of its own has to wait: single units of the others' meanwhile.
+        for (int i = 1; i < threads_; ++i)
+            if (run_from((member + i) % threads_, stage, member)) return true;
+    }
     return false;
 }
 
-// The first unit of the thread's own share, or the last one where the first has to wait; false where neither may run.
-bool StageWork::run_own(int stage, int member) {
-    std::atomic<std::uint64_t>& left = share(stage, member);
+// The first unit of a share, or the last one where the first has to wait; false where neither may run.
+bool StageWork::run_from(int owner, int stage, int member) {
+    std::atomic<std::uint64_t>& left = share(stage, owner);
     std::uint64_t bits = left.load(std::memory_order_acquire), unit;
     Range rest;
     do {

@@ -51,7 +51,7 @@ private:
     int claim(int home);
     bool may_run(int stage, std::uint64_t unit) const;
     bool run_one(int member);
-    bool run_own(int stage, int member);
+    bool run_from(int owner, int stage, int member);
     bool take_half(int stage, int member);
     void finish(int stage, std::uint64_t unit);
     void pass_ended_stages();
