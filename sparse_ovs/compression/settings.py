@@ -28,8 +28,8 @@ class CompressionSettings:
         pattern: see `sparse_ovs.make_mask`; n:m leaves some layers dense where the budget allows.
         method: "obs", second-order: what stays makes up for what goes; "magnitude", the control.
         allocation: "loss", densities by layer of the least summed loss; "global", those of global
-            magnitude; "uniform", one for all. None: "global", which did better on trained weights,
-            but "loss" for n:m and, with obs, for a speed-up, which "global" does not look at.
+            magnitude, by what a weight costs; "uniform", one for all. None: "global", which did
+            better on trained weights; for n:m, and for a speed-up with obs, "loss".
         exclude: layers that stay dense, by name or pattern ("layer4.*").
         threads: that times are for; None takes torch's setting.
         baselines: dense contestants, some of BASELINES.
