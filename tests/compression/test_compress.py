@@ -24,7 +24,7 @@ from sparse_ovs.compression.one_layer import loss_by_density
 from sparse_ovs.loop import PlaceInUse, hold_folder
 from sparse_ovs.pruning.criteria import budget_masks, density_of, magnitude_masks
 from sparse_ovs.pruning.masks import load as load_masks
-from support.small_classifier import Classifier
+from support.small_classifier import Classifier, norm_factor
 from support.small_clips import RN, VIT, small_backbone
 from support.small_encoders import Small
 
@@ -58,7 +58,7 @@ def kept(made: Compressed) -> int:
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
-    return {name: module.get_submodule(name).weight.detach() for name in LAYERS}  # type: ignore
+    return {name: module.get_parameter(f"{name}.weight").detach() for name in LAYERS}
 
 
 def error(made: Compressed, module: nn.Module, images: Tensor) -> float:
@@ -216,8 +216,7 @@ def test_int8_computes_with_the_weights_of_the_module(module: nn.Module, images:
         scales = made.quantization.weight_scales[name]
         weight = weights_of(made.module)[name].flatten(1)
         if name == "stem":  # BatchNorm is folded into it
-            norm = module.norm
-            weight = weight * (norm.weight.data / (norm.running_var + norm.eps).sqrt())[:, None]  # type: ignore
+            weight = weight * norm_factor(module)[:, None]
         steps = weight / scales[:, None]
         assert float((steps - steps.round()).abs().max()) < 1e-3
         assert float(steps.abs().max()) < 127.5
@@ -371,9 +370,10 @@ def test_repair_lowers_the_loss_of_images_that_it_does_not_learn_from(
     assert repaired.after < repaired.before
     for name, mask in made.masks.items():
         assert not bool(weights_of(made.module)[name][~mask].any())
-    assert torch.equal(made.module.norm.running_mean, module.norm.running_mean)  # type: ignore
+    ours, theirs = (each.get_buffer("norm.running_mean") for each in (made.module, module))
+    assert torch.equal(ours, theirs)
     again = compress(module, images, minutes=0.03, **options)
-    assert torch.equal(again.module.conv2.weight, made.module.conv2.weight)  # type: ignore
+    assert torch.equal(weights_of(again.module)["conv2"], weights_of(made.module)["conv2"])
 
 
 def test_int8_after_repair_is_rounded_under_the_same_masks(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sparse_ovs.compression.images import equal_batches, read_photos, split_images
 from sparse_ovs.compression.layers import find_layers, trace, zero_outside
 from sparse_ovs.compression.walk import Inputs, walk
+from support.small_classifier import norm_factor
 from support.small_clips import CONVNEXT, VIT, small_backbone
 from support.small_encoders import Small
 
@@ -79,8 +80,7 @@ def test_weights_of_layers_are_the_modules_own(module: nn.Module, batches: list[
 def test_what_follows_a_layer_scales_its_errors(module: nn.Module, batches: list[Tensor]) -> None:
     module.norm.weight.data.uniform_(0.5, 2)  # type: ignore[union-attr, operator]
     stem, conv1, *_ = find_layers(module, trace(module, batches[0]), batches[0])
-    norm = module.norm
-    expected = norm.weight / (norm.running_var + norm.eps).sqrt()  # type: ignore
+    expected = norm_factor(module)
     assert torch.allclose(stem.row_scale(), expected)
     assert torch.equal(conv1.row_scale(), torch.ones(4))
     weight = torch.randn(stem.conv.weight.shape)

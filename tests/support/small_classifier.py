@@ -20,3 +20,11 @@ class Classifier(nn.Module):
         x = F.relu(self.norm(self.stem(x)))
         y = F.relu(self.conv2(F.relu(self.conv1(x))) + self.down(x))
         return self.head(y.mean((2, 3)))
+
+
+def norm_factor(module: nn.Module) -> Tensor:
+    """(channels,): what the BatchNorm of that name multiplies by."""
+    norm = module.get_submodule("norm")
+    assert isinstance(norm, nn.BatchNorm2d)
+    variance = module.get_buffer("norm.running_var")
+    return norm.weight.detach() / (variance + norm.eps).sqrt()
