@@ -6,7 +6,7 @@
 #include "base/scratch.h"
 #include "conv/byte_scales.h"
 #include "conv/byte_tuning.h"
-#include "conv/byte_windows.h"
+#include "conv/byte_window_step.h"
 #include "kernels/byte_table.h"
 
 namespace sovs {
@@ -48,24 +48,17 @@ std::vector<std::int32_t> all_taps(const WeightSizes& sizes) {
     return taps;
 }
 
-class ByteDenseStep final : public Step {
+class ByteDenseStep final : public ByteWindowStep {
 public:
     ByteDenseStep(const ConvCase& conv, const Tuning& tuning, int threads);
 
-    long units() const override { return windows_.count(); }
     int parts() const override { return cut_.parts; }
-    Range writes(long unit) const override {
-        const ByteWindow window = windows_.at(unit);
-        return {window.begin, window.end};
-    }
-    Range reads(long unit, std::size_t input) const override {
-        return input > 0 ? writes(unit) : windows_.reads(windows_.at(unit));
-    }
     void run(long unit, int part, const StepMaps& maps) const override;
     const char* backend() const override { return kName; }
-    const Tiling* chosen_tiling() const override { return &tiling_; }
 
 private:
+    const ByteWindows& windows() const override { return windows_; }
+    const Tiling& tiling() const override { return tiling_; }
     void multiply(const std::uint8_t* panel, std::int64_t pixel, int part, const StepMaps& maps) const;
     void run_in_place(const ByteWindow& window, int part, const StepMaps& maps) const;
 

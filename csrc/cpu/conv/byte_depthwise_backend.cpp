@@ -6,7 +6,7 @@
 #include "conv/byte_scales.h"
 #include "conv/byte_stream_use.h"
 #include "conv/byte_tuning.h"
-#include "conv/byte_windows.h"
+#include "conv/byte_window_step.h"
 #include "kernels/byte_table.h"
 
 namespace sovs {
@@ -22,7 +22,7 @@ int parts_of(const TensorDesc& output, int threads) {
     return static_cast<int>(std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(1, output.c / kLeastChannels)));
 }
 
-class ByteDepthwiseStep final : public Step {
+class ByteDepthwiseStep final : public ByteWindowStep {
 public:
     ByteDepthwiseStep(const ConvCase& conv, int threads)
         : weights_(conv.weights),
@@ -35,20 +35,13 @@ public:
           scales_(conv, stream_->sums, conv.output.c),
           tiling_(byte_tiling(windows_.width(), 1, parts(), true)) {}
 
-    long units() const override { return windows_.count(); }
     int parts() const override { return static_cast<int>(stream_->parts.size()); }
-    Range writes(long unit) const override {
-        const ByteWindow window = windows_.at(unit);
-        return {window.begin, window.end};
-    }
-    Range reads(long unit, std::size_t input) const override {
-        return input > 0 ? writes(unit) : windows_.reads(windows_.at(unit));
-    }
     void run(long unit, int part, const StepMaps& maps) const override;
     const char* backend() const override { return kName; }
-    const Tiling* chosen_tiling() const override { return &tiling_; }
 
 private:
+    const ByteWindows& windows() const override { return windows_; }
+    const Tiling& tiling() const override { return tiling_; }
     std::shared_ptr<const Weights> weights_;
     ConvShape shape_;
     std::uint8_t zero_;  // of the input

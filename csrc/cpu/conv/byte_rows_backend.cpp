@@ -7,7 +7,7 @@
 #include "conv/byte_scales.h"
 #include "conv/byte_stream_use.h"
 #include "conv/byte_tuning.h"
-#include "conv/byte_windows.h"
+#include "conv/byte_window_step.h"
 #include "kernels/byte_table.h"
 
 namespace sovs {
@@ -62,24 +62,17 @@ Cut choose_cut(const ConvCase& conv, const ConvShape& shape, const Tuning& tunin
     return cut;
 }
 
-class ByteRowsStep final : public Step {
+class ByteRowsStep final : public ByteWindowStep {
 public:
     ByteRowsStep(const char* name, const ConvCase& conv, const Tuning& tuning, int threads);
 
-    long units() const override { return windows_.count(); }
     int parts() const override { return static_cast<int>(stream_->parts.size()); }
-    Range writes(long unit) const override {
-        const ByteWindow window = windows_.at(unit);
-        return {window.begin, window.end};
-    }
-    Range reads(long unit, std::size_t input) const override {
-        return input > 0 ? writes(unit) : windows_.reads(windows_.at(unit));
-    }
     void run(long unit, int part, const StepMaps& maps) const override;
     const char* backend() const override { return name_; }
-    const Tiling* chosen_tiling() const override { return &tiling_; }
 
 private:
+    const ByteWindows& windows() const override { return windows_; }
+    const Tiling& tiling() const override { return tiling_; }
     void multiply(const ByteStreamPart& part, const ByteWindow& window, const std::uint8_t* panel,
                   const StepMaps& maps) const;
 
