@@ -10,9 +10,14 @@ import numpy as np
 from torch import Tensor, nn
 
 from sparse_ovs.profiling.runtimes.onnxruntime_int8 import onnxruntime_int8
-from sparse_ovs.profiling.runtimes.openvino_int8 import openvino_int8
+from sparse_ovs.profiling.runtimes.openvino_int8 import (
+    openvino_int8,
+    openvino_int8_streams,
+)
 
-Build = Callable[[nn.Module, Tensor, Sequence[np.ndarray], int], Callable[[], list[np.ndarray]]]
+Run = Callable[[], list[np.ndarray]]
+Build = Callable[[nn.Module, Tensor, Sequence[np.ndarray], int], Run]
+BuildStreams = Callable[[nn.Module, Tensor, Sequence[np.ndarray], int, int], list[Run]]
 
 
 @dataclass(frozen=True)
@@ -23,15 +28,20 @@ class Int8Dense:
         label: for people.
         packages: what it needs, as pip and Python call them.
         build: (dense encoder, x, batches to calibrate on, threads) -> a forward.
+        build_streams: (dense encoder, x, batches, threads of all, streams) -> a forward for each
+            stream; None where it has no streams.
     """
 
     label: str
     packages: tuple[str, ...]
     build: Build
+    build_streams: BuildStreams | None = None
 
 
 INT8_DENSE = {
-    "openvino_int8": Int8Dense("OpenVINO int8", ("openvino", "nncf"), openvino_int8),
+    "openvino_int8": Int8Dense(
+        "OpenVINO int8", ("openvino", "nncf"), openvino_int8, openvino_int8_streams
+    ),
     "onnxruntime_int8": Int8Dense(
         "ONNX Runtime int8", ("onnxruntime", "onnx", "onnxscript"), onnxruntime_int8
     ),
