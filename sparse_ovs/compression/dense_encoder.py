@@ -9,11 +9,13 @@ from torch import nn
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.compression.images import Images
 from sparse_ovs.compression.layers import Layer, find_layers, trace
+from sparse_ovs.compression.sensitivity import sensitivities
 from sparse_ovs.compression.walk import Inputs, walk
 from sparse_ovs.nn.plain import plain_copy
 
 # What is done, steps done of it, and all of its steps (0 where nobody knows).
 Tell = Callable[[str, int, int], None]
+_SENSITIVITY_IMAGES = 32
 
 
 class DenseEncoder:
@@ -51,6 +53,15 @@ class DenseEncoder:
             return False
 
         walk(self._graph, self._graph, self.batches, _names(self.layers), on_layer)
+
+    def sensitivities(self, seed: int) -> dict[str, float]:
+        """By layer, on some of the images: see `sensitivity.sensitivities`."""
+        some = self.images.calibration[:_SENSITIVITY_IMAGES]
+        self.tell("errors of layers at the outputs", 0, 0)
+        one = self.images.example  # a graph of larger batches would hold their gradients at once
+        graph = trace(self.module, one)
+        layers = find_layers(self.module, graph, one, self._exclude)
+        return sensitivities(graph, layers, some.split(1), seed)
 
     def visit_beside(
         self, copy: nn.Module, visit: Callable[[int, Layer, Layer, Inputs], bool], doing: str

@@ -151,20 +151,24 @@ class Planner:
             self._found_curves = self._losses()
         return self._found_curves
 
-    def _losses(self) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
+    def _losses(self) -> Curves:
+        """Of the outputs: those of each layer times how much the outputs feel them."""
         parsed = parse_pattern(self._settings.pattern)
         some = (1.0, parsed.first / parsed.second) if parsed.kind == "n:m" else DENSITIES
-        found: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
+        found: dict[str, list[float]] = {}
         state = self._state.part("losses")
+        felt = state.json("felt", lambda: self._dense.sensitivities(self._settings.seed))
 
         def visit(layer: Layer, inputs: Inputs) -> None:
             def make() -> list[float]:
                 return loss_by_density(layer, inputs, some, self._settings)
 
-            found[layer.name] = (some, state.json(f"layer-{len(found):03d}", make))
+            found[layer.name] = state.json(f"layer-{len(found):03d}", make)
 
         self._dense.visit(visit, "losses of")
-        return found
+        return {
+            name: (some, [felt[name] * loss for loss in losses]) for name, losses in found.items()
+        }
 
     def _measured(self) -> dict[str, Any]:
         costs = self._stopwatch.layer_costs()

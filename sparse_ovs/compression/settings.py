@@ -27,9 +27,10 @@ class CompressionSettings:
         precision: of the numbers that the encoder will compute with.
         pattern: see `sparse_ovs.make_mask`; n:m leaves some layers dense where the budget allows.
         method: "obs", second-order: what stays makes up for what goes; "magnitude", the control.
-        allocation: "loss", densities by layer of the least summed loss; "global", those of global
-            magnitude, by what a weight costs; "uniform", one for all. None: "global", which did
-            better on trained weights; for n:m, and for a speed-up with obs, "loss".
+        allocation: "loss", densities by layer of the least summed loss, as the outputs feel it;
+            "global", those of global magnitude, by what a weight costs; "uniform", one for all.
+            None: of the first two what did better on trained weights: "loss" for a speed-up with
+            obs (and for n:m), else "global".
         exclude: layers that stay dense, by name or pattern ("layer4.*").
         threads: that times are for; None takes torch's setting.
         baselines: dense contestants, some of BASELINES.
