@@ -23,9 +23,11 @@ from sparse_ovs.cli.options import (
     Pretrained,
     parse_size,
 )
+from sparse_ovs.compilation import PRECISIONS
 from sparse_ovs.data import ImageFolder
 from sparse_ovs.loop import DatasetBatches, Report, progress_bar
 from sparse_ovs.profiling import BASELINES
+from sparse_ovs.profiling.runtimes import INT8_DENSE
 from sparse_ovs.pruning import Subnetwork, SubnetworkSettings, Watcher, find_subnetwork
 from sparse_ovs.pruning.cost import mac_costs
 from sparse_ovs.pruning.criteria import density_of, kept_magnitude
@@ -90,6 +92,16 @@ def prune(
         list[str] | None,
         typer.Option(help=f"dense contestant, may be repeated: {', '.join(BASELINES)}; all"),
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help=f"that a speed-up is meant in: {', '.join(PRECISIONS)}")
+    ] = "fp32",
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="what a speed-up is over: the dense encoder in int8 by "
+            f"{' or '.join(INT8_DENSE)}, where that is installed; default: the fastest --baseline"
+        ),
+    ] = None,
     like: Annotated[
         Path | None, typer.Option(help="mask file whose densities random masks take")
     ] = None,
@@ -121,6 +133,9 @@ def prune(
 
     `sparse-ovs prune RN50 --target-speedup 3 --size 640 --threads 1 --schedule oneshot
     --out m.safetensors`
+
+    `sparse-ovs prune RN50 --target-speedup 2 --precision int8 --against openvino_int8 --size 640
+    --schedule oneshot --pattern block4x1 --out m.safetensors`
     """
     settings = SubnetworkSettings(
         schedule=cast(ScheduleName, schedule),
@@ -138,6 +153,8 @@ def prune(
         iters_per_round=iters_per_round,
         lr=lr,
         seed=seed,
+        precision=precision,
+        against=against,
         spell=lambda name: f"--{name.replace('_', '-')}",
     )
     if images is None and (iters_per_round or recalibrate):
@@ -197,7 +214,7 @@ def _write_weights(backbone: Backbone, masks: dict[str, Tensor], pattern: str, p
 
 
 def _say_what_was_found(found: Subnetwork, backbone: Backbone, pretrained: str | None) -> None:
-    masks, example, goal = found.masks, found.example, found.goal
+    masks, example, goal, settings = found.masks, found.example, found.goal, found.settings
     costs = mac_costs(backbone, example, backbone.scope())
     kept = sum(int(mask.sum()) for mask in masks.values())
     everything = {name: torch.ones_like(mask) for name, mask in masks.items()}
@@ -212,8 +229,8 @@ def _say_what_was_found(found: Subnetwork, backbone: Backbone, pretrained: str |
     if isinstance(goal, SpeedupGoal) and goal.result is not None:
         best = goal.result
         out.print(
-            f"{best.speedup} as fast: {best.sparse_ms:.1f} ms against {best.dense_ms:.1f} ms of "
-            f"{best.baseline} torch, batch 1, at {height}x{width}"
+            f"{best.speedup} as fast: {best.sparse_ms:.1f} ms in {settings.precision} against "
+            f"{best.dense_ms:.1f} ms of {_words(best.baseline)}, batch 1, at {height}x{width}"
         )
         if abs(best.speedup.median / goal.speedup - 1) > _FAR:
             out.print(
@@ -221,3 +238,7 @@ def _say_what_was_found(found: Subnetwork, backbone: Backbone, pretrained: str |
             )
     if pretrained is None:
         out.print("RANDOM WEIGHTS: the masks mean nothing; times do.", style="yellow")
+
+
+def _words(baseline: str) -> str:
+    return INT8_DENSE[baseline].label if baseline in INT8_DENSE else f"{baseline} torch"

@@ -25,7 +25,7 @@ from sparse_ovs.profiling.int8_peers import build_int8_dense
 from sparse_ovs.profiling.random_weights import calibrate_random_weights
 from sparse_ovs.profiling.timing import Ratio, time_interleaved
 from sparse_ovs.pruning.embedding import frozen_copy
-from sparse_ovs.quantization import quantize
+from sparse_ovs.quantization.compiled import compile_in
 from sparse_ovs.threads import torch_threads
 
 _TIMED = (1.0, 0.5, 0.25, 0.12, 0.04)
@@ -164,8 +164,9 @@ class Stopwatch:
 
     def _compiled(self, module: nn.Module, quantization: Quantization | None) -> Any:
         settings = self._settings
-        if settings.precision == "int8" and quantization is None:
-            quantization = quantize(module, self._calibration.split(1))
+        if quantization is None:
+            images = self._calibration.split(1)
+            return compile_in(settings.precision, module, self._example, settings.threads, images)
         return compile(
             module,
             self._example,

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from sparse_ovs.compilation import compile
 from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.profiling.contestants import layer_of
 from sparse_ovs.profiling.macs import count_macs
@@ -18,6 +17,7 @@ from sparse_ovs.profiling.weight_uses import weight_uses
 from sparse_ovs.pruning.controls import uniform_random_masks
 from sparse_ovs.pruning.embedding import frozen_copy
 from sparse_ovs.pruning.masks import apply
+from sparse_ovs.quantization.compiled import compile_in
 
 Unit = Literal["MACs", "seconds"]
 
@@ -98,6 +98,7 @@ def time_costs(
     threads: int | None = None,
     rounds: int = 9,
     seed: int = 0,
+    precision: str = "fp32",
 ) -> WeightCosts:
     """Seconds of a kept weight: how much longer its layer runs in the engine for one weight more.
 
@@ -114,6 +115,7 @@ def time_costs(
         threads: of the engine; None takes its setting.
         rounds: timed forwards at each density.
         seed: of the random masks.
+        precision: that the engine computes in, see compile.
 
     Raises:
         ValueError: a layer without weights, or one that is no step of the plan.
@@ -133,7 +135,8 @@ def time_costs(
         apply(pruned, masks)
         # A branch that ends in a BatchNorm of zeros, as fresh ones do, would fold to nothing.
         calibrate_random_weights(pruned, example_input)
-        plan = compile(pruned, example_input, threads).plan_for(example_input).measure(rounds)
+        fast = compile_in(precision, pruned, example_input, threads, [example_input])
+        plan = fast.plan_for(example_input).measure(rounds)
         kept.append({name: int(mask.sum()) for name, mask in masks.items()})
         spent.append(_seconds(plan, model, layers))
         totals.append(sum(row.seconds or 0.0 for row in plan.rows()))

@@ -152,7 +152,9 @@ class SpeedupGoal:
 
     def describe(self) -> dict[str, Any]:
         """See `Goal`."""
-        return {"speed-up": self.speedup, "weigh": self.weigh}
+        search = self.search
+        contest = {"precision": search.precision, "against": search.against}
+        return {"speed-up": self.speedup, "weigh": self.weigh, **contest}
 
 
 def _density(masks: Masks, pattern: str) -> float:

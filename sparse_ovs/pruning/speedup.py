@@ -7,18 +7,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
-from sparse_ovs.compilation import compile
+from sparse_ovs.compilation import PRECISIONS
 from sparse_ovs.profiling.baselines import BASELINES, build_baselines
+from sparse_ovs.profiling.int8_peers import build_int8_dense
 from sparse_ovs.profiling.random_weights import calibrate_random_weights
+from sparse_ovs.profiling.runtimes import HOW_TO_GET, INT8_DENSE, installed
 from sparse_ovs.profiling.timing import Ratio, time_interleaved
 from sparse_ovs.pruning.cost import mac_costs, ranking, time_costs
 from sparse_ovs.pruning.criteria import kept_magnitude, magnitude_masks
 from sparse_ovs.pruning.embedding import frozen_copy
 from sparse_ovs.pruning.masks import apply
+from sparse_ovs.quantization.compiled import compile_in
 from sparse_ovs.threads import torch_threads
 
+Run = Callable[[], object]
 Weighing = Literal["plain", "macs", "time"]
 
 # Of the asked speed-up that a mask may miss before another one is tried, and how many are tried.
@@ -33,6 +38,21 @@ def check_speedup(speedup: float) -> None:
         raise ValueError(f"expected a speed-up above 0, got {speedup}")
 
 
+def check_contest(precision: str, against: str | None) -> None:
+    """Raises ValueError for a precision or an opponent that there is none of (see
+    SpeedupSearch)."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"expected a precision of {', '.join(PRECISIONS)}, got {precision!r}")
+    if against is None:
+        return
+    if against not in INT8_DENSE:
+        raise ValueError(f"expected to be against {' or '.join(INT8_DENSE)}, got {against!r}")
+    if against not in installed():
+        raise ValueError(
+            f"expected {INT8_DENSE[against].label} to be installed ({HOW_TO_GET}), got none"
+        )
+
+
 @dataclass(frozen=True)
 class SpeedupResult:
     """Masks at a measured speed-up.
@@ -41,7 +61,7 @@ class SpeedupResult:
         masks: bool by mask name.
         speedup: dense time over ours, from interleaved runs.
         dense_ms, sparse_ms: medians of these runs.
-        baseline: the dense contestant, the fastest of those that were asked for.
+        baseline: the dense contestant: the fastest of those that were asked for, or `against`.
         kept_magnitude: share of the layers' summed magnitudes that the masks keep.
         macs: of one forward, what is not pruned included.
         tries: (density, measured speed-up) of all masks that were tried.
@@ -72,9 +92,13 @@ class SpeedupSearch:
         baselines: dense contestants; the fastest one counts.
         rounds: samples of each contestant.
         on_step: called with a line of text when a step begins.
+        precision: that the engine computes in (see compile); int8's scales are those of the
+            example, since only times count.
+        against: a runtime for the dense encoder in int8, one of runtimes.INT8_DENSE, to be so many
+            times faster than; None: the fastest baseline.
 
     Raises:
-        ValueError: an argument out of its range.
+        ValueError: an argument out of its range, or a runtime that is not installed.
         RuntimeError: no dense baseline could be built, or the native library is missing.
     """
 
@@ -88,9 +112,13 @@ class SpeedupSearch:
         baselines: Sequence[str] = BASELINES,
         rounds: int = 7,
         on_step: Callable[[str], None] = lambda text: None,
+        precision: str = "fp32",
+        against: str | None = None,
     ) -> None:
+        check_contest(precision, against)
         layers = list(layers)
         self._example, self.pattern, self._threads = example_input, pattern, threads
+        self.precision, self.against = precision, against
         self._rounds, self._on_step = rounds, on_step
         # What is timed are zeros, not values: those of random weights reach every output.
         self._model = frozen_copy(model)
@@ -99,19 +127,45 @@ class SpeedupSearch:
             on_step("count MACs and time layers")
             self.macs = mac_costs(self._model, example_input, layers)
             self.times = time_costs(
-                self._model, example_input, layers, pattern, threads, max(rounds, 5)
+                self._model,
+                example_input,
+                layers,
+                pattern,
+                threads,
+                max(rounds, 5),
+                precision=precision,
             )
-            built = build_baselines(
-                self._model, example_input, baselines, lambda name: on_step(f"build dense {name}")
-            )
-            if not built.runs:
-                name, reason = next(iter(built.failures.items()))
-                raise RuntimeError(f"no dense baseline could be built: {name}: {reason}")
+            runs = self._baselines(baselines) if against is None else self._int8_dense(against)
             on_step("time dense baselines")
-            timings = time_interleaved(built.runs, rounds)
-            self.baseline = timings.fastest(list(built.runs))
+            timings = time_interleaved(runs, rounds)
+            self.baseline = timings.fastest(list(runs))
             self._dense_ms = timings.median(self.baseline)
-            self._dense = built.runs[self.baseline]
+            self._dense = runs[self.baseline]
+
+    def _baselines(self, names: Sequence[str]) -> Mapping[str, Run]:
+        built = build_baselines(
+            self._model, self._example, names, lambda name: self._on_step(f"build dense {name}")
+        )
+        if not built.runs:
+            name, reason = next(iter(built.failures.items()))
+            raise RuntimeError(f"no dense baseline could be built: {name}: {reason}")
+        return built.runs
+
+    def _int8_dense(self, name: str) -> Mapping[str, Run]:
+        threads, images = torch.get_num_threads(), [self._example]
+        built = build_int8_dense(
+            self._model,
+            self._example,
+            [name],
+            images,
+            threads,
+            lambda label: self._on_step(f"build {label}"),
+        )
+        if not built.runs:
+            raise RuntimeError(
+                f"{INT8_DENSE[name].label} could not be built: {built.failures[name]}"
+            )
+        return built.runs
 
     def costs(self, weigh: Weighing) -> Mapping[str, float] | None:
         """What magnitudes are divided by to rank them (see cost.ranking); None for "plain".
@@ -193,7 +247,7 @@ class SpeedupSearch:
         pruned = copy.deepcopy(self._model)
         apply(pruned, masks)
         with torch_threads(self._threads):
-            fast = compile(pruned, self._example, self._threads)
+            fast = compile_in(self.precision, pruned, self._example, self._threads, [self._example])
             runs = {"dense": self._dense, "sparse": lambda: fast(self._example)}
             timings = time_interleaved(runs, self._rounds)
         return SpeedupResult(

@@ -29,7 +29,7 @@ from sparse_ovs.pruning.permute import PermutationReport, permute_for_blocks
 from sparse_ovs.pruning.recalibrate import recalibrate_batch_norm
 from sparse_ovs.pruning.rounds import SCHEDULES, RoundSettings, ScheduleName
 from sparse_ovs.pruning.run import TrainSettings, prune, prune_and_train
-from sparse_ovs.pruning.speedup import SpeedupSearch, Weighing, check_speedup
+from sparse_ovs.pruning.speedup import SpeedupSearch, Weighing, check_contest, check_speedup
 
 Control = Literal["random", "uniform"]
 CONTROLS: tuple[Control, ...] = get_args(Control)
@@ -57,6 +57,8 @@ class SubnetworkSettings:
         size: (H, W) in pixels that MACs and times are for.
         threads: that times are for; None takes torch's own choice.
         baselines: dense contestants of a speed-up, some of BASELINES.
+        precision: that a speed-up is meant in, see compile.
+        against: what a speed-up is over (see SpeedupSearch); None: the fastest baseline.
         iters_per_round: training steps before each round, 0 for none.
         lr: learning rate of AdamW.
         seed: of random masks and of training.
@@ -81,6 +83,8 @@ class SubnetworkSettings:
     iters_per_round: int = 0
     lr: float = 1e-4
     seed: int = 0
+    precision: str = "fp32"
+    against: str | None = None
     spell: InitVar[Callable[[str], str]] = str
 
     def __post_init__(self, spell: Callable[[str], str]) -> None:
@@ -107,6 +111,12 @@ class SubnetworkSettings:
             check_mac_share(self.budget_macs)
         if self.target_speedup is not None:
             check_speedup(self.target_speedup)
+            check_contest(self.precision, self.against)
+        elif self.precision != "fp32" or self.against is not None:
+            raise ValueError(
+                f"expected {spell('target_speedup')} with {spell('precision')} and "
+                f"{spell('against')}, got {spell(end)}"
+            )
         if min(self.size) < 1:
             raise ValueError(f"expected a size of at least 1 pixel, got {self.size}")
         if self.iters_per_round < 0:
@@ -299,6 +309,8 @@ def _goal(
             settings.threads,
             settings.baselines,
             on_step=say,
+            precision=settings.precision,
+            against=settings.against,
         )
         return SpeedupGoal(settings.target_speedup, search, settings.weigh)
     return DensityGoal(settings.density)

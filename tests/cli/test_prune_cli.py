@@ -153,6 +153,7 @@ def test_a_target_speedup_is_reached_within_ten_percent(tmp_path: Path) -> None:
         (("--density", 0.1, "--recalibrate", 5), "expected --images to train or recalibrate"),
         (("--like", "x"), "expected --like with schedule random, got schedule imp"),
         (("--budget-macs", 0.1, "--schedule", "uniform"), "expected --density with schedule unif"),
+        (("--density", 0.1, "--precision", "int8"), "expected --target-speedup with --precision"),
         (("--density", 0.1, "--permute"), "expected a pattern blockRx1, got 'unstructured'"),
         (
             ("--density", 0.1, "--schedule", "random", "--permute"),

@@ -105,7 +105,7 @@ def test_measured_prices_are_the_slope_of_time_over_kept_weights(
     uses = mac_costs(model, x, LAYERS).per_weight
     prices = {"conv1": 1e-9, "conv2": 2e-9, "conv3": 1.5e-9, "down": 1e-9}
     prices = {name: price * uses[name] for name, price in prices.items()}
-    monkeypatch.setattr(cost, "compile", lambda m, x, threads: FakePlan(m, prices, 2e-3))
+    monkeypatch.setattr(cost, "compile_in", lambda _, m, *rest: FakePlan(m, prices, 2e-3))
     costs = time_costs(model, x, LAYERS)
     assert costs.unit == "seconds"
     assert costs.per_weight == pytest.approx(prices)
@@ -119,7 +119,7 @@ def test_a_price_that_the_clock_disturbed_is_cut_to_four_times_the_usual(
     uses = mac_costs(model, x, LAYERS).per_weight
     rates = {"conv1": 1e-9, "conv2": 1e-9, "conv3": -3e-9, "down": 90e-9}
     prices = {name: rate * uses[name] for name, rate in rates.items()}
-    monkeypatch.setattr(cost, "compile", lambda m, x, threads: FakePlan(m, prices, 2e-3))
+    monkeypatch.setattr(cost, "compile_in", lambda _, m, *rest: FakePlan(m, prices, 2e-3))
     costs = time_costs(model, x, LAYERS).per_weight
     assert costs["conv3"] == pytest.approx(0.25e-9 * uses["conv3"])
     assert costs["down"] == pytest.approx(4e-9 * uses["down"])
@@ -137,6 +137,6 @@ def test_every_layer_of_a_real_plan_has_a_price() -> None:
 
 def test_a_layer_that_is_no_step_of_the_plan_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Small(density=1.0).eval()
-    monkeypatch.setattr(cost, "compile", lambda m, x, threads: FakePlan(m, {"conv1": 1e-9}, 0.0))
+    monkeypatch.setattr(cost, "compile_in", lambda _, m, *rest: FakePlan(m, {"conv1": 1e-9}, 0.0))
     with pytest.raises(ValueError, match="expected layers that are steps of the plan, got conv2"):
         time_costs(model, torch.randn(1, 3, 16, 16), ["conv1", "conv2"])

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.profiling.baselines import DenseBaselines
+from sparse_ovs.profiling.int8_peers import Int8Peers
 from sparse_ovs.profiling.timing import Timings
 from sparse_ovs.pruning import speedup
 from sparse_ovs.pruning.cost import WeightCosts, mac_costs
-from sparse_ovs.pruning.speedup import SpeedupSearch
+from sparse_ovs.pruning.speedup import SpeedupSearch, check_contest
 from support.small_encoders import Small
 
 LAYERS = ["conv1", "conv2", "conv3", "down"]
@@ -35,14 +36,14 @@ class Machine:
         whole = sum(self.costs.per_weight[n] * w.numel() for n, w in weights.items())
         prices = {name: price * 60e-3 / whole for name, price in self.costs.per_weight.items()}
         listed = WeightCosts("seconds", prices, fixed)
-        monkeypatch.setattr(speedup, "time_costs", lambda *_: listed)
-        monkeypatch.setattr(speedup, "compile", self._compile)
+        monkeypatch.setattr(speedup, "time_costs", lambda *_, **__: listed)
+        monkeypatch.setattr(speedup, "compile_in", self._compile)
         monkeypatch.setattr(speedup, "build_baselines", self._baselines)
         monkeypatch.setattr(speedup, "time_interleaved", self._time)
         self.search = SpeedupSearch(self.model, X, LAYERS, rounds=3)
         self.weights = named_weights(self.model, LAYERS)
 
-    def _compile(self, model: nn.Module, x: Tensor, threads: int | None) -> Any:
+    def _compile(self, precision: str, model: nn.Module, *_: object) -> Any:
         weights = named_weights(model, LAYERS)
         work = sum(
             self.costs.per_weight[name] * int(torch.count_nonzero(weight))
@@ -56,7 +57,7 @@ class Machine:
         return DenseBaselines(runs={"eager": lambda: [], "frozen": lambda: []})
 
     def _time(self, runs: Mapping[str, object], rounds: int) -> Timings:
-        known = {"eager": 130.0, "frozen": DENSE_MS, "dense": DENSE_MS}
+        known = {"eager": 130.0, "frozen": DENSE_MS, "openvino_int8": DENSE_MS, "dense": DENSE_MS}
         self.timed += 1
         return Timings({name: [known.get(name) or self.now] * rounds for name in runs})
 
@@ -174,3 +175,64 @@ def test_a_real_search_times_the_engine_against_dense_torch() -> None:
     assert result.dense_ms > 0
     assert result.sparse_ms > 0
     assert set(result.masks) == set(LAYERS)
+
+
+def test_a_real_search_in_int8_times_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    plain = speedup.compile_in
+
+    def watched(precision: str, *rest: Any) -> Any:
+        compiled = plain(precision, *rest)
+        seen.append(str(compiled))
+        return compiled
+
+    monkeypatch.setattr(speedup, "compile_in", watched)
+    model = Small(density=1.0, width=64).eval()
+    search = SpeedupSearch(model, X, LAYERS, baselines=["eager"], rounds=3, precision="int8")
+    result = search.masks_for(named_weights(model, LAYERS), 1.0)
+    assert result.sparse_ms > 0
+    assert seen
+    assert all("int8" in text for text in seen)
+
+
+def test_an_opponent_stands_in_for_the_dense_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, SHAPES["as listed"])
+    asked: list[object] = []
+
+    def build(dense: nn.Module, x: Tensor, names: list[str], *rest: Any) -> Int8Peers:
+        asked.extend(names)
+        return Int8Peers(runs={"openvino_int8": lambda: []})
+
+    monkeypatch.setattr(speedup, "installed", lambda: ["openvino_int8"])
+    monkeypatch.setattr(speedup, "build_int8_dense", build)
+    monkeypatch.setattr(speedup, "build_baselines", None)  # is not called
+    search = SpeedupSearch(machine.model, X, LAYERS, rounds=3, against="openvino_int8")
+    result = search.masks_for(machine.weights, 2.0)
+    assert asked == ["openvino_int8"]
+    assert result.baseline == "openvino_int8"
+    assert result.speedup.median == pytest.approx(2.0, rel=0.03)
+
+
+def test_an_opponent_that_cannot_be_built_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, SHAPES["as listed"])
+    monkeypatch.setattr(speedup, "installed", lambda: ["openvino_int8"])
+    failed = Int8Peers(failures={"openvino_int8": "no such operator"})
+    monkeypatch.setattr(speedup, "build_int8_dense", lambda *_: failed)
+    with pytest.raises(RuntimeError, match="OpenVINO int8 could not be built: no such operator"):
+        SpeedupSearch(machine.model, X, LAYERS, rounds=3, against="openvino_int8")
+
+
+@pytest.mark.parametrize(
+    ("precision", "against", "message"),
+    [
+        ("int4", None, "expected a precision of fp32, .*got 'int4'"),
+        ("int8", "tensorrt", "expected to be against openvino_int8 or onnx.*got 'tensorrt'"),
+        ("int8", "openvino_int8", "expected OpenVINO int8 to be installed .pip install openvino"),
+    ],
+)
+def test_a_contest_that_there_is_none_of_is_refused(
+    monkeypatch: pytest.MonkeyPatch, precision: str, against: str | None, message: str
+) -> None:
+    monkeypatch.setattr(speedup, "installed", list)
+    with pytest.raises(ValueError, match=message):
+        check_contest(precision, against)
