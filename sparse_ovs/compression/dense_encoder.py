@@ -8,9 +8,10 @@ from torch import nn
 
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.compression.images import Images
-from sparse_ovs.compression.layers import Layer, find_layers, trace
+from sparse_ovs.compression.layers import Layer, find_layers
 from sparse_ovs.compression.sensitivity import sensitivities
 from sparse_ovs.compression.walk import Inputs, walk
+from sparse_ovs.engine.export import trace
 from sparse_ovs.nn.plain import plain_copy
 
 # What is done, steps done of it, and all of its steps (0 where nobody knows).

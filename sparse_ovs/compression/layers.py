@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.compression.matrices import as_matrices
 from sparse_ovs.engine.graph import BatchNorm, Conv, Graph, Scale
-from sparse_ovs.engine.importer import import_program
-from sparse_ovs.engine.passes.clean import remove_unused
 from sparse_ovs.nn.eligible import candidates
 from sparse_ovs.nn.named_weights import named_weights, weight_owners
 
@@ -101,19 +99,6 @@ class Layer:
         return self.conv.weight * self.row_scale().reshape(-1, 1, 1, 1)
 
 
-def trace(module: nn.Module, example: Tensor) -> Graph:
-    """The graph of a module as it stands, nothing folded or fused: its tensors are the module's.
-
-    Raises:
-        ValueError: a module of another number of inputs than one tensor.
-        Exception: what torch.export itself raises.
-    """
-    with torch.no_grad():
-        graph = import_program(torch.export.export(module, (example,)))
-    remove_unused(graph)
-    return graph
-
-
 def find_layers(
     module: nn.Module, graph: Graph, example: Tensor, exclude: Sequence[str] = ()
 ) -> list[Layer]:
@@ -121,7 +106,7 @@ def find_layers(
     other modules what sparsify would swap.
 
     Args:
-        graph: of the module, see `trace`.
+        graph: of the module, see `engine.export.trace`.
         example: that it was traced for.
         exclude: names or patterns of layers that are left out.
 

@@ -24,7 +24,7 @@ def sensitivities(
     trick, one backward pass an image: (J^T v)^2 for random v has J^T J's diagonal as its mean.
 
     Args:
-        graph: of the module, nothing folded or fused (see `layers.trace`).
+        graph: of the module, nothing folded or fused (see `engine.export.trace`).
         layers: of it.
         images: batches; a few dozen images are enough.
         seed: of v.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sparse_ovs.engine.graph import Graph
 from sparse_ovs.engine.importer import import_program
 from sparse_ovs.engine.passes import optimise
+from sparse_ovs.engine.passes.clean import remove_unused
 
 
 def export_graph(model: nn.Module, example: Tensor) -> tuple[Graph, Any]:
@@ -23,3 +24,16 @@ def export_graph(model: nn.Module, example: Tensor) -> tuple[Graph, Any]:
     with torch.no_grad():
         program = torch.export.export(model, (example,))
     return optimise(import_program(program)), program.call_spec.out_spec
+
+
+def trace(module: nn.Module, example: Tensor) -> Graph:
+    """The graph of a module as it stands, nothing folded or fused: its tensors are the module's.
+
+    Raises:
+        ValueError: a module of another number of inputs than one tensor.
+        Exception: what torch.export itself raises.
+    """
+    with torch.no_grad():
+        graph = import_program(torch.export.export(module, (example,)))
+    remove_unused(graph)
+    return graph

@@ -39,13 +39,23 @@ def run_in_torch(node: Node, values: Mapping[str, Any], weights: NativeConvWeigh
     """The node's value, given those of the nodes before it and the weights of convolutions. One of
     u8 as the floats that its integers stand for."""
     made = _value(node, values, weights)
-    return made if node.quant is None else rounded(made, node.quant)
+    if node.quant is None:
+        return made
+    # What is pooled is u8, of the same scale.
+    return (rounded_averages if isinstance(node, Pool) else rounded)(made, node.quant)
 
 
 def rounded(x: Tensor, quant: Quant) -> Tensor:
     """The floats nearest to x that u8 stands for."""
     steps = (x * (1.0 / quant.scale)).round() + quant.zero_point
     return (steps.clamp(0, 255) - quant.zero_point) * quant.scale
+
+
+def rounded_averages(x: Tensor, quant: Quant) -> Tensor:
+    """The same for averages of four numbers that u8 stands for: halves round up, as in the
+    library."""
+    sums = (x * (4.0 / quant.scale)).round() + 4 * quant.zero_point
+    return (((sums + 2) / 4).floor().clamp(0, 255) - quant.zero_point) * quant.scale
 
 
 def _value(node: Node, values: Mapping[str, Any], weights: NativeConvWeights) -> Any:

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 import sparse_ovs
 from sparse_ovs.compression import Compressed, CompressionSettings
-from sparse_ovs.compression.layers import find_layers, trace
+from sparse_ovs.compression.layers import find_layers
 from sparse_ovs.compression.one_layer import loss_by_density
+from sparse_ovs.engine.export import trace
 from sparse_ovs.loop import PlaceInUse, hold_folder
 from sparse_ovs.pruning.criteria import budget_masks, density_of, magnitude_masks
 from sparse_ovs.pruning.masks import load as load_masks

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sparse_ovs.compression.layers import Layer, find_layers, trace
+from sparse_ovs.compression.layers import Layer, find_layers
 from sparse_ovs.compression.sensitivity import sensitivities
+from sparse_ovs.engine.export import trace
 from support.small_clips import CONVNEXT, VIT, small_backbone
 
 

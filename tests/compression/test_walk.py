@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from sparse_ovs.compression.images import equal_batches, read_photos, split_images
-from sparse_ovs.compression.layers import find_layers, trace, zero_outside
+from sparse_ovs.compression.layers import find_layers, zero_outside
 from sparse_ovs.compression.walk import Inputs, walk
+from sparse_ovs.engine.export import trace
 from support.small_classifier import norm_factor
 from support.small_clips import CONVNEXT, VIT, small_backbone
 from support.small_encoders import Small
