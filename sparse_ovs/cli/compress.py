@@ -89,6 +89,10 @@ def compress(
         typer.Option(help="of repair at most: what stays learns the dense encoder's maps", min=0),
     ] = 0.0,
     lr: Annotated[float, typer.Option(help="learning rate of repair")] = 1e-4,
+    qat: Annotated[
+        bool,
+        typer.Option("--qat", help="repair with weights and maps rounded as int8 will"),
+    ] = False,
     vocab: Annotated[
         str | None,
         typer.Option(help="classes that both encoders should agree on: 'cat, kitten; dog'"),
@@ -124,6 +128,7 @@ def compress(
         minutes,
         lr,
         seed,
+        qat,
         spell=_option,
     )
     settings = [replace(first, target_speedup=each, spell=str) for each in targets] or [first]

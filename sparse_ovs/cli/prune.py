@@ -36,6 +36,8 @@ from sparse_ovs.pruning.permute import PermutationReport
 from sparse_ovs.pruning.rounds import ScheduleName
 from sparse_ovs.pruning.speedup import Weighing
 
+# Batches that int8's scales of maps are taken from.
+_CALIBRATION = 4
 # A measured speed-up so far from the asked one, relative, is remarked on.
 _FAR = 0.1
 
@@ -102,6 +104,14 @@ def prune(
             f"{' or '.join(INT8_DENSE)}, where that is installed; default: the fastest --baseline"
         ),
     ] = None,
+    qat: Annotated[
+        int,
+        typer.Option(
+            help="training steps after the last round with weights and maps rounded as int8 will; "
+            "the scales are written beside --weights",
+            min=0,
+        ),
+    ] = 0,
     like: Annotated[
         Path | None, typer.Option(help="mask file whose densities random masks take")
     ] = None,
@@ -155,23 +165,29 @@ def prune(
         seed=seed,
         precision=precision,
         against=against,
+        qat=qat,
         spell=lambda name: f"--{name.replace('_', '-')}",
     )
-    if images is None and (iters_per_round or recalibrate):
+    if images is None and (iters_per_round or recalibrate or qat):
         raise ValueError("expected --images to train or recalibrate on, got none")
+    if qat and weights_file is None:
+        raise ValueError("expected --weights with --qat, which are what it learns, got none")
     with progress(f"create {model}"):
         torch.manual_seed(seed)
         backbone = create_backbone(model, pretrained)
         dataset = None if images is None else ImageFolder(images, backbone.preprocess)
     batches = still = None
+    calibration: list[Tensor] = []
     if dataset is not None:
         batches = DatasetBatches(dataset, batch, seed, workers)
         still = _batches(dataset, batch, recalibrate) if recalibrate else None
+        calibration = list(_batches(dataset, batch, _CALIBRATION)) if qat else []
     found = find_subnetwork(
         settings,
         backbone,
         batches,
         recalibrate_on=still,
+        calibrate_on=calibration,
         folder=work or out_file.with_name(f"{out_file.name}.run"),
         resume=resume,
         watcher=_Shown(model),
@@ -180,6 +196,10 @@ def prune(
     err.print(f"wrote {out_file}")
     if weights_file is not None:
         _write_weights(backbone, found.masks, pattern, weights_file)
+        if found.quantization is not None:
+            scales = weights_file.with_name(f"{weights_file.stem}.quantization.safetensors")
+            found.quantization.save(scales)
+            err.print(f"wrote {scales}")
     _say_what_was_found(found, backbone, pretrained)
 
 

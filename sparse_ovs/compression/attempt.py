@@ -21,6 +21,7 @@ from sparse_ovs.compression.walk import Inputs
 from sparse_ovs.engine import Quantization
 from sparse_ovs.nn.plain import plain_copy
 from sparse_ovs.quantization import quantize
+from sparse_ovs.quantization.fake import FakeQuantised
 
 _REPAIR = "#repair"  # beside the weights of a repaired module
 
@@ -59,9 +60,9 @@ class Attempt:
         self._prune(densities, feedback and not settings.minutes)
         if settings.minutes:
             self._repair()
-            if feedback:
+            if feedback and not settings.qat:
                 self._round()
-        if settings.precision == "int8":
+        if settings.precision == "int8" and not settings.qat:
             self.quantization = self._quantized()
 
     def _prune(self, densities: Densities, rounds: bool) -> None:
@@ -104,6 +105,8 @@ class Attempt:
             text = f"repair, held-out loss {loss:.4f}, at most {left:.1f} min left"
             self._dense.tell(text, step, 0)
 
+        rounds = quantize(self.module, self._dense.batches) if settings.qat else None
+
         def make() -> dict[str, Tensor]:
             how = repair(
                 self._dense.module,
@@ -115,12 +118,16 @@ class Attempt:
                 settings.lr,
                 settings.seed,
                 show,
+                rounds,
             )
             return {**self.module.state_dict(), _REPAIR: how.numbers()}
 
         tensors = dict(self._state.tensors("repaired", make))
         self.repaired = Repaired.of(tensors.pop(_REPAIR))
         self.module.load_state_dict(tensors)
+        if rounds is not None:
+            student = FakeQuantised(self.module, rounds, self.masks)
+            self.quantization = student.quantization(self._dense.images.example)
 
     def _quantized(self) -> Quantization:
         """Scales of maps, with those of the weights that are on their grids already."""

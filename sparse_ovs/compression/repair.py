@@ -15,10 +15,13 @@ from torch.utils.data import TensorDataset
 
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.compression.images import Images
+from sparse_ovs.engine import Quantization
 from sparse_ovs.loop import DatasetBatches, Loop, LoopSettings
 from sparse_ovs.nn import densify, sparsify
 from sparse_ovs.pruning.distill import DistillationLoss, LabelFreeDistillation
 from sparse_ovs.pruning.fixed import FixedMasks
+from sparse_ovs.pruning.learn_rounded import maps_distillation
+from sparse_ovs.quantization.fake import FakeQuantised
 
 _BATCH = 16
 _PATIENCE = 4  # looks at the held-out images without a gain
@@ -66,6 +69,7 @@ def repair(
     lr: float,
     seed: int,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
+    rounds: Quantization | None = None,
 ) -> Repaired:
     """Trains a pruned module under its masks by sparse kernels, in place; BatchNorm's statistics
     stay.
@@ -74,8 +78,9 @@ def repair(
         dense: the teacher.
         masks: bool by the module's own names.
         pattern: of the masks.
-        minutes: at most.
+        minutes: of steps, at most.
         on_step: called with steps done and the held-out loss at each look.
+        rounds: of the pruned module: it learns with weights and maps rounded as int8 will.
 
     Returns:
         Weights are those of the least held-out loss, also where that is the start.
@@ -84,10 +89,11 @@ def repair(
     module.eval().requires_grad_(
         True
     )  # and no BatchNorm in train mode: so few images would ruin it
-    sparsify(module, pattern, None, masks=masks)
-    loss = _loss(dense)
-    student = module if isinstance(module, Backbone) else _Outputs(module)
-    until = monotonic() + 60 * minutes
+    if rounds is None:
+        sparsify(module, pattern, None, masks=masks)
+    loss = _loss(dense, rounds is not None)
+    student = _student(module, masks, rounds)
+    until = float("inf")
     held_out = list(images.held_out.split(_BATCH))
     best, kept, steps = float("inf"), {}, 0
     misses, timed_out = 0, True
@@ -110,6 +116,7 @@ def repair(
 
     look(0)
     before = best
+    until = monotonic() + 60 * minutes
     fixed = FixedMasks(module, masks)
     optimizer = torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=0.0)
     fixed.attach(optimizer)
@@ -150,9 +157,17 @@ class _Outputs(nn.Module):
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
 
-def _loss(dense: nn.Module) -> DistillationLoss:
+def _student(
+    module: nn.Module, masks: Mapping[str, Tensor], rounds: Quantization | None
+) -> nn.Module:
+    if rounds is not None:
+        return FakeQuantised(module, rounds, masks)
+    return module if isinstance(module, Backbone) else _Outputs(module)
+
+
+def _loss(dense: nn.Module, maps_alone: bool) -> DistillationLoss:
     if isinstance(dense, Backbone):
-        return LabelFreeDistillation(dense)
+        return maps_distillation(dense) if maps_alone else LabelFreeDistillation(dense)
     return LabelFreeDistillation(_Outputs(copy.deepcopy(dense)), embedding_weight=0.0)
 
 

@@ -53,6 +53,7 @@ def compress(
     minutes: float = 0.0,
     lr: float = 1e-4,
     seed: int = 0,
+    qat: bool = False,
     vocabulary: str | Sequence[str] | None = None,
     peers: Sequence[str] | None = None,
     tell: Tell = lambda doing, done, of: None,
@@ -70,8 +71,8 @@ def compress(
             or a folder of images, of which those that cannot be read are left out. A hundred or
             so; a tenth is held out to judge the result by.
         density, budget_macs, target_speedup: exactly one of them, see CompressionSettings.
-        precision, pattern, method, exclude, allocation, threads, baselines, minutes, lr, seed: see
-            CompressionSettings.
+        precision, pattern, method, exclude, allocation, threads, baselines, minutes, lr, seed,
+            qat: see CompressionSettings.
         folder: where each layer's result is kept, so that a killed run goes on to the same bits
             when it is called again with the same arguments; None keeps nothing.
         vocabulary: classes in words ("cat; dog"), for a CLIP: the report tells how often the
@@ -101,6 +102,7 @@ def compress(
         minutes,
         lr,
         seed,
+        qat,
     )
     (made,) = compress_all(
         module, split_images(images, module), [settings], folder, vocabulary, peers, tell

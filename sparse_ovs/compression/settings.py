@@ -36,6 +36,7 @@ class CompressionSettings:
         baselines: dense contestants, some of BASELINES.
         minutes: of repair, label-free distillation of what is kept; 0 for none.
         lr: learning rate of repair.
+        qat: whether repair learns with weights and maps rounded as int8 will.
         seed: of everything random.
         spell: how errors call a setting: commands say "--budget-macs".
 
@@ -56,6 +57,7 @@ class CompressionSettings:
     minutes: float = 0.0
     lr: float = 1e-4
     seed: int = 0
+    qat: bool = False
     spell: InitVar[Callable[[str], str]] = str
 
     def __post_init__(self, spell: Callable[[str], str]) -> None:
@@ -78,6 +80,11 @@ class CompressionSettings:
         self._check_pattern()
         if not 0 <= self.minutes < float("inf"):
             raise ValueError(f"expected minutes of at least 0, got {self.minutes}")
+        if self.qat and not (self.minutes and self.precision == "int8"):
+            raise ValueError(
+                f"expected {spell('minutes')} and {spell('precision')} int8 with {spell('qat')}, "
+                f"got {self.minutes:g} and {self.precision}"
+            )
         if not self.lr > 0:
             raise ValueError(f"expected lr > 0, got {self.lr}")
         if self.threads is not None and self.threads < 1:
@@ -146,4 +153,5 @@ class CompressionSettings:
             "minutes": self.minutes,
             "lr": self.lr,
             "seed": self.seed,
+            "qat": self.qat,
         }

@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import InitVar, dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from sparse_ovs.backbones import Backbone, fit_masks
+from sparse_ovs.engine import Quantization
 from sparse_ovs.loop import Batches, Report
 from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.patterns import check_density, parse_pattern
@@ -21,6 +23,7 @@ from sparse_ovs.pruning.cost import mac_costs
 from sparse_ovs.pruning.criteria import magnitude_masks, unit_counts
 from sparse_ovs.pruning.distill import LabelFreeDistillation
 from sparse_ovs.pruning.goals import DensityGoal, Goal, MacsGoal, SpeedupGoal, check_mac_share
+from sparse_ovs.pruning.learn_rounded import learn_rounded, maps_distillation
 from sparse_ovs.pruning.masks import MaskInfo
 from sparse_ovs.pruning.masks import apply as apply_masks
 from sparse_ovs.pruning.masks import load as load_masks
@@ -62,6 +65,8 @@ class SubnetworkSettings:
         iters_per_round: training steps before each round, 0 for none.
         lr: learning rate of AdamW.
         seed: of random masks and of training.
+        qat: steps of training after the last round, with weights and maps rounded as int8 will
+            (see `learn_rounded`), 0 for none.
         spell: how errors call a setting: commands say "--budget-macs".
 
     Raises:
@@ -85,6 +90,7 @@ class SubnetworkSettings:
     seed: int = 0
     precision: str = "fp32"
     against: str | None = None
+    qat: int = 0
     spell: InitVar[Callable[[str], str]] = str
 
     def __post_init__(self, spell: Callable[[str], str]) -> None:
@@ -121,6 +127,8 @@ class SubnetworkSettings:
             raise ValueError(f"expected a size of at least 1 pixel, got {self.size}")
         if self.iters_per_round < 0:
             raise ValueError(f"expected iters_per_round >= 0, got {self.iters_per_round}")
+        if self.qat < 0:
+            raise ValueError(f"expected {spell('qat')} of at least 0 steps, got {self.qat}")
         if self.weigh not in get_args(Weighing):
             raise ValueError(f"expected to weigh by plain, macs or time, got {self.weigh!r}")
         if self.iters_per_round:
@@ -185,6 +193,7 @@ class Subnetwork:
         orders: of channels that the masks are for; empty where the original one.
         weights: in scope, ordered, before anything was pruned or trained.
         goal: where pruning ended.
+        quantization: with the scales that the encoder learned with, after `qat`; else None.
         example: the input that MACs and times were counted for, (1, 3, H, W).
     """
 
@@ -194,6 +203,7 @@ class Subnetwork:
     weights: dict[str, Tensor] = field(repr=False)
     goal: Goal
     example: Tensor = field(repr=False)
+    quantization: Quantization | None = field(default=None, repr=False)
 
     def info(self, model: str) -> MaskInfo:
         """For mask files.
@@ -222,6 +232,7 @@ def find_subnetwork(
     batches: Batches | None = None,
     *,
     recalibrate_on: Iterable[Tensor] | None = None,
+    calibrate_on: Sequence[Tensor] = (),
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
     watcher: Watcher | None = None,
@@ -235,6 +246,7 @@ def find_subnetwork(
         batches: of images (N, 3, H, W), prepared as for the backbone, to train on.
         recalibrate_on: images on which BatchNorm's statistics are estimated in the end; None leaves
             them.
+        calibrate_on: batches of images that int8's scales of maps are taken from, with `qat`.
         folder: for log and checkpoints of training; None writes nothing.
         resume: go on from the newest checkpoint in the folder, to the same bits.
         watcher: is told how it goes.
@@ -246,7 +258,10 @@ def find_subnetwork(
     """
     if settings.trains and batches is None:
         raise ValueError("expected batches of images to train on, got none")
+    if settings.qat and (batches is None or not calibrate_on):
+        raise ValueError("expected batches and images to calibrate on with qat, got none")
     watcher = watcher or Watcher()
+    rounded_loss = maps_distillation(backbone) if settings.qat else None
     layers = backbone.scope()
     height, width = settings.size
     example = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
@@ -291,7 +306,23 @@ def find_subnetwork(
     if recalibrate_on is not None:
         with watcher.phase("recalibrate BatchNorm"):
             recalibrate_batch_norm(backbone, recalibrate_on)
-    return Subnetwork(settings, masks, orders, before, goal, example)
+    quantization: Quantization | None = None
+    if rounded_loss is not None:
+        assert batches is not None
+        with watcher.training() as tell:
+            quantization = learn_rounded(
+                backbone,
+                masks,
+                calibrate_on,
+                batches,
+                rounded_loss,
+                settings.qat,
+                TrainSettings(1, settings.lr, seed=settings.seed),
+                folder=None if folder is None else Path(folder, "qat"),
+                resume=resume,
+                report=tell,
+            )
+    return Subnetwork(settings, masks, orders, before, goal, example, quantization)
 
 
 def _goal(
