@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/byte_table.h"
+
 namespace sovs {
 
 ByteScales::ByteScales(const ConvCase& conv, const std::vector<std::int64_t>& sums, std::int64_t padded)
@@ -17,9 +19,10 @@ ByteScales::ByteScales(const ConvCase& conv, const std::vector<std::int64_t>& su
         residual_scale_ = static_cast<float>(conv.residual_quant.scale * inverse);
         shift -= conv.residual_quant.zero_point * (conv.residual_quant.scale * inverse);
     }
+    const std::int64_t pixels_less = byte_kernels().pixels_less;
     for (std::int64_t o = 0; o < conv.output.c; ++o) {
         // Sums wrap around where they must, and come out right.
-        start_[o] = static_cast<std::int32_t>(-in.zero_point * sums[o]);
+        start_[o] = static_cast<std::int32_t>((pixels_less - in.zero_point) * sums[o]);
         scale_[o] = static_cast<float>(static_cast<double>(of_weights[o]) * in.scale * inverse);
         offset_[o] = static_cast<float>(conv.weights->bias()[o] * inverse + shift);
     }

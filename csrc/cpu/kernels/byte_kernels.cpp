@@ -10,6 +10,8 @@ namespace sovs::SOVS_ISA_NAMESPACE {
 // As many sums as the registers hold beside four vectors of pixels and the weights.
 #if defined(SOVS_ISA_AVX512VNNI)
 constexpr int kMost1 = 3, kMost2 = 2, kMost4 = 1, kRowsAtATime = 4, kDenseRows = 6;
+#elif defined(SOVS_ISA_NEON) || defined(SOVS_ISA_NEONDOT)
+constexpr int kMost1 = 4, kMost2 = 2, kMost4 = 1, kRowsAtATime = 4, kDenseRows = 5;
 #else
 constexpr int kMost1 = 1, kMost2 = 1, kMost4 = 1, kRowsAtATime = 2, kDenseRows = 2;
 #endif
@@ -29,6 +31,7 @@ constexpr ByteTable make_byte_table() {
     t.isa = SOVS_STRING(SOVS_ISA_NAMESPACE);
     t.bytes = Bytes::kCount;
     t.adds_pairs_in_16_bits = Bytes::kPairsIn16Bits;
+    t.pixels_less = Bytes::kPixelsLess;
     fill<1>(t);
     t.most1 = kMost1;
     t.most2 = kMost2;

@@ -17,6 +17,8 @@ struct ByteTable {
     int bytes;  // of a vector
     // Products of two neighbouring columns are added in 16 bits: weights of a pair must not add up to more than 128.
     bool adds_pairs_in_16_bits;
+    // Pixels are multiplied as if they were so much less, which what sums start from makes good.
+    int pixels_less;
     // By vectors; null where the registers do not hold so many sums.
     ByteRowsKernel rows1[kMostByteVectors + 1];
     ByteRowsKernel rows2[kMostByteVectors + 1];
@@ -43,6 +45,12 @@ namespace avx2 {
 extern const ByteTable byte_table;
 }
 namespace avx512vnni {
+extern const ByteTable byte_table;
+}
+namespace neon {
+extern const ByteTable byte_table;
+}
+namespace neondot {
 extern const ByteTable byte_table;
 }
 

@@ -3,6 +3,11 @@
 #include <cstdlib>
 #include <vector>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include "base/error.h"
 #include "kernels/byte_table.h"
 
@@ -38,11 +43,23 @@ const KernelTable& choose() {
     throw InvalidArgument("expected SPARSE_OVS_ISA to be one of " + available_isas() + ", got '" + wanted + "'");
 }
 
+#if defined(__aarch64__)
+bool has_dot_products() {
+#if defined(__linux__)
+    return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+    return true;  // every Apple processor of a Mac
+#endif
+}
+#endif
+
 const ByteTable& choose_bytes() {
     const std::string isa = kernels().isa;
 #if defined(__x86_64__)
     if (isa == "avx512" && __builtin_cpu_supports("avx512vnni")) return avx512vnni::byte_table;
     if (isa != "generic") return avx2::byte_table;
+#elif defined(__aarch64__)
+    if (isa == "neon") return has_dot_products() ? neondot::byte_table : neon::byte_table;
 #endif
     return generic::byte_table;
 }

@@ -5,6 +5,8 @@
 
 #if defined(SOVS_ISA_AVX2) || defined(SOVS_ISA_AVX512VNNI)
 #include <immintrin.h>
+#elif defined(SOVS_ISA_NEON) || defined(SOVS_ISA_NEONDOT)
+#include "kernels/vec/byte_vec_neon.h"
 #endif
 
 #define SOVS_UNROLL _Pragma("GCC unroll 16")
@@ -46,6 +48,7 @@ struct Floats {
 struct Bytes {
     static constexpr int kCount = 64;
     static constexpr bool kPairsIn16Bits = false;
+    static constexpr int kPixelsLess = 0;
     __m512i v;
 
     static Bytes load(const std::uint8_t* p) { return {_mm512_loadu_si512(p)}; }
@@ -131,6 +134,7 @@ struct Floats {
 struct Bytes {
     static constexpr int kCount = 32;
     static constexpr bool kPairsIn16Bits = true;
+    static constexpr int kPixelsLess = 0;
     __m256i v;
 
     static Bytes load(const std::uint8_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
@@ -182,7 +186,7 @@ struct Bytes {
     static Bytes blend(Bytes mask, Bytes a, Bytes b) { return {_mm256_blendv_epi8(b.v, a.v, mask.v)}; }
 };
 
-#else
+#elif !defined(SOVS_ISA_NEON) && !defined(SOVS_ISA_NEONDOT)
 
 struct Sums {
     std::int32_t v[4];
@@ -227,6 +231,7 @@ struct Floats {
 struct Bytes {
     static constexpr int kCount = 16;
     static constexpr bool kPairsIn16Bits = false;
+    static constexpr int kPixelsLess = 0;
     std::uint8_t v[16];
 
     static Bytes load(const std::uint8_t* p) {
