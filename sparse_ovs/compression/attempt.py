@@ -19,7 +19,6 @@ from sparse_ovs.compression.state import RunState
 from sparse_ovs.compression.timing import label_of_layers
 from sparse_ovs.compression.walk import Inputs
 from sparse_ovs.engine import Quantization
-from sparse_ovs.nn.plain import plain_copy
 from sparse_ovs.quantization import quantize
 from sparse_ovs.quantization.fake import FakeQuantised
 
@@ -49,7 +48,7 @@ class Attempt:
         state: RunState,
     ) -> None:
         self._dense, self._settings, self._state = dense, settings, state
-        self.module = plain_copy(dense.module)
+        self.module = dense.copy()
         self.masks: dict[str, Tensor] = {}
         self.errors: dict[str, float] = {}
         self.repaired: Repaired | None = None

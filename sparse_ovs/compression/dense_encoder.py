@@ -28,7 +28,7 @@ class DenseEncoder:
         tell: called with what is done.
 
     Attributes:
-        module: a copy, which has CLIP's other parts in common with the one that was given.
+        module: a copy, which has CLIP's text tower in common with the one that was given.
         layers: of the copy, those to compress, in the order in which they run.
     """
 
@@ -36,12 +36,15 @@ class DenseEncoder:
         self, module: nn.Module, images: Images, exclude: Sequence[str], tell: Tell
     ) -> None:
         tell("trace the encoder", 0, 0)
-        shared = [module.clip] if isinstance(module, Backbone) and hasattr(module, "clip") else []
-        self.module, self.images, self.tell = plain_copy(module, shared), images, tell
+        self.module, self.images, self.tell = _copy(module), images, tell
         self.batches = images.batches()
         self._exclude = exclude
         self._graph = trace(self.module, self.batches[0])
         self.layers = find_layers(self.module, self._graph, self.batches[0], exclude)
+
+    def copy(self) -> nn.Module:
+        """To compress: its CLIP, too, sees with the copy."""
+        return _copy(self.module)
 
     def visit(self, visit: Callable[[Layer, Inputs], None], doing: str) -> None:
         """Visits the layers, each with its inputs."""
@@ -87,6 +90,14 @@ class DenseEncoder:
             return visit(number, dense, own, inputs)
 
         walk(self._graph, graph, self.batches, _names(layers), on_layer)
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    """With CLIP's image tower, made of the backbone's modules; the text tower is shared."""
+    if not (isinstance(module, Backbone) and hasattr(module, "clip")):
+        return plain_copy(module)
+    clip = module.clip
+    return plain_copy(module, [part for part in clip.model.children() if part is not clip.visual])
 
 
 def _names(layers: Sequence[Layer]) -> dict[str, str]:

@@ -404,6 +404,22 @@ def test_a_clip_is_judged_by_its_embedding_and_by_words(name: str) -> None:
     assert all(layer.startswith(prefix) for layer in made.masks)
 
 
+@pytest.mark.parametrize("name", [RN, VIT])
+def test_the_clip_of_what_was_compressed_sees_with_it(name: str) -> None:
+    backbone = small_backbone(name)
+    side = 32 if name == VIT else 64
+    images = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0))
+    made = compress(backbone, images, density=0.5)
+    filled = small_backbone(name)
+    filled.load_state_dict(made.module.state_dict())
+    with torch.no_grad():
+        dense, expected, seen = (
+            each.clip.model.encode_image(images) for each in (backbone, filled, made.module)
+        )
+    torch.testing.assert_close(seen, expected)
+    assert not torch.allclose(seen, dense)
+
+
 def test_words_for_what_is_no_clip_are_refused(module: nn.Module, images: Tensor) -> None:
     with pytest.raises(ValueError, match="expected a CLIP encoder for a vocabulary"):
         compress(module, images, density=0.5, vocabulary="cat; dog")

@@ -15,7 +15,7 @@ import pytest
 # Read before a fixture gives every test run a cache of its own.
 _CACHE = Path(os.environ.get("SPARSE_OVS_CACHE") or "~/.cache/sparse_ovs").expanduser()
 _TIMEOUT = 120  # seconds
-_DATA = (".pth", ".jpg", ".png")
+_DATA = (".h5", ".jpg", ".png", ".pth")
 
 
 def package_files(package: str, version: str, *patterns: str) -> list[Path]:
