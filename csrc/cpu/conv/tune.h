@@ -17,6 +17,7 @@ struct ConvPlace {
     MapPlace input, output;
     bool residual;  // it adds one
     bool alone;     // it is the plan's only step, on the caller's maps
+    DType dtype = DType::f32;  // of its maps, where its weights are float32
 };
 
 // The name of the backend that a plan runs it with. Where an own map meets a neighbour that wants it pixel by pixel, and
