@@ -159,6 +159,23 @@ TEST(bf16_maps_of_many_tiles_are_read_across_their_borders) {
         }
 }
 
+TEST(bf16_panels_of_many_channels_are_multiplied_one_after_the_other) {
+    if (!here()) return;
+    Problem p;
+    p.in_channels = 301;
+    p.out_channels = 40;
+    p.h = 17;
+    p.w = 19;
+    p.kernel_h = p.kernel_w = 3;
+    p.pad_h = p.pad_w = 1;
+    p.density = 1.0;
+    p.residual = true;
+    p.activation = SOVS_RELU;
+    expect_bf16(p, true);
+    p.stride_h = p.stride_w = 2;
+    expect_bf16(p, true);
+}
+
 TEST(bf16_bits_do_not_depend_on_windows_or_threads) {
     if (!here()) return;
     for (const bool whole : {false, true})

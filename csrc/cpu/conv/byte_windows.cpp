@@ -198,12 +198,17 @@ void ByteWindows::load_line(const ByteTaps& taps, const Map& input, std::int64_t
 
 const std::uint8_t* ByteWindows::shifted_line(ByteTaps& taps, const Map& input, std::int64_t channel,
                                               std::uint8_t* line) const {
+    return shifted_line(taps, input, channel, line, taps.split.data());
+}
+
+const std::uint8_t* ByteWindows::shifted_line(const ByteTaps& taps, const Map& input, std::int64_t channel,
+                                              std::uint8_t* line, std::uint8_t* phases) const {
     load_line(taps, input, channel, line);
     if (!strided()) return line;
     byte_kernels().phases[number_]({line, static_cast<std::int32_t>(taps.span / input_.w), static_cast<std::int32_t>(input_.w),
                            static_cast<std::int32_t>(shape_.stride_h), static_cast<std::int32_t>(shape_.stride_w),
-                           taps.split.data(), taps.phase_bytes});
-    return taps.split.data();
+                           phases, taps.phase_bytes});
+    return phases;
 }
 
 void ByteWindows::pack(ByteTaps& taps, const Map& input, std::int64_t begin, std::int64_t end, std::uint8_t zero,

@@ -56,6 +56,9 @@ public:
     void find_taps(const ByteWindow& window, std::uint8_t zero, ByteTaps& taps) const;
     // What shifts count from, of a channel: the pixel of lane 0 lies at the tap's source. line: see pack().
     const std::uint8_t* shifted_line(ByteTaps& taps, const Map& input, std::int64_t channel, std::uint8_t* line) const;
+    // The same in other memory than the taps' own, as large as theirs: `phases`, where strides are more than 1.
+    const std::uint8_t* shifted_line(const ByteTaps& taps, const Map& input, std::int64_t channel, std::uint8_t* line,
+                                     std::uint8_t* phases) const;
     // Columns of channels [begin, end). line: line_bytes() of working memory; panel: a line more than its columns.
     void pack(ByteTaps& taps, const Map& input, std::int64_t begin, std::int64_t end, std::uint8_t zero,
               std::uint8_t* line, std::uint8_t* panel) const;

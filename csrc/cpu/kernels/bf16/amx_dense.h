@@ -16,45 +16,55 @@ struct alignas(64) TileShapes {
 inline constexpr int kTileRows = 32, kTilePairs = 16;
 inline constexpr int kTileBytes = 1024;
 
+// Tiles of sums lie one after the other: (rows / 16, half of the pixels).
+inline void amx_part(const Bf16DenseTask& task, const Bf16Part& part) {
+    if (task.begins) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    } else {
+        _tile_loadd(0, part.sums, 64);
+        _tile_loadd(1, part.sums + 256, 64);
+        _tile_loadd(2, part.sums + 512, 64);
+        _tile_loadd(3, part.sums + 768, 64);
+    }
+    const auto* weights = reinterpret_cast<const std::uint8_t*>(part.weights);
+    const std::uint8_t* panel = part.panel;
+    for (std::int32_t k = 0; k < task.pairs; k += kTilePairs) {
+        _tile_loadd(4, weights, 64);
+        _tile_loadd(6, panel, 2 * kByteLine);
+        _tile_loadd(7, panel + kByteLine, 2 * kByteLine);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, weights + kTileBytes, 64);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+        weights += 2 * kTileBytes;
+        panel += 2 * kTileBytes;
+    }
+    _tile_stored(0, part.sums, 64);
+    _tile_stored(1, part.sums + 256, 64);
+    _tile_stored(2, part.sums + 512, 64);
+    _tile_stored(3, part.sums + 768, 64);
+}
+
+inline void leave_part(const Bf16DenseTask& task, const Bf16Part& part) {
+    for (int r = 0; r < kTileRows && part.channel + r < task.channels; ++r) {
+        const Floats bias = Floats::all(task.bias[part.channel + r]);
+        Floats row[1][2] = {{Floats::load(part.sums + r / 16 * 512 + r % 16 * 16) + bias,
+                             Floats::load(part.sums + r / 16 * 512 + 256 + r % 16 * 16) + bias}};
+        leave<1>(part.epilogue, part.channel + r, row);
+    }
+}
+
 inline void amx_dense(const Bf16DenseTask& task) {
     static const TileShapes shapes;
     _tile_loadconfig(&shapes);
-    alignas(64) float start[2][16][16], sums[2][2][16][16];  // (rows / 16, half of the pixels, 16 rows, 16 pixels)
-    for (std::int32_t block = task.first; block < task.first + task.blocks; ++block) {
-        const std::int64_t channel = std::int64_t{kTileRows} * block;
-        for (int r = 0; r < kTileRows; ++r)
-            _mm512_store_ps(start[r / 16][r % 16], _mm512_set1_ps(task.bias[channel + r]));
-        for (std::int32_t v = 0; v < task.vectors; ++v) {
-            const Bf16Epilogue epilogue = further(task.epilogue, v);
-            const auto* weights =
-                reinterpret_cast<const std::uint8_t*>(task.weights + std::ptrdiff_t{2 * kTileRows} * block * task.pairs);
-            const std::uint8_t* panel = task.panel + v * task.panel_bytes;
-            _tile_loadd(0, start[0], 64);
-            _tile_loadd(1, start[0], 64);
-            _tile_loadd(2, start[1], 64);
-            _tile_loadd(3, start[1], 64);
-            for (std::int32_t k = 0; k < task.pairs; k += kTilePairs) {
-                _tile_loadd(4, weights, 64);
-                _tile_loadd(6, panel, 2 * kByteLine);
-                _tile_loadd(7, panel + kByteLine, 2 * kByteLine);
-                _tile_dpbf16ps(0, 4, 6);
-                _tile_dpbf16ps(1, 4, 7);
-                _tile_loadd(5, weights + kTileBytes, 64);
-                _tile_dpbf16ps(2, 5, 6);
-                _tile_dpbf16ps(3, 5, 7);
-                weights += 2 * kTileBytes;
-                panel += 2 * kTileBytes;
-            }
-            _tile_stored(0, sums[0][0], 64);
-            _tile_stored(1, sums[0][1], 64);
-            _tile_stored(2, sums[1][0], 64);
-            _tile_stored(3, sums[1][1], 64);
-            for (int r = 0; r < kTileRows && channel + r < task.channels; ++r) {
-                Floats row[1][2] = {{Floats::load(sums[r / 16][0][r % 16]), Floats::load(sums[r / 16][1][r % 16])}};
-                leave<1>(epilogue, channel + r, row);
-            }
-        }
-    }
+    each_part<kTileRows>(task, [&](const Bf16Part& part) {
+        amx_part(task, part);
+        if (task.ends) leave_part(task, part);
+    });
     _tile_release();
 }
 

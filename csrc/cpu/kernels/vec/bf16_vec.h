@@ -14,6 +14,7 @@ struct Floats {
     __m512 v;
     static Floats all(float x) { return {_mm512_set1_ps(x)}; }
     static Floats load(const float* p) { return {_mm512_loadu_ps(p)}; }
+    void store(float* p) const { _mm512_storeu_ps(p, v); }
     friend Floats operator+(Floats a, Floats b) { return {_mm512_add_ps(a.v, b.v)}; }
     friend Floats operator*(Floats a, Floats b) { return {_mm512_mul_ps(a.v, b.v)}; }
     // The second operand where one is NaN.
@@ -26,9 +27,8 @@ struct Halves {
     __m512i v;
 
     static Halves load(const void* p) { return {_mm512_loadu_si512(p)}; }
-    // Where the mask's bits are set, else 0.
-    static Halves load(const void* p, std::uint32_t mask) { return {_mm512_maskz_loadu_epi16(mask, p)}; }
     void store(void* p) const { _mm512_storeu_si512(p, v); }
+    friend Halves operator&(Halves a, Halves b) { return {_mm512_and_si512(a.v, b.v)}; }
     // Two instructions use it; else GCC loads it for each of them again.
     static Halves held(const void* p) {
         Halves made = load(p);
