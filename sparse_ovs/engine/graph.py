@@ -39,7 +39,7 @@ class Node:
         layer: qualified name of the module that it comes from; "" for the encoder itself.
         quant: of its value where that is u8; None where it is float32.
         bf16: its value is bf16.
-        note: why it runs in float32 inside an int8 or bf16 encoder; "" where nobody asked for these.
+        note: why it runs in float32 inside an int8 or bf16 encoder; "" where nobody asked for one.
     """
 
     name: str

@@ -9,10 +9,8 @@ from sparse_ovs import _native
 from sparse_ovs.engine.graph import Conv
 from sparse_ovs.formats import PackedWeight, pack
 
-# Above these densities, by rows that share their columns, all weights are multiplied, zeros too.
+# Above these densities, by rows that share their columns, all s8 weights are multiplied, zeros too.
 _DENSEST_INT8 = {1: 0.45, 2: 0.5, 4: 0.6}
-_DENSEST_BF16 = {"avx512bf16": {1: 0.5, 4: 0.75}, "amxbf16": {1: 0.05, 4: 0.1}}
-_DENSEST_FP32 = {1: 1.0, 4: 1.0}
 
 
 class NativeConvWeights:
@@ -88,7 +86,7 @@ def _pack(conv: Conv) -> _native.NativeWeights:
     scales = conv.weight_scales
     weight = stored_weight(conv.weight, scales)
     packed = pack_weight(weight, conv.groups)
-    if packed is None or packed.density > _densest(conv)[packed.block_rows]:
+    if packed is None or (scales is not None and packed.density > _DENSEST_INT8[packed.block_rows]):
         return pack_dense(conv)
     bias = _contiguous_bias(conv)
     indices = packed.indices
@@ -111,13 +109,6 @@ def integer_weight(weight: Tensor, scales: Tensor) -> Tensor:
     """The s8 weight (O, ...) that scales (O,) give: from -127 to 127, rounded half to even."""
     inverse = 1.0 / scales.reshape(-1, *[1] * (weight.dim() - 1))
     return (weight * inverse).round().clamp(-127, 127).to(torch.int8)
-
-
-def _densest(conv: Conv) -> dict[int, float]:
-    if conv.weight_scales is not None:
-        return _DENSEST_INT8
-    isa = _native.bf16_isa() if conv.bf16 else None
-    return _DENSEST_FP32 if isa is None else _DENSEST_BF16[isa]
 
 
 def _address(tensor: Tensor | None) -> int | None:

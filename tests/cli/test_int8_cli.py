@@ -145,7 +145,7 @@ def test_compare_calibrates_on_other_images_where_asked(images: Path, tmp_path: 
         ),
         (
             ["compare", "dense", "dense", "--images", "IMAGES", "--precision", "fp32", "int4"],
-            "expected a precision of fp32, int8, got 'int4'",
+            "expected a precision of fp32, bf16, int8, got 'int4'",
         ),
         (
             ["compare", "dense", "dense", "--images", "IMAGES", "--calibrate", "IMAGES"],

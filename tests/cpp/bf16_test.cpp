@@ -127,14 +127,22 @@ TEST(bf16_convolutions_whose_weights_are_all_stored_match_double_precision_to_th
     for (unsigned seed = 300; seed < 500; ++seed) expect_bf16(bf16_problem(seed), true);
 }
 
-TEST(bf16_weights_that_are_all_stored_are_multiplied_densely) {
+TEST(bf16_weights_of_few_zeros_are_multiplied_densely) {
     if (!here()) return;
+    const sovs::Bf16Table& table = *sovs::bf16_kernels();
     for (const std::int64_t block_rows : {1, 4}) {
         Problem p;
         p.block_rows = block_rows;
-        const Data data(p);
-        CHECK(run_bf16(p, data).backend == "bf16 rows" + std::to_string(block_rows));
-        CHECK(run_bf16(p, data, true).backend == "bf16 dense");
+        p.in_channels = 100;
+        p.out_channels = block_rows;  // of one block row, whose density is the problem's
+        for (const double density : {0.03, 0.3, 0.9}) {
+            p.density = density;
+            const bool densely = density > (block_rows == 1 ? table.densest1 : table.densest4);
+            const std::string rows = "bf16 rows" + std::to_string(block_rows);
+            CHECK(run_bf16(p, Data(p)).backend == (densely ? "bf16 dense" : rows));
+            expect_bf16(p);
+        }
+        CHECK(run_bf16(p, Data(p), true).backend == "bf16 dense");
     }
 }
 

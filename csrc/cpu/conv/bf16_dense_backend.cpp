@@ -207,7 +207,10 @@ public:
     const char* name() const override { return kName; }
 
     bool fits(const ConvCase& conv) const override {
-        return bf16_case(conv) && conv.weights->sizes().groups == 1 && conv.weights->stores_all();
+        if (!bf16_case(conv) || conv.weights->sizes().groups != 1) return false;
+        const Bf16Table& table = *bf16_kernels();
+        const double densest = conv.weights->sizes().block.rows == 1 ? table.densest1 : table.densest4;
+        return conv.weights->stores_all() || conv.weights->density() > densest;
     }
 
     std::vector<Tuning> candidates(const ConvCase& conv, std::size_t most) const override {

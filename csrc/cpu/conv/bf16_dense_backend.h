@@ -1,4 +1,4 @@
-// bf16 convolutions whose weights are all stored: panels of pairs that lie together.
+// bf16 convolutions whose weights are all multiplied, zeros too: panels of pairs that lie together.
 #pragma once
 #include "conv/backend.h"
 

@@ -28,9 +28,13 @@ constexpr Bf16Table make_bf16_table() {
     t.most1 = kMost1;
     t.most4 = kMost4;
 #if defined(SOVS_ISA_AMXBF16)
+    t.densest1 = 0.045;
+    t.densest4 = 0.075;
     t.blocks = {kTileRows, kTilePairs};
     t.dense = amx_dense;
 #else
+    t.densest1 = 0.5;
+    t.densest4 = 0.75;
     t.blocks = {kDenseRows, 1};
     t.dense = bf16_dense<kDenseRows>;
 #endif

@@ -17,7 +17,8 @@ struct Bf16Table {
     Bf16RowsKernel rows1[kMostBf16Vectors + 1];
     Bf16RowsKernel rows4[kMostBf16Vectors + 1];
     int most1, most4;  // vectors of the widest
-    Bf16Blocks blocks;  // that `dense` multiplies at a time
+    double densest1, densest4;  // above this density, by rows of a block, zeros are multiplied too: by `dense`
+    Bf16Blocks blocks;          // that `dense` multiplies at a time
     void (*dense)(const Bf16DenseTask&);
     void (*pair)(const Bf16PairTask&);
     // Rounded half to even; numbers below 2^-126 become 0.

@@ -113,7 +113,7 @@ std::shared_ptr<const ByteQuads> Weights::byte_quads(int rows) const {
 }
 
 std::shared_ptr<const Bf16Matrix> Weights::bf16_matrix(const Bf16Blocks& blocks) const {
-    require(stores_all() && sizes_.groups == 1, "expected weights that are all stored, and no groups");
+    require(sizes_.groups == 1, "expected weights without groups");
     {
         const ForkSafeLock lock(mutex_);
         if (auto known = forms_.bf16_matrices.find(blocks)) return known;
