@@ -255,7 +255,8 @@ TEST(bf16_averages_are_summed_in_fp32) {
     CHECK_SAYING(records.make(&plan) == SOVS_OK, sovs_last_error());
     std::vector<float> x(3 * 5 * 43), y(3 * 2 * 21);
     std::mt19937 g(1);
-    for (float& v : x) v = static_cast<float>(static_cast<int>(g() % 256)) / 64;  // exact in bf16, as their sums in fp32
+    for (float& v : x)
+        v = static_cast<float>(static_cast<int>(g() % 256)) / 64;  // exact in bf16, as their sums in fp32
     CHECK(run_plan(plan, {buffer_of(x)}, {buffer_of(y)}) == SOVS_OK);
     for (int c = 0; c < 3; ++c)
         for (int oy = 0; oy < 2; ++oy)

@@ -138,8 +138,8 @@ void Bf16DenseStep::make_panel(const ByteWindow& window, ByteTaps& taps, const M
     const std::int64_t more = source_ == Source::columns ? taps_ * windows_.column_bytes() + kByteLine
                                                          : static_cast<std::int64_t>(taps.split.size());
     const std::int64_t memory_bytes = line_bytes_ + whole_byte_lines(more);
-    auto* const memory = reinterpret_cast<std::uint8_t*>(
-        scratch.take(2 * memory_bytes / static_cast<std::int64_t>(sizeof(float))));
+    auto* const memory =
+        reinterpret_cast<std::uint8_t*>(scratch.take(2 * memory_bytes / static_cast<std::int64_t>(sizeof(float))));
     Bf16PairTask task{{},
                       lines ? taps.sources.data() : shifts_.data(),
                       lines ? taps.masks.data() : nullptr,

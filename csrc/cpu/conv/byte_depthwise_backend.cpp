@@ -58,8 +58,8 @@ void ByteDepthwiseStep::run(long unit, int number, const StepMaps& maps) const {
     thread_local ByteTaps taps;
     windows_.find_taps(window, zero_, taps);
     Scratch scratch;
-    auto* const line = reinterpret_cast<std::uint8_t*>(
-        scratch.take(line_bytes_ / static_cast<std::int64_t>(sizeof(float)) + 1));
+    auto* const line =
+        reinterpret_cast<std::uint8_t*>(scratch.take(line_bytes_ / static_cast<std::int64_t>(sizeof(float)) + 1));
     ByteDepthwiseTask task{};
     task.shifts = taps.sources.data();
     task.masks = taps.masks.data();

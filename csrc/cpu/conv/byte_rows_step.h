@@ -47,8 +47,9 @@ public:
         const std::int64_t bytes = windows_.column_bytes() / windows_.width();  // of a number
         if (cut_.in_place) {
             const Map& input = maps.inputs[0];
-            const std::uint8_t* first = bytes == 1 ? input.at<std::uint8_t>(window.begin)
-                                                   : reinterpret_cast<std::uint8_t*>(input.at<std::uint16_t>(window.begin));
+            const std::uint8_t* first = bytes == 1
+                                            ? input.at<std::uint8_t>(window.begin)
+                                            : reinterpret_cast<std::uint8_t*>(input.at<std::uint16_t>(window.begin));
             return multiply(part, window, bytes, first, maps);
         }
         thread_local ByteTaps taps;
@@ -57,8 +58,8 @@ public:
         constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
         const std::int64_t columns = (part.channel_end - part.channel_begin) * shape_.taps();
         auto* const line = reinterpret_cast<std::uint8_t*>(scratch.take(line_bytes_ / kFloat + 1));
-        auto* const panel = reinterpret_cast<std::uint8_t*>(
-            scratch.take((columns * windows_.column_bytes() + kByteLine) / kFloat));
+        auto* const panel =
+            reinterpret_cast<std::uint8_t*>(scratch.take((columns * windows_.column_bytes() + kByteLine) / kFloat));
         windows_.pack(taps, maps.inputs[0], part.channel_begin, part.channel_end, kind_.zero(), line, panel);
         multiply(part, window, bytes, panel, maps);
     }

@@ -205,9 +205,9 @@ const std::uint8_t* ByteWindows::shifted_line(const ByteTaps& taps, const Map& i
                                               std::uint8_t* line, std::uint8_t* phases) const {
     load_line(taps, input, channel, line);
     if (!strided()) return line;
-    byte_kernels().phases[number_]({line, static_cast<std::int32_t>(taps.span / input_.w), static_cast<std::int32_t>(input_.w),
-                           static_cast<std::int32_t>(shape_.stride_h), static_cast<std::int32_t>(shape_.stride_w),
-                           phases, taps.phase_bytes});
+    byte_kernels().phases[number_]({line, static_cast<std::int32_t>(taps.span / input_.w),
+                                    static_cast<std::int32_t>(input_.w), static_cast<std::int32_t>(shape_.stride_h),
+                                    static_cast<std::int32_t>(shape_.stride_w), phases, taps.phase_bytes});
     return phases;
 }
 
@@ -224,9 +224,10 @@ void ByteWindows::pack(ByteTaps& taps, const Map& input, std::int64_t begin, std
         }
         load_line(taps, input, channel, line);
         byte_kernels().split[number_]({line, static_cast<std::int32_t>(taps.span / input_.w),
-                              static_cast<std::int32_t>(input_.w), static_cast<std::int32_t>(shape_.stride_w),
-                              taps.split.data() + split_begin_ * number_, split_pitch_ * number_, columns_.data(), taps.sources.data(),
-                              taps.runs.data(), columns, static_cast<std::int32_t>(taps.runs.size()), panel, column_bytes()});
+                                       static_cast<std::int32_t>(input_.w), static_cast<std::int32_t>(shape_.stride_w),
+                                       taps.split.data() + split_begin_ * number_, split_pitch_ * number_,
+                                       columns_.data(), taps.sources.data(), taps.runs.data(), columns,
+                                       static_cast<std::int32_t>(taps.runs.size()), panel, column_bytes()});
     }
 }
 

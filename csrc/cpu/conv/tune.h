@@ -15,8 +15,8 @@ enum class MapPlace { nchw, nhwc, tiled, free };
 struct ConvPlace {
     std::int64_t n, h, w;
     MapPlace input, output;
-    bool residual;  // it adds one
-    bool alone;     // it is the plan's only step, on the caller's maps
+    bool residual;             // it adds one
+    bool alone;                // it is the plan's only step, on the caller's maps
     DType dtype = DType::f32;  // of its maps, where its weights are float32
 };
 

@@ -10,7 +10,7 @@
 namespace sovs::SOVS_ISA_NAMESPACE {
 
 // As many sums as the registers hold beside two vectors of pixels, their pairs and the weights.
-constexpr int kMost1 = 10, kMost4 = 2, kDenseRows = 12;
+constexpr int kMost1 = 10, kMost4 = 3, kDenseRows = 12;
 
 template <int kVectors>
 constexpr void fill(Bf16Table& t) {

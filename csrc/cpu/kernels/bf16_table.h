@@ -8,7 +8,7 @@
 
 namespace sovs {
 
-inline constexpr int kBf16Vector = 32;      // numbers
+inline constexpr int kBf16Vector = 32;       // numbers
 inline constexpr int kMostBf16Vectors = 10;  // of one kernel call
 
 struct Bf16Table {
@@ -16,7 +16,7 @@ struct Bf16Table {
     // By vectors; null where the registers do not hold so many sums.
     Bf16RowsKernel rows1[kMostBf16Vectors + 1];
     Bf16RowsKernel rows4[kMostBf16Vectors + 1];
-    int most1, most4;  // vectors of the widest
+    int most1, most4;           // vectors of the widest
     double densest1, densest4;  // above this density, by rows of a block, zeros are multiplied too: by `dense`
     Bf16Blocks blocks;          // that `dense` multiplies at a time
     void (*dense)(const Bf16DenseTask&);

@@ -23,8 +23,8 @@ Bf16Matrix make_bf16_matrix(const PackedWeights& packed, const Bf16Blocks& block
     const std::span<const float> numbers = packed.values.f32();
     const std::int64_t block = s.sizes.block.rows, outs = s.sizes.out_channels;
     Bf16Matrix made{blocks, {}};
-    made.weights.reserve(static_cast<std::size_t>((outs + blocks.rows - 1) / blocks.rows * pairs_of(s.sizes, blocks) *
-                                                  blocks.rows * 2));
+    made.weights.reserve(
+        static_cast<std::size_t>((outs + blocks.rows - 1) / blocks.rows * pairs_of(s.sizes, blocks) * blocks.rows * 2));
     for (std::int64_t row = 0; row < s.sizes.block_row_count(); ++row)
         for (std::int64_t b = s.row_ptr[row]; b < s.row_ptr[row + 1]; ++b)
             for (std::int64_t r = 0; r < block && row * block + r < outs; ++r)

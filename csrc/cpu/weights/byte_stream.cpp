@@ -68,8 +68,9 @@ std::vector<Column<Quads>> in_fitting_pairs(const std::vector<Column<Quads>>& co
         waiting.pop_front();
     };
     for (const Column<Quads>& column : columns) {
-        const auto partner = std::find_if(waiting.begin(), waiting.end(),
-                                          [&](const Column<Quads>& other) { return fit_in_16_bits(other, column, rows); });
+        const auto partner = std::find_if(waiting.begin(), waiting.end(), [&](const Column<Quads>& other) {
+            return fit_in_16_bits(other, column, rows);
+        });
         if (partner == waiting.end()) {
             waiting.push_back(column);
             if (waiting.size() > kWaiting) leave_alone();

@@ -66,7 +66,7 @@ inline StreamKey key_of(const StreamLayout& layout) {
 struct FormCache {
     Forms<StreamKey, LiveStream> streams;
     Forms<ByteStreamLayout, const ByteStream> byte_streams;
-    Forms<int, const ByteQuads> byte_quads;                           // by rows at a time
+    Forms<int, const ByteQuads> byte_quads;  // by rows at a time
     Forms<Bf16Blocks, const Bf16Matrix> bf16_matrices;
     Forms<std::int64_t, const AlignedBuffer<float>> dense, winograd;  // by the padded count of output channels
 

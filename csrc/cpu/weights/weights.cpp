@@ -169,7 +169,9 @@ void Weights::replace_packed(const std::shared_ptr<const Stream>& stream) const 
 // Under the lock.
 void Weights::replace_packed(const std::shared_ptr<const ByteStream>& stream) const {
     if (packed_ == nullptr) return;
-    repack_ = [stream, this] { return pack_byte_stream(*stream, sizes_, dtype_ == DType::s8 ? scales_.data() : nullptr); };
+    repack_ = [stream, this] {
+        return pack_byte_stream(*stream, sizes_, dtype_ == DType::s8 ? scales_.data() : nullptr);
+    };
     packed_.reset();
 }
 

@@ -50,8 +50,7 @@ inline void each_part(const Bf16DenseTask& task, Kernel&& kernel) {
             Bf16Epilogue epilogue = task.epilogue;
             epilogue.out += v * Halves::kCount;
             if (epilogue.residual != nullptr) epilogue.residual += v * Halves::kCount;
-            kernel(Bf16Part{task.panel + v * task.panel_bytes,
-                            task.weights + (task.first + block) * task.block_weights,
+            kernel(Bf16Part{task.panel + v * task.panel_bytes, task.weights + (task.first + block) * task.block_weights,
                             task.sums + block * task.block_sums + v * kSums, std::int64_t{kRows} * (task.first + block),
                             epilogue});
         }
@@ -64,7 +63,8 @@ inline void dense_part(const Bf16DenseTask& task, const Bf16Part& part) {
     for (int r = 0; r < kRows; ++r) {
         SOVS_UNROLL
         for (int h = 0; h < 2; ++h) {
-            sums[r][0][h] = task.begins ? Floats::all(task.bias[part.channel + r]) : Floats::load(part.sums + (2 * r + h) * 16);
+            sums[r][0][h] =
+                task.begins ? Floats::all(task.bias[part.channel + r]) : Floats::load(part.sums + (2 * r + h) * 16);
             asm("" : "+v"(sums[r][0][h].v));  // in a register of its own: else GCC spills them
         }
     }

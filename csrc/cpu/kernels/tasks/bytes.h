@@ -37,8 +37,8 @@ struct ByteRun {
 struct SplitTask {
     const std::uint8_t* line;  // (rows, width) numbers
     std::int32_t rows, width, stride;
-    std::uint8_t* split;   // pixel 0 of the first split row; (rows, stride)
-    std::ptrdiff_t pitch;  // bytes of a split row
+    std::uint8_t* split;                    // pixel 0 of the first split row; (rows, stride)
+    std::ptrdiff_t pitch;                   // bytes of a split row
     const std::int32_t *columns, *sources;  // (taps): numbers of their columns; (taps, run_count): bytes from `split`
     const ByteRun* runs;
     std::int32_t taps, run_count;

@@ -46,8 +46,7 @@ struct Halves {
         return {_mm512_set1_epi32(bits)};
     }
     static Floats dot(Floats sums, Halves pixels, Halves weights) {
-        return {_mm512_dpbf16_ps(sums.v, reinterpret_cast<__m512bh>(pixels.v),
-                                 reinterpret_cast<__m512bh>(weights.v))};
+        return {_mm512_dpbf16_ps(sums.v, reinterpret_cast<__m512bh>(pixels.v), reinterpret_cast<__m512bh>(weights.v))};
     }
     void widen(Floats (&made)[2]) const {
         const __m512i zero = _mm512_setzero_si512();
