@@ -20,8 +20,9 @@ struct Bf16PairTask {
     std::ptrdiff_t panel_bytes;  // from one vector's panel to the next one's
 };
 
-// Sums take the pairs in their order, some of them a call; each pair's products as those of rows do. They start from the bias,
-// or on AMX from 0 and the bias comes last.
+// Sums take the pairs in their order, some of them a call. They start from the bias, and add each pair's products as those of
+// rows do. On AMX they start from 0 and the bias comes last; of 16 pairs the first products and the second ones are summed
+// apart, then added.
 struct Bf16DenseTask {
     const std::uint8_t* panel;  // (vectors, pairs, two lines), panel_bytes from one vector to the next one
     std::ptrdiff_t panel_bytes;
