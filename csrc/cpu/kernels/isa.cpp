@@ -56,10 +56,11 @@ const ByteTable& choose_bytes() {
     return generic::byte_table;
 }
 
+#if defined(__x86_64__)
 // Whether the CPU has AMX's tiles and products of bf16 (older compilers know no names of these), the system hands them out,
 // which Linux does on request, and SPARSE_OVS_AMX is not 0.
 bool may_use_tiles() {
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__linux__)
     const char* wanted = std::getenv("SPARSE_OVS_AMX");
     if (wanted != nullptr && std::string(wanted) == "0") return false;
     constexpr unsigned kBf16 = 1u << 22, kTiles = 1u << 24;  // of leaf 7's edx
@@ -71,6 +72,7 @@ bool may_use_tiles() {
     return false;
 #endif
 }
+#endif
 
 const Bf16Table* choose_bf16() {
 #if defined(__x86_64__)
