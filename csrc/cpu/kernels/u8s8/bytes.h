@@ -31,7 +31,7 @@ inline void part(const Number* row, Number* even, Number* odd) {
 
 template <typename Number>
 inline void phases(const PhasesTask& task) {
-    constexpr auto kNumber = static_cast<std::ptrdiff_t>(sizeof(Number));
+    constexpr int kNumber = sizeof(Number), kPart = Bytes::kCount / 2 / kNumber;
     const std::int32_t width = task.width / task.stride_w;
     const std::ptrdiff_t phase = task.phase_bytes / kNumber;
     for (std::int32_t y = 0; y < task.rows; ++y) {
@@ -39,8 +39,7 @@ inline void phases(const PhasesTask& task) {
         Number* to = reinterpret_cast<Number*>(task.phases) + y % task.stride_h * task.stride_w * phase +
                      std::ptrdiff_t{y / task.stride_h} * width;
         if (task.stride_w == 2) {
-            for (std::int32_t x = 0; x < width; x += Bytes::kCount / 2 / kNumber)
-                part(row + 2 * x, to + x, to + phase + x);
+            for (std::int32_t x = 0; x < width; x += kPart) part(row + 2 * x, to + x, to + phase + x);
             continue;
         }
         for (std::int32_t x = 0; x < task.width; ++x) to[x % task.stride_w * phase + x / task.stride_w] = row[x];
