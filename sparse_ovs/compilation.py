@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sparse_ovs.engine import CompiledEncoder, LoadedEncoder, Quantization
 from sparse_ovs.nn.plain import plain_copy
 
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "bf16", "int8")
 
 
 def compile(
@@ -39,8 +39,10 @@ def compile(
             form that the plans of all sizes read, where that is not much slower; layers are not
             timed. Where parts of the encoder run in torch, inputs must then have the example's
             shape.
-        precision: "fp32", or "int8": steps that have int8 kernels compute with u8 maps and s8
-            weights. `str` of the result says which of the others run in fp32, and why.
+        precision: "fp32", "bf16" or "int8". bf16: steps that have bf16 kernels round maps and
+            weights to bf16 and sum in fp32, where the CPU has AVX512_BF16; int8: steps that have
+            int8 kernels compute with u8 maps and s8 weights. `str` of the result says which of the
+            others run in fp32, and why.
         quantization: what quantize made of this model; with "int8" alone.
 
     Returns:
@@ -63,7 +65,9 @@ def compile(
     if precision != "int8" and quantization is not None:
         raise ValueError(f"expected precision='int8' with a quantization, got {precision!r}")
     plain = plain_copy(model)
-    return CompiledEncoder(plain, example_input, threads, autotune, release_dense, quantization)
+    return CompiledEncoder(
+        plain, example_input, threads, autotune, release_dense, quantization, precision == "bf16"
+    )
 
 
 def load_plan(path: str | os.PathLike[str], threads: int | None = None) -> LoadedEncoder:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sparse_ovs import _native
 from sparse_ovs.engine.autotune import Tuner, autotune_allowed
+from sparse_ovs.engine.bf16 import to_bf16
 from sparse_ovs.engine.contract import check_input, check_threads
 from sparse_ovs.engine.export import export_graph
 from sparse_ovs.engine.graph import Conv, Graph
@@ -45,6 +46,7 @@ class CompiledEncoder(nn.Module):
             steps, and their sparse weights once for all sizes where that is not much slower; time
             no layers. An encoder with torch nodes then runs inputs of the example's shape alone.
         quantization: steps that have int8 kernels compute in int8 with these scales; None: none do.
+        bf16: steps that have bf16 kernels compute in bf16.
 
     Raises:
         RuntimeError: the native library cannot be used here.
@@ -61,6 +63,7 @@ class CompiledEncoder(nn.Module):
         autotune: bool = True,
         release_dense: bool = False,
         quantization: Quantization | None = None,
+        bf16: bool = False,
     ) -> None:
         super().__init__()
         if reason := _native.unavailable_reason():
@@ -79,6 +82,7 @@ class CompiledEncoder(nn.Module):
         self._renew_lock()
         self._weights = NativeConvWeights(held_once=release_dense)
         self._quantization = quantization
+        self._bf16 = bf16
         self._graph, self._out_spec = self._export(model, example_input)
         self._shape = tuple(example_input.shape)
         allowed = autotune_allowed()
@@ -121,6 +125,8 @@ class CompiledEncoder(nn.Module):
         graph, out_spec = export_graph(model, example)
         if self._quantization is not None:
             to_int8(graph, self._quantization)
+        if self._bf16:
+            to_bf16(graph)
         return graph, out_spec
 
     def forward(self, x: Tensor) -> Any:

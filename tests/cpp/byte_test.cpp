@@ -306,7 +306,7 @@ TEST(int8_convolutions_are_tuned_by_the_width_of_their_windows) {
         p.density = density;
         sovs_weights* const weights = ByteConv(p).weights();
         const sovs_conv2d_params params = p.params();
-        sovs_conv2d_place place{sizeof place, p.n, p.h, p.w, SOVS_MAP_FREE, SOVS_MAP_TILED, 0, 0};
+        sovs_conv2d_place place{sizeof place, p.n, p.h, p.w, SOVS_MAP_FREE, SOVS_MAP_TILED, 0, 0, SOVS_F32};
         std::vector<sovs_tuning> found(10, kLibraryChooses);
         auto count = static_cast<std::int32_t>(found.size());
         CHECK(sovs_conv2d_candidates(weights, &params, &place, found.data(), &count) == SOVS_OK);

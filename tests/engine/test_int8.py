@@ -219,7 +219,7 @@ def test_lopsided_zeros_become_part_of_the_convolution() -> None:
 @pytest.mark.parametrize(
     ("precision", "quantized", "said"),
     [
-        ("int4", False, "expected a precision of fp32, int8, got 'int4'"),
+        ("int4", False, "expected a precision of fp32, bf16, int8, got 'int4'"),
         ("int8", False, r"make one with sparse_ovs.quantize\(model, images\)"),
         ("fp32", True, "expected precision='int8' with a quantization, got 'fp32'"),
     ],

@@ -31,7 +31,7 @@ Cut choose_cut(const ConvShape& shape, const TensorDesc& input, const TensorDesc
     if (!cut.in_place)
         cut.width = std::clamp(kPanelBytes / (shape.in_channels * shape.taps()) / kByteLine * kByteLine, kByteLine,
                                output.pitch());
-    cut.width = tuned_width(tuning, cut.width, output.pitch());
+    cut.width = tuned_width(tuning, output, cut.width, output.pitch());
     if (threads == 1) return cut;
     const std::int64_t wanted = kUnitsAThread * threads;
     const auto windows = [&] { return output.pixels() / cut.width; };
@@ -71,7 +71,7 @@ private:
     Cut cut_;
     ByteWindows windows_;
     std::shared_ptr<const ByteQuads> matrix_;
-    std::int64_t span_;  // bytes of a line of input pixels
+    std::int64_t line_bytes_;
     ByteScales scales_;
     Tiling tiling_;
 };
@@ -91,7 +91,7 @@ ByteDenseStep::ByteDenseStep(const ConvCase& conv, const Tuning& tuning, int thr
       cut_(choose_cut(shape_, conv.input, output_, tuning, blocks_, std::max(1, threads))),
       windows_(shape_, conv.input, output_, cut_.width, all_taps(weights_->sizes())),
       matrix_(weights_->byte_quads(byte_kernels().dense_rows)),
-      span_(cut_.in_place ? 0 : windows_.most_span()),
+      line_bytes_(cut_.in_place ? 0 : windows_.line_bytes()),
       scales_(conv, matrix_->sums, blocks_ * byte_kernels().dense_rows),
       tiling_(byte_tiling(windows_.width(), shape_.in_channels, cut_.parts, cut_.in_place)) {}
 
@@ -134,7 +134,7 @@ void ByteDenseStep::run(long unit, int part, const StepMaps& maps) const {
     };
     const std::int64_t width = windows_.width(), quad_bytes = 4 * table.bytes, panel_bytes = quads_ * quad_bytes;
     const auto vectors = static_cast<std::int32_t>((window.end - window.begin + table.bytes - 1) / table.bytes);
-    std::uint8_t* const line = take(span_ + kByteLine);
+    std::uint8_t* const line = take(line_bytes_);
     std::uint8_t* const columns = take(4 * shape_.taps() * width + kByteLine);
     std::uint8_t* const panels = take(vectors * panel_bytes);
     ByteQuadTask task{{}, vectors, panels, panel_bytes};

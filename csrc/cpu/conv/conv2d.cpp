@@ -31,11 +31,13 @@ MapSize Conv2d::out_size(const std::vector<TensorDesc>& inputs) const {
     return made;
 }
 
-// s8 weights meet maps of u8, float32 ones maps of float32.
+// s8 weights meet maps of u8, float32 ones maps of float32 or of bf16.
 bool Conv2d::takes(const std::vector<DType>& inputs, DType output) const {
-    if (weights_->dtype() != DType::s8) return Operation::takes(inputs, output);
-    const auto is_u8 = [](DType type) { return type == DType::u8; };
-    return is_u8(output) && std::all_of(inputs.begin(), inputs.end(), is_u8);
+    const auto all = [&](DType type) {
+        return output == type && std::all_of(inputs.begin(), inputs.end(), [&](DType in) { return in == type; });
+    };
+    if (weights_->dtype() == DType::s8) return all(DType::u8);
+    return all(DType::f32) || all(DType::bf16);
 }
 
 ConvCase Conv2d::case_of(const StepPlace& place) const {

@@ -43,8 +43,10 @@ constexpr ByteTable make_byte_table() {
     }
     t.depthwise = byte_depthwise;
     t.taps = taps;
-    t.phases = phases;
-    t.split = split;
+    t.phases[1] = phases<std::uint8_t>;
+    t.phases[2] = phases<std::uint16_t>;
+    t.split[1] = split<std::uint8_t>;
+    t.split[2] = split<std::uint16_t>;
     t.quantize = quantize;
     t.dequantize = dequantize;
     t.pool_row = byte_pool_row;

@@ -30,8 +30,8 @@ struct ByteTable {
     void (*quad)(const ByteQuadTask&);
     void (*depthwise)(const ByteDepthwiseTask&);
     void (*taps)(const TapsTask&);
-    void (*phases)(const PhasesTask&);
-    void (*split)(const SplitTask&);
+    void (*phases[3])(const PhasesTask&);  // by bytes of a number, 1 or 2
+    void (*split[3])(const SplitTask&);
     void (*quantize)(const QuantizeTask&);
     void (*dequantize)(const DequantizeTask&);
     // One output row of a 2x2 average, rounded half up, from two input rows of 2 * pixels pixels.

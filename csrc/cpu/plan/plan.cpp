@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "kernels/bf16_table.h"
 #include "plan/arena.h"
 #include "plan/layout.h"
 #include "plan/needs.h"
@@ -30,7 +31,11 @@ void require_kernels(const Network& network) {
         std::vector<DType> types;
         for (const int input : s.inputs) types.push_back(network.maps[input].dtype);
         const DType made = network.maps[s.output].dtype;
-        if (s.operation->takes(types, made)) continue;
+        if (s.operation->takes(types, made)) {
+            types.push_back(made);
+            if (std::find(types.begin(), types.end(), DType::bf16) != types.end()) require_bf16_kernels();
+            continue;
+        }
         std::string given;
         for (const DType type : types) given += std::string(name_of(type)) + " ";
         throw InvalidArgument(std::string("expected maps of types that there is a kernel of ") + s.operation->name() +
@@ -41,7 +46,7 @@ void require_kernels(const Network& network) {
 // Callers hold floats.
 void require_floats_outside(const Network& network) {
     for (int map = 0; map < static_cast<int>(network.maps.size()); ++map)
-        if (network.is_outside(map) && !is_float(network.maps[map].dtype))
+        if (network.is_outside(map) && network.maps[map].dtype != DType::f32)
             throw InvalidArgument(std::string("expected f32 of a program's inputs and outputs, got ") +
                                   name_of(network.maps[map].dtype));
 }
