@@ -18,6 +18,7 @@ from sparse_ovs.engine.contract import check_input, check_threads
 from sparse_ovs.engine.export import export_graph
 from sparse_ovs.engine.graph import Conv, Graph
 from sparse_ovs.engine.int8 import to_int8
+from sparse_ovs.engine.own_int8 import to_own_int8
 from sparse_ovs.engine.memory import EncoderMemory, bytes_of
 from sparse_ovs.engine.plan import Plan
 from sparse_ovs.engine.planfile import write_plan
@@ -45,6 +46,7 @@ class CompiledEncoder(nn.Module):
             steps, and their sparse weights once for all sizes where that is not much slower; time
             no layers. An encoder with torch nodes then runs inputs of the example's shape alone.
         quantization: steps that have int8 kernels compute in int8 with these scales; None: none do.
+        own_scales: they do with those that the model brings, which convert_pt2e made.
 
     Raises:
         RuntimeError: the native library cannot be used here.
@@ -61,6 +63,7 @@ class CompiledEncoder(nn.Module):
         autotune: bool = True,
         release_dense: bool = False,
         quantization: Quantization | None = None,
+        own_scales: bool = False,
     ) -> None:
         super().__init__()
         if reason := _native.unavailable_reason():
@@ -79,6 +82,7 @@ class CompiledEncoder(nn.Module):
         self._renew_lock()
         self._weights = NativeConvWeights(held_once=release_dense)
         self._quantization = quantization
+        self._own_scales = own_scales
         self._graph, self._out_spec = self._export(model, example_input)
         self._shape = tuple(example_input.shape)
         allowed = autotune_allowed()
@@ -121,6 +125,8 @@ class CompiledEncoder(nn.Module):
         graph, out_spec = export_graph(model, example)
         if self._quantization is not None:
             to_int8(graph, self._quantization)
+        elif self._own_scales:
+            to_own_int8(graph)
         return graph, out_spec
 
     def forward(self, x: Tensor) -> Any:
