@@ -18,8 +18,8 @@ from sparse_ovs.engine.contract import check_input, check_threads
 from sparse_ovs.engine.export import export_graph
 from sparse_ovs.engine.graph import Conv, Graph
 from sparse_ovs.engine.int8 import to_int8
-from sparse_ovs.engine.own_int8 import to_own_int8
 from sparse_ovs.engine.memory import EncoderMemory, bytes_of
+from sparse_ovs.engine.own_int8 import to_own_int8
 from sparse_ovs.engine.plan import Plan
 from sparse_ovs.engine.planfile import write_plan
 from sparse_ovs.engine.quantization import Quantization

@@ -80,10 +80,9 @@ def weight_scales(node: fx.Node, known: Mapping[fx.Node, Any]) -> Tensor | None:
     weight = node.args[1] if len(node.args) > 1 else None
     if not isinstance(weight, fx.Node) or str(weight.target) != _DEQUANTISE_WEIGHT:
         return None
-    integers, scales, zero_points = (
-        known[each] if isinstance(each, fx.Node) else each for each in weight.args[:3]
-    )
+    arguments: Any = fx.map_arg(weight.args, lambda n: known[n])
+    integers, scales, zero_points, axis = arguments[:4]
     symmetric = zero_points is None or not bool(zero_points.any())
-    if weight.args[3] != 0 or integers.dtype != torch.int8 or not symmetric:
+    if axis != 0 or integers.dtype != torch.int8 or not symmetric:
         return None
     return scales.to(torch.float32) if bool((scales > 0).all()) else None
