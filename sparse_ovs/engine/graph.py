@@ -129,6 +129,7 @@ class Conv(Summing):
         stride, padding, dilation: (vertical, horizontal).
         activation: one of `_native.ACTIVATIONS`.
         weight_scales: (O,) where it computes with s8 weights: of weight / scale, rounded.
+        own_scales: (O,) where a quantised model brings s8 weights: weight / scale is whole.
     """
 
     weight: Tensor
@@ -139,6 +140,7 @@ class Conv(Summing):
     groups: int
     activation: str = "none"
     weight_scales: Tensor | None = None
+    own_scales: Tensor | None = None
     op = "conv2d"
 
     def members(self) -> dict[str, Any]:
@@ -154,6 +156,13 @@ class Conv(Summing):
     def is_plain(self) -> bool:
         """Its value is the convolution's sums: no residual, no activation."""
         return self.activation == "none" and super().is_plain()
+
+    def scale_rows(self, factor: Tensor) -> None:
+        """Multiplies the weights of each output channel by its factor (O,)."""
+        self.weight = self.weight * factor[:, None, None, None]
+        if self.own_scales is not None:
+            scales = self.own_scales * factor.abs()
+            self.own_scales = scales.where(scales > 0, 1.0)
 
     def is_pointwise(self) -> bool:
         """Each pixel of the output is made of the same pixel of the input."""
