@@ -128,7 +128,9 @@ class Tuner:
         if layer is None:
             return None
         # int8 maps live inside plans alone, where every layout is the same to their kernels.
-        return layer[0] + (", int8" if conv.quant else _describe_place(spot, layer[1]))
+        return layer[0] + (
+            ", int8" if conv.weight_scales is not None else _describe_place(spot, layer[1])
+        )
 
     def _choice(self, layer: str, size: Size, conv: Conv, spot: _native.ConvSpot) -> Choice | None:
         sizes = self._known.setdefault(layer, {})
@@ -181,7 +183,7 @@ def _density(conv: Conv) -> float:
 
 def _time(weights: _native.NativeWeights, conv: Conv, spot: _native.ConvSpot) -> Choice:
     tuning, seconds = _fastest(weights, spot)
-    if conv.quant or _density(conv) >= _DENSEST_SPARSE:
+    if conv.weight_scales is not None or _density(conv) >= _DENSEST_SPARSE:
         dense_tuning, dense_seconds = _fastest(pack_dense(conv), spot)
         if dense_seconds < _DENSE_WINS * seconds:
             return Choice(dense_tuning, dense=True)

@@ -158,8 +158,7 @@ public:
     bool fits(const ConvCase& conv) const override {
         const WeightSizes& sizes = conv.weights->sizes();
         return byte_kernels().dense != nullptr && conv.weights->dtype() == DType::s8 && conv.input.dtype == DType::u8 &&
-               sizes.groups == 1 && sizes.columns() < kMostPanelLines && conv.weights->stores_all() &&
-               byte_activation(conv.params.activation);
+               sizes.groups == 1 && sizes.columns() < kMostPanelLines && conv.weights->stores_all();
     }
 
     std::vector<Tuning> candidates(const ConvCase& conv, std::size_t most) const override {

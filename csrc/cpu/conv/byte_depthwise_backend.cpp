@@ -91,7 +91,6 @@ public:
         return conv.weights->dtype() == DType::s8 && conv.input.dtype == DType::u8 && sizes.in_channels == 1 &&
                sizes.groups == sizes.out_channels && sizes.groups > 1 && sizes.block.rows == 1 &&
                2 * sizes.taps() <= 4 * kMostDepthwiseEntries && sizes.out_channels * sizes.taps() < kMostPanelLines &&
-               byte_activation(conv.params.activation) &&
                ByteWindows::shifts(conv.params.stride_h, conv.params.stride_w, conv.input, conv.output);
     }
 

@@ -156,7 +156,7 @@ public:
     bool fits(const ConvCase& conv) const override {
         const WeightSizes& sizes = conv.weights->sizes();
         return conv.weights->dtype() == DType::s8 && conv.input.dtype == DType::u8 && sizes.block.rows == block_rows_ &&
-               sizes.columns() < kMostPanelLines && byte_activation(conv.params.activation);
+               sizes.columns() < kMostPanelLines;
     }
 
     std::vector<Tuning> candidates(const ConvCase& conv, std::size_t most) const override {

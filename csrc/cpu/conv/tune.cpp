@@ -33,14 +33,14 @@ ConvCase case_at(const std::shared_ptr<const Weights>& weights, const ConvParams
             "expected the caller's maps of a plan's only step");
     const WeightSizes& w = weights->sizes();
     const bool bytes = weights->dtype() == DType::s8;
-    require(!bytes || (!callers(place.input) && !callers(place.output)),
-            "expected the plan's own maps of s8 weights: those of callers are floats");
+    require(!bytes || !callers(place.input), "expected the plan's own input of s8 weights: those of callers are floats");
     TensorDesc input{place.n, w.in_channels * w.groups, place.h, place.w, TensorDesc::kNhwc};
     TensorDesc output = output_of(*weights, params, input, true);
     checked_shape(*weights, params, input, output);
+    // What s8 weights make is timed as bytes: a caller's floats have a map of the plan's own before them.
     if (bytes) input.dtype = output.dtype = DType::u8;
     put(input, place.input, weights->held_once());
-    put(output, place.output, weights->held_once());
+    put(output, bytes ? MapPlace::tiled : place.output, weights->held_once());
     return {.weights = weights,
             .params = params,
             .input = input,

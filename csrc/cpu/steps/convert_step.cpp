@@ -4,6 +4,7 @@
 #include "base/scratch.h"
 #include "kernels/byte_table.h"
 #include "kernels/map_rows.h"
+#include "kernels/quantize_rows.h"
 
 namespace sovs {
 namespace {
@@ -37,15 +38,15 @@ void ConvertStep::run(long unit, int part, const StepMaps& maps) const {
     for (std::int64_t channel = part * kPartChannels; channel < end; channel += kChannels) {
         const auto some = static_cast<std::int32_t>(std::min<std::int64_t>(kChannels, end - channel));
         if (quantizes_) load_rows(maps.inputs[0], range.begin, channel, some, pixels, rows, pixels);
-        for (std::int32_t c = 0; c < some; ++c) {
-            std::uint8_t* row = bytes.at<std::uint8_t>(range.begin) + (channel + c) * bytes.channel_stride();
-            if (quantizes_)
-                byte_kernels().quantize(
-                    {rows + c * pixels, pixels, 1.0f / quant.scale, static_cast<float>(quant.zero_point), row});
-            else
-                byte_kernels().dequantize({row, pixels, quant.scale, quant.zero_point, rows + c * pixels});
+        if (quantizes_) {
+            quantize_rows(bytes, quant, range.begin, channel, some, pixels, rows, pixels);
+            continue;
         }
-        if (!quantizes_) store_rows(maps.output, range.begin, channel, some, pixels, rows);
+        for (std::int32_t c = 0; c < some; ++c) {
+            const std::uint8_t* row = bytes.at<std::uint8_t>(range.begin) + (channel + c) * bytes.channel_stride();
+            byte_kernels().dequantize({row, pixels, quant.scale, quant.zero_point, rows + c * pixels});
+        }
+        store_rows(maps.output, range.begin, channel, some, pixels, rows);
     }
 }
 

@@ -4,6 +4,7 @@
 #include "base/scratch.h"
 #include "kernels/isa.h"
 #include "kernels/map_rows.h"
+#include "kernels/quantize_rows.h"
 
 namespace sovs {
 namespace {
@@ -39,7 +40,8 @@ void LayerNormStep::run(long unit, int, const StepMaps& maps) const {
     const auto one_run = [&](const Map& map) {
         return map.tile != TensorDesc::kNhwc && map.run(range.begin) >= pixels;
     };
-    const bool in_place = one_run(maps.inputs[0]) && one_run(maps.output);
+    const bool to_bytes = output_.dtype == DType::u8;
+    const bool in_place = !to_bytes && one_run(maps.inputs[0]) && one_run(maps.output);
     if (in_place) {
         task.source = maps.inputs[0].at(range.begin);
         task.source_stride = maps.inputs[0].channel_stride();
@@ -54,6 +56,7 @@ void LayerNormStep::run(long unit, int, const StepMaps& maps) const {
     task.source = task.out = rows;
     task.source_stride = task.out_stride = pixels;
     kernels().layer_norm(task);
+    if (to_bytes) return quantize_rows(maps.output, output_.quant, range.begin, 0, channels, pixels, rows, pixels);
     store_rows(maps.output, range.begin, 0, channels, pixels, rows);
 }
 

@@ -42,9 +42,7 @@ void byte_dense(const ByteDenseTask& task) {
                 for (int q = 0; q < 4; ++q) sums[r][0][q] = Bytes::dot(sums[r][0][q], quads[q], row);
             }
         }
-        SOVS_UNROLL
-        for (int r = 0; r < kRows; ++r)
-            if (channel + r < task.channels) leave<1>(task.epilogue, channel + r, sums[r]);
+        leave_rows(task.epilogue, channel, task.channels, sums);
     }
 }
 

@@ -18,10 +18,10 @@ struct TapQuad {
 template <int kVectors>
 inline void depthwise_run(const ByteDepthwiseTask& task, const TapQuad* quads, std::int32_t pixel) {
     const Bytes zero = Bytes::all(task.zero);
-    Sums sums[kVectors][4];
+    Sums sums[1][kVectors][4];
     SOVS_UNROLL
     for (int j = 0; j < kVectors; ++j) SOVS_UNROLL
-    for (int q = 0; q < 4; ++q) sums[j][q] = Sums::held(task.start);
+    for (int q = 0; q < 4; ++q) sums[0][j][q] = Sums::held(task.start);
     for (const TapQuad* quad = quads; quad != quads + task.count; ++quad) {
         const Bytes weights = Bytes::weights(quad->weights);
         SOVS_UNROLL
@@ -33,13 +33,17 @@ inline void depthwise_run(const ByteDepthwiseTask& task, const TapQuad* quads, s
                 taps[t] = Bytes::blend(Bytes::load(quad->masks[t] + at), Bytes::load(quad->pixels[t] + at), zero);
             Bytes::interleave(taps[0], taps[1], taps[2], taps[3], interleaved);
             SOVS_UNROLL
-            for (int q = 0; q < 4; ++q) sums[j][q] = Bytes::dot(sums[j][q], interleaved[q], weights);
+            for (int q = 0; q < 4; ++q) sums[0][j][q] = Bytes::dot(sums[0][j][q], interleaved[q], weights);
         }
     }
     ByteEpilogue epilogue = task.epilogue;
-    epilogue.out += pixel;
+    if (epilogue.floats != nullptr)
+        epilogue.floats += pixel;
+    else
+        epilogue.out += pixel;
     if (epilogue.residual != nullptr) epilogue.residual += pixel;
-    leave<kVectors>(epilogue, task.channel, sums);
+    if (epilogue.float_residual != nullptr) epilogue.float_residual += pixel;
+    leave_rows(epilogue, task.channel, task.channel + 1, sums);
 }
 
 inline void byte_depthwise(const ByteDepthwiseTask& task) {

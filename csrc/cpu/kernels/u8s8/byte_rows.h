@@ -56,9 +56,7 @@ void byte_rows(const ByteRowsTask& task) {
                         }
                     }
                 }
-                SOVS_UNROLL
-                for (int r = 0; r < kRows; ++r)
-                    if (channel + r < task.channels) leave<kVectors>(task.epilogue, channel + r, sums[r]);
+                leave_rows(task.epilogue, channel, task.channels, sums);
             }
         }
     }

@@ -68,12 +68,17 @@ inline Floats quantized(const QuantizeTask& task, const float* from) {
 
 inline void quantize(const QuantizeTask& task) {
     const std::int64_t whole = task.count / Floats::kCount * Floats::kCount, rest = task.count - whole;
-    for (std::int64_t i = 0; i < whole; i += Floats::kCount) quantized(task, task.from + i).store(task.to + i);
-    float from[Floats::kCount] = {};
-    std::uint8_t to[Floats::kCount];
-    std::memcpy(from, task.from + whole, static_cast<std::size_t>(rest) * sizeof(float));
-    quantized(task, from).store(to);
-    std::memcpy(task.to + whole, to, static_cast<std::size_t>(rest));
+    const float* row = task.from;
+    std::uint8_t* out = task.to;
+    for (std::int64_t r = 0; r < task.rows; ++r, row += task.from_stride, out += task.to_stride) {
+        for (std::int64_t i = 0; i < whole; i += Floats::kCount) quantized(task, row + i).store(out + i);
+        if (rest == 0) continue;
+        float from[Floats::kCount] = {};
+        std::uint8_t to[Floats::kCount];
+        std::memcpy(from, row + whole, static_cast<std::size_t>(rest) * sizeof(float));
+        quantized(task, from).store(to);
+        std::memcpy(out + whole, to, static_cast<std::size_t>(rest));
+    }
 }
 
 inline void dequantize(const DequantizeTask& task) {

@@ -37,6 +37,15 @@ struct Floats {
     static Floats max(Floats a, Floats b) { return {_mm512_max_ps(a.v, b.v)}; }
     static constexpr int kCount = 16;
     static Floats load(const float* p) { return {_mm512_loadu_ps(p)}; }
+    // Numbers of one vector of pixels, from the order of sums to that of pixels.
+    static void sort(Floats (&x)[4]) {
+        const __m512 a = _mm512_shuffle_f32x4(x[0].v, x[1].v, 0x44), b = _mm512_shuffle_f32x4(x[0].v, x[1].v, 0xEE);
+        const __m512 c = _mm512_shuffle_f32x4(x[2].v, x[3].v, 0x44), d = _mm512_shuffle_f32x4(x[2].v, x[3].v, 0xEE);
+        x[0] = {_mm512_shuffle_f32x4(a, c, 0x88)};
+        x[1] = {_mm512_shuffle_f32x4(a, c, 0xDD)};
+        x[2] = {_mm512_shuffle_f32x4(b, d, 0x88)};
+        x[3] = {_mm512_shuffle_f32x4(b, d, 0xDD)};
+    }
     // Rounded half to even; of numbers from 0 to 255.
     void store(std::uint8_t* p) const {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
@@ -121,6 +130,13 @@ struct Floats {
     static Floats max(Floats a, Floats b) { return {_mm256_max_ps(a.v, b.v)}; }
     static constexpr int kCount = 8;
     static Floats load(const float* p) { return {_mm256_loadu_ps(p)}; }
+    static void sort(Floats (&x)[4]) {
+        const __m256 a = x[0].v, b = x[1].v, c = x[2].v, d = x[3].v;
+        x[0] = {_mm256_permute2f128_ps(a, b, 0x20)};
+        x[1] = {_mm256_permute2f128_ps(c, d, 0x20)};
+        x[2] = {_mm256_permute2f128_ps(a, b, 0x31)};
+        x[3] = {_mm256_permute2f128_ps(c, d, 0x31)};
+    }
     void store(std::uint8_t* p) const {
         const __m256i numbers = _mm256_cvtps_epi32(v);
         const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256(numbers, 1));
@@ -216,6 +232,7 @@ struct Floats {
     }
     static constexpr int kCount = 4;
     static Floats load(const float* p) { return {{p[0], p[1], p[2], p[3]}}; }
+    static void sort(Floats (&)[4]) {}
     // Adding 1.5 * 2^23 leaves no bits after the point: the rounding of every float operation, half to even.
     void store(std::uint8_t* p) const {
         constexpr float kPoint = 12582912.0f;

@@ -5,6 +5,10 @@
 
 #include "kernels/vec/vec_pair.h"
 
+#if defined(SOVS_ISA_AVX512VNNI)  // of the int8 kernels, whose floats are AVX-512's
+#define SOVS_ISA_AVX512
+#endif
+
 // Builds at width 16: AVX-512, and the one for AVX2 that stands in for it in tests on machines without AVX-512.
 #if defined(SOVS_ISA_AVX512) || defined(SOVS_ISA_AVX2X16)
 #define SOVS_WIDTH_16
