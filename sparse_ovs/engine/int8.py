@@ -108,13 +108,14 @@ class _Typing:
         assert isinstance(node, Conv)
         node.weight_scales = self.quantization.weight_scales[label]
         makes_floats = self._makes_floats(node)
-        residual = node.residual
-        for name in dict.fromkeys(node.sources()):
-            node.rename(name, self._bytes(name, number))
+        node.source = self._bytes(node.source, number)
+        if node.residual is not None:
+            residual = node.residual
+            node.residual = (
+                self._floats(residual) if makes_floats else self._bytes(residual, number)
+            )
         if not makes_floats:
-            return self._make_bytes(node, self.quantization.values[label])
-        if residual is not None:
-            node.residual = self._floats(residual)
+            self._make_bytes(node, self.quantization.values[label])
 
     def _make_bytes(self, node: Node, quant: Quant) -> None:
         node.quant = self.quants[node.name] = quant
