@@ -109,7 +109,9 @@ void ByteRowsStep::multiply(const ByteStreamPart& part, const ByteWindow& window
                             const StepMaps& maps) const {
     const ByteTable& table = byte_kernels();
     const std::int64_t rows = weights_->sizes().block.rows;
-    const auto& kernels_by_vectors = rows == 1 ? table.rows1 : rows == 2 ? table.rows2 : table.rows4;
+    const auto kernel = [&](const ByteTable& t, int vectors) {
+        return (rows == 1 ? t.rows1 : rows == 2 ? t.rows2 : t.rows4)[vectors];
+    };
     const int widest = rows == 1 ? table.most1 : rows == 2 ? table.most2 : table.most4;
     ByteRowsTask task{};
     task.groups = part.groups.data();
@@ -118,16 +120,23 @@ void ByteRowsStep::multiply(const ByteStreamPart& part, const ByteWindow& window
     task.entries = stream_->entries.data() + part.first_byte;
     task.start = scales_.start();
     task.channels = static_cast<std::int32_t>(output_.c);
-    const auto vectors = static_cast<int>(window.lanes() / table.bytes);
+    const std::int64_t pixels = window.end - window.begin, whole = pixels / table.bytes * table.bytes;
+    const ByteTable& last = byte_kernels_for(table, pixels - whole);
+    const bool apart = pixels > whole && &last != &table;
+    const auto vectors = static_cast<int>((apart ? whole : window.lanes()) / table.bytes);
     const int calls = (vectors + widest - 1) / widest;
     for (int call = 0, done = 0; call < calls; ++call) {
         const int some = (vectors - done + calls - call - 1) / (calls - call);
         const std::int64_t at = std::int64_t{done} * table.bytes;
         task.panel = panel + at;
         task.epilogue = scales_.epilogue(maps, window.begin, at);
-        kernels_by_vectors[some](task);
+        kernel(table, some)(task);
         done += some;
     }
+    if (!apart) return;
+    task.panel = panel + whole;
+    task.epilogue = scales_.epilogue(maps, window.begin, whole);
+    kernel(last, 1)(task);
 }
 
 void ByteRowsStep::run(long unit, int number, const StepMaps& maps) const {

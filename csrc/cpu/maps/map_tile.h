@@ -10,7 +10,9 @@ inline std::int64_t byte_tile_for(const TensorDesc& map, bool same_for_all) {
     if (same_for_all) return kUsual;
     const std::int64_t most = map.pixels() <= kLargest ? kLargest : kUsual;
     const std::int64_t tiles = (map.pixels() + most - 1) / most;
-    return whole_byte_lines((map.pixels() + tiles - 1) / tiles);
+    const std::int64_t tile = whole_byte_lines((map.pixels() + tiles - 1) / tiles);
+    // Channels a round number of lines apart would push each other out of the L1; what no pixel fills costs memory alone.
+    return tile / kByteLine % 4 == 0 ? tile + kByteLine : tile;
 }
 
 // Pixels of a tile: whole vectors on every ISA, enough to pay for a row's start, and rows of the map that nest with it;

@@ -5,6 +5,7 @@
 #include "base/byte_line.h"
 #include "kernels/f32/activation.h"
 #include "kernels/tasks/byte_epilogue.h"
+#include "kernels/u8s8/byte_gelu.h"
 #include "kernels/vec/byte_vec.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
@@ -57,17 +58,17 @@ inline void leave_bytes(const ByteEpilogue& e, std::ptrdiff_t place, Floats (&x)
         SOVS_UNROLL
         for (int q = 0; q < 4; ++q) x[q] = x[q] + added[q] * Floats::all(e.residual_scale);
     }
+    const Vec inverse = constant(e.inverse_scale), zero_point = constant(e.zero_point), most = constant(255.0f);
     SOVS_UNROLL
-    for (int q = 0; q < 4; ++q) {
-        const Floats y = as_floats(function(as_vec(x[q])));
-        x[q] = Floats::min(y * Floats::all(e.inverse_scale) + Floats::all(e.zero_point), Floats::all(255.0f));
-    }
+    for (int q = 0; q < 4; ++q)
+        x[q] = as_floats(Vec::min(Vec::fma(function(as_vec(x[q])), inverse, zero_point), most));
     Bytes::narrow(x).store(e.out + place);
 }
 
-template <typename Function>
+// `function` of floats, `rough` of what becomes bytes.
+template <typename Function, typename Rough>
 inline void leave_activated(const ByteEpilogue& e, std::int64_t channel, int rows, int vectors, const Sums* sums,
-                            Function function) {
+                            Function function, Rough rough) {
     for (const std::int64_t end = channel + rows; channel < end; ++channel) {
         const Floats scale = Floats::all(e.scale[channel]), offset = Floats::all(e.offset[channel]);
         for (int j = 0; j < vectors; ++j, sums += 4) {
@@ -78,7 +79,7 @@ inline void leave_activated(const ByteEpilogue& e, std::int64_t channel, int row
             if (e.floats != nullptr)
                 leave_floats(e, place, x, function);
             else
-                leave_bytes(e, place, x, function);
+                leave_bytes(e, place, x, rough);
         }
     }
 }
@@ -86,14 +87,17 @@ inline void leave_activated(const ByteEpilogue& e, std::int64_t channel, int row
 // Of rows whose epilogue is not plain. sums: (rows, vectors, 4).
 [[gnu::noinline]] inline void leave_rest(const ByteEpilogue& e, std::int64_t channel, int rows, int vectors,
                                          const Sums* sums) {
-    const auto leave_as = [&](auto function) { leave_activated(e, channel, rows, vectors, sums, function); };
+    const auto leave_as = [&](auto function, auto rough) {
+        leave_activated(e, channel, rows, vectors, sums, function, rough);
+    };
+    const auto same = [](Vec x) { return x; };
     switch (e.activation) {
-        case Activation::none: return leave_as([](Vec x) { return x; });
-        case Activation::relu: return leave_as([](Vec x) { return Vec::relu(x); });
-        case Activation::gelu: return leave_as([](Vec x) { return gelu(x); });
-        case Activation::gelu_tanh: return leave_as([](Vec x) { return gelu_tanh(x); });
-        case Activation::quick_gelu: return leave_as([](Vec x) { return quick_gelu(x); });
-        case Activation::relu6: return leave_as([](Vec x) { return relu6(x); });
+        case Activation::none: return leave_as(same, same);
+        case Activation::relu: return leave_as([](Vec x) { return Vec::relu(x); }, same);
+        case Activation::gelu: return leave_as([](Vec x) { return gelu(x); }, [](Vec x) { return byte_gelu(x); });
+        case Activation::gelu_tanh: return leave_as([](Vec x) { return gelu_tanh(x); }, [](Vec x) { return byte_gelu_tanh(x); });
+        case Activation::quick_gelu: return leave_as([](Vec x) { return quick_gelu(x); }, [](Vec x) { return byte_quick_gelu(x); });
+        case Activation::relu6: return leave_as([](Vec x) { return relu6(x); }, same);
     }
 }
 

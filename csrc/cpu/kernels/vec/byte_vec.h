@@ -3,11 +3,7 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(SOVS_ISA_AVX2) || defined(SOVS_ISA_AVX512VNNI)
-#include <immintrin.h>
-#endif
-
-#define SOVS_UNROLL _Pragma("GCC unroll 16")
+#include "kernels/vec/vec.h"
 
 namespace sovs::SOVS_ISA_NAMESPACE {
 
@@ -108,7 +104,7 @@ struct Bytes {
     static Bytes blend(Bytes mask, Bytes a, Bytes b) { return {_mm512_ternarylogic_epi32(mask.v, a.v, b.v, 0xCA)}; }
 };
 
-#elif defined(SOVS_ISA_AVX2)
+#elif defined(SOVS_ISA_AVX2)  // and AVX256VNNI
 
 struct Sums {
     __m256i v;
@@ -146,7 +142,6 @@ struct Floats {
 
 struct Bytes {
     static constexpr int kCount = 32;
-    static constexpr bool kPairsIn16Bits = true;
     __m256i v;
 
     static Bytes load(const std::uint8_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
@@ -170,11 +165,19 @@ struct Bytes {
         std::memcpy(&bits, four, sizeof bits);
         return {_mm256_set1_epi32(bits)};
     }
+#if defined(SOVS_ISA_AVX256VNNI)
+    static constexpr bool kPairsIn16Bits = false;
+    static Sums dot(Sums sums, Bytes pixels, Bytes weights) {
+        return {_mm256_dpbusd_epi32(sums.v, pixels.v, weights.v)};
+    }
+#else
+    static constexpr bool kPairsIn16Bits = true;
     // Exact where no pair of weights adds up to more than 128: vpmaddubsw saturates at 16 bits.
     static Sums dot(Sums sums, Bytes pixels, Bytes weights) {
         const __m256i pairs = _mm256_maddubs_epi16(pixels.v, weights.v);
         return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
     }
+#endif
     void widen(Floats (&made)[4]) const {
         const __m256i zero = _mm256_setzero_si256();
         const __m256i low = _mm256_unpacklo_epi8(v, zero), high = _mm256_unpackhi_epi8(v, zero);
