@@ -45,6 +45,8 @@ public:
     virtual bool takes(const std::vector<DType>& inputs, DType output) const;
     // The input that is added to the output's own pixels and lies in the same tiles; -1 for none.
     virtual int added() const { return -1; }
+    // Whether what is added may lie where the output does: each number is read right before it is written.
+    virtual bool adds_in_place() const { return false; }
     // Whether it writes whole lines of kByteLine pixels, of floats too: its output then lies in the tiles of bytes.
     virtual bool writes_lines() const { return false; }
     // The tiles that it wants of its maps; none where it takes them as they are. A plan's only step that wants some stands
