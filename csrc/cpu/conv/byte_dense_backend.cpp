@@ -101,7 +101,7 @@ void ByteDenseStep::multiply(const ByteTable& table, const std::uint8_t* panel, 
     const auto first = static_cast<std::int32_t>(blocks_ * part / cut_.parts);
     const auto end = static_cast<std::int32_t>(blocks_ * (part + 1) / cut_.parts);
     table.dense({panel, quads_, matrix_->weights.data(), first, end - first, scales_.start(),
-                          static_cast<std::int32_t>(output_.c), scales_.epilogue(maps, pixel, 0)});
+                 static_cast<std::int32_t>(output_.c), scales_.epilogue(maps, pixel, 0)});
 }
 
 // One vector of pixels at a time: its panel stays as near as may be.

@@ -33,7 +33,8 @@ ConvCase case_at(const std::shared_ptr<const Weights>& weights, const ConvParams
             "expected the caller's maps of a plan's only step");
     const WeightSizes& w = weights->sizes();
     const bool bytes = weights->dtype() == DType::s8;
-    require(!bytes || !callers(place.input), "expected the plan's own input of s8 weights: those of callers are floats");
+    require(!bytes || !callers(place.input),
+            "expected the plan's own input of s8 weights: those of callers are floats");
     TensorDesc input{place.n, w.in_channels * w.groups, place.h, place.w, TensorDesc::kNhwc};
     TensorDesc output = output_of(*weights, params, input, true);
     checked_shape(*weights, params, input, output);

@@ -60,8 +60,7 @@ inline void leave_bytes(const ByteEpilogue& e, std::ptrdiff_t place, Floats (&x)
     }
     const Vec inverse = constant(e.inverse_scale), zero_point = constant(e.zero_point), most = constant(255.0f);
     SOVS_UNROLL
-    for (int q = 0; q < 4; ++q)
-        x[q] = as_floats(Vec::min(Vec::fma(function(as_vec(x[q])), inverse, zero_point), most));
+    for (int q = 0; q < 4; ++q) x[q] = as_floats(Vec::min(Vec::fma(function(as_vec(x[q])), inverse, zero_point), most));
     Bytes::narrow(x).store(e.out + place);
 }
 
@@ -95,8 +94,10 @@ inline void leave_activated(const ByteEpilogue& e, std::int64_t channel, int row
         case Activation::none: return leave_as(same, same);
         case Activation::relu: return leave_as([](Vec x) { return Vec::relu(x); }, same);
         case Activation::gelu: return leave_as([](Vec x) { return gelu(x); }, [](Vec x) { return byte_gelu(x); });
-        case Activation::gelu_tanh: return leave_as([](Vec x) { return gelu_tanh(x); }, [](Vec x) { return byte_gelu_tanh(x); });
-        case Activation::quick_gelu: return leave_as([](Vec x) { return quick_gelu(x); }, [](Vec x) { return byte_quick_gelu(x); });
+        case Activation::gelu_tanh:
+            return leave_as([](Vec x) { return gelu_tanh(x); }, [](Vec x) { return byte_gelu_tanh(x); });
+        case Activation::quick_gelu:
+            return leave_as([](Vec x) { return quick_gelu(x); }, [](Vec x) { return byte_quick_gelu(x); });
         case Activation::relu6: return leave_as([](Vec x) { return relu6(x); }, same);
     }
 }

@@ -1,5 +1,5 @@
-// GELUs whose results become bytes: polynomials without a division, off by less than a hundredth of what a step of the output's
-// scale makes up at the end of its range.
+// GELUs whose results become bytes: polynomials without a division, which take a third of its time. What they are off by is at
+// most a fiftieth of a byte's step, where the scale covers the numbers, and nothing past their ends.
 #pragma once
 #include "kernels/vec/vec_math.h"
 
@@ -16,20 +16,19 @@ inline Vec half_and_odd(Vec x, float end, const float (&factors)[kCount]) {
     return Vec::fma(x, p, constant(0.5f));
 }
 
-// (1 + erf(x / sqrt(2))) / 2, the largest error the least: 1.1e-5.
+// (1 + erf(x / sqrt(2))) / 2, the largest error the least, 1.0e-5; the polynomial is 1 / 2 at the end.
 inline Vec byte_normal(Vec x) {
-    constexpr float kFactors[] = {
-        0.00219664606f, -0.00581759261f, 0.00810460933f, -0.0136753609f, 0.025004968f, -0.0389556326f, 0.055814445f,
-        -0.0814820379f, 0.167856142f};
-    return half_and_odd(x, 4.2f, kFactors);
+    constexpr float kFactors[] = {0.00274676806f, -0.00703784684f, 0.00907768309f, -0.014515507f, 0.0261484906f,
+                                  -0.0397170559f, 0.0555609539f,   -0.0800382644f, 0.164053842f};
+    return half_and_odd(x, 4.3f, kFactors);
 }
 
-// The same of the sigmoid: 6.9e-5.
+// The same of the sigmoid: 8.6e-5.
 inline Vec byte_sigmoid(Vec x) {
-    constexpr float kFactors[] = {
-        0.0491449796f, -0.0609125495f, -0.0809449852f, 0.0985343307f, 0.0695569962f, -0.0824086666f, -0.0104968669f,
-        0.0100185741f, 0.0199301094f, -0.0241836254f, 0.0271912515f, -0.0381801315f, 0.0782984868f};
-    return half_and_odd(x, 9.0f, kFactors);
+    constexpr float kFactors[] = {0.0700113773f, -0.0841155127f, -0.121202447f, 0.141979396f,  0.101837046f,
+                                  -0.115297683f, -0.0215272736f, 0.0203965493f, 0.0216895733f, -0.0251455866f,
+                                  0.0261122584f, -0.0363607407f, 0.0742546245f};
+    return half_and_odd(x, 9.5f, kFactors);
 }
 
 inline Vec byte_gelu(Vec x) { return x * byte_normal(x); }
