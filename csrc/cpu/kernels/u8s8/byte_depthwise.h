@@ -15,7 +15,7 @@ struct TapQuad {
     const std::int8_t* weights;
 };
 
-template <int kVectors>
+template <bool kPlain, int kVectors>
 inline void depthwise_run(const ByteDepthwiseTask& task, const TapQuad* quads, std::int32_t pixel) {
     const Bytes zero = Bytes::all(task.zero);
     Sums sums[1][kVectors][4];
@@ -43,10 +43,11 @@ inline void depthwise_run(const ByteDepthwiseTask& task, const TapQuad* quads, s
         epilogue.out += pixel;
     if (epilogue.residual != nullptr) epilogue.residual += pixel;
     if (epilogue.float_residual != nullptr) epilogue.float_residual += pixel;
-    leave_rows(epilogue, task.channel, task.channel + 1, sums);
+    leave_rows<kPlain>(epilogue, task.channel, task.channel + 1, sums);
 }
 
-inline void byte_depthwise(const ByteDepthwiseTask& task) {
+template <bool kPlain>
+[[gnu::noinline]] void byte_depthwise_of(const ByteDepthwiseTask& task) {
     assert(task.count <= kMostDepthwiseEntries);
     const auto* entry = static_cast<const ByteEntry<1>*>(task.entries);
     TapQuad quads[kMostDepthwiseEntries];
@@ -61,8 +62,13 @@ inline void byte_depthwise(const ByteDepthwiseTask& task) {
     constexpr int kMost = 2;
     std::int32_t pixel = 0;
     for (; pixel + Bytes::kCount < task.pixels; pixel += kMost * Bytes::kCount)
-        depthwise_run<kMost>(task, quads, pixel);
-    if (pixel < task.pixels) depthwise_run<1>(task, quads, pixel);
+        depthwise_run<kPlain, kMost>(task, quads, pixel);
+    if (pixel < task.pixels) depthwise_run<kPlain, 1>(task, quads, pixel);
+}
+
+inline void byte_depthwise(const ByteDepthwiseTask& task) {
+    if (task.epilogue.is_plain()) return byte_depthwise_of<true>(task);
+    byte_depthwise_of<false>(task);
 }
 
 }  // namespace sovs::SOVS_ISA_NAMESPACE

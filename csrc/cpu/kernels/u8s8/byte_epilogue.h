@@ -102,11 +102,12 @@ inline void leave_activated(const ByteEpilogue& e, std::int64_t channel, int row
     }
 }
 
-// Rows' sums to their places in the map, but for those past the layer's `channels`.
-template <int kRows, int kVectors>
+// Rows' sums to their places in the map, but for those past the layer's `channels`. Kernels are built for plain epilogues and
+// for others: a call that might come keeps sums out of registers.
+template <bool kPlain, int kRows, int kVectors>
 inline void leave_rows(const ByteEpilogue& e, std::int64_t channel, std::int64_t channels,
                        const Sums (&sums)[kRows][kVectors][4]) {
-    if (e.is_plain()) {
+    if constexpr (kPlain) {
         SOVS_UNROLL
         for (int r = 0; r < kRows; ++r)
             if (channel + r < channels) leave<kVectors>(e, channel + r, sums[r]);
@@ -123,9 +124,9 @@ inline void leave_rows(const ByteEpilogue& e, std::int64_t channel, std::int64_t
 }
 
 // The lines that a row some rows later reads and writes.
-template <int kVectors>
+template <bool kPlain, int kVectors>
 inline void fetch(const ByteEpilogue& e, std::int64_t channel, int rows) {
-    if (e.floats != nullptr) {
+    if (!kPlain && e.floats != nullptr) {
         constexpr int kLineFloats = kByteLine / static_cast<int>(sizeof(float));
         for (int r = 0; r < rows; ++r)
             for (int j = 0; j < kVectors * Bytes::kCount; j += kLineFloats) {
