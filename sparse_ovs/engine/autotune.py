@@ -129,7 +129,7 @@ class Tuner:
         if layer is None:
             return None
         # Narrow maps live inside plans alone, where every layout is the same to their kernels.
-        if conv.quant:
+        if conv.weight_scales is not None:
             return f"{layer[0]}, int8"
         if conv.bf16:
             return f"{layer[0]}, {_native.bf16_isa()}"
@@ -186,7 +186,7 @@ def _density(conv: Conv) -> float:
 
 def _time(weights: _native.NativeWeights, conv: Conv, spot: _native.ConvSpot) -> Choice:
     tuning, seconds = _fastest(weights, spot)
-    if conv.quant or conv.bf16 or _density(conv) >= _DENSEST_SPARSE:
+    if conv.weight_scales is not None or conv.bf16 or _density(conv) >= _DENSEST_SPARSE:
         dense_tuning, dense_seconds = _fastest(pack_dense(conv), spot)
         if dense_seconds < _DENSE_WINS * seconds:
             return Choice(dense_tuning, dense=True)

@@ -45,6 +45,7 @@ class _Bf16(Narrowing):
 
     def set_type(self, node: Node, number: int) -> None:
         node.bf16 = True
+        self.run_of[node.name] = number
         if isinstance(node, Conv):
             node.weight = node.weight.to(torch.bfloat16).to(torch.float32)
             for name in dict.fromkeys(node.sources()):

@@ -28,7 +28,10 @@ class Narrowing(ABC):
 
     @abstractmethod
     def set_type(self, node: Node, number: int) -> None:
-        """Says so of such a node; its sources become narrow."""
+        """Says so of such a node: what it reads becomes narrow, and what it makes (`run_of`)."""
+
+    def stays(self, node: Node) -> None:  # noqa: B027 - most have nothing to do
+        """Is called with each of the other nodes, whose sources are floats by then."""
 
     @abstractmethod
     def conversion(self, name: str, source: str, number: int) -> Convert:
@@ -42,10 +45,10 @@ class Narrowing(ABC):
                 number += 1
             if self.takes(node, number):
                 self.set_type(node, number)
-                self.run_of[node.name] = number
             else:
                 for name in dict.fromkeys(node.sources()):
                     node.rename(name, self.floats(name))
+                self.stays(node)
             self.made.append(node)
         self.graph.outputs = [self.floats(name) for name in self.graph.outputs]
         self.graph.nodes = self.made

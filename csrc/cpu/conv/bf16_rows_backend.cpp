@@ -14,6 +14,7 @@ public:
     static bool pairs_in_16_bits() { return false; }
     static std::int64_t vector_bytes() { return kByteLine; }
     static int widest(std::int64_t rows) { return rows == 1 ? bf16_kernels()->most1 : bf16_kernels()->most4; }
+    static bool halves(std::int64_t) { return false; }
     static std::uint8_t zero() { return 0; }
 
     void run(std::int64_t rows, int vectors, const ByteStreamPart& part, const std::byte* entries,

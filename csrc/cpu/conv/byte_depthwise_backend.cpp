@@ -28,7 +28,7 @@ public:
         : weights_(conv.weights),
           shape_(checked_shape(*weights_, conv.params, conv.input, conv.output)),
           zero_(static_cast<std::uint8_t>(conv.input.quant.zero_point)),
-          windows_(shape_, conv.input, conv.output, conv.output.pitch(), used_taps(*weights_)),
+          windows_(shape_, conv.input, conv.in_windows(), conv.in_windows().pitch(), used_taps(*weights_)),
           stream_(weights_->byte_stream(
               shared_layout(*weights_, {1, parts_of(conv.output, threads), byte_kernels().adds_pairs_in_16_bits}))),
           line_bytes_(windows_.line_bytes()),
@@ -91,7 +91,6 @@ public:
         return conv.weights->dtype() == DType::s8 && conv.input.dtype == DType::u8 && sizes.in_channels == 1 &&
                sizes.groups == sizes.out_channels && sizes.groups > 1 && sizes.block.rows == 1 &&
                2 * sizes.taps() <= 4 * kMostDepthwiseEntries && sizes.out_channels * sizes.taps() < kMostPanelLines &&
-               byte_activation(conv.params.activation) &&
                ByteWindows::shifts(conv.params.stride_h, conv.params.stride_w, conv.input, conv.output);
     }
 

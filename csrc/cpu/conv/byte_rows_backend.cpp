@@ -20,13 +20,14 @@ public:
         const ByteTable& table = byte_kernels();
         return rows == 1 ? table.most1 : rows == 2 ? table.most2 : table.most4;
     }
+    static bool halves(std::int64_t pixels) { return &byte_kernels_for(byte_kernels(), pixels) != &byte_kernels(); }
     std::uint8_t zero() const { return zero_; }
 
     void run(std::int64_t rows, int vectors, const ByteStreamPart& part, const std::byte* entries,
              const std::uint8_t* panel, const StepMaps& maps, std::int64_t pixel, std::int64_t lane) const {
-        const ByteTable& table = byte_kernels();
+        const ByteTable& table = vectors == 0 ? *byte_kernels().half : byte_kernels();
         const auto& kernels_by_vectors = rows == 1 ? table.rows1 : rows == 2 ? table.rows2 : table.rows4;
-        kernels_by_vectors[vectors]({part.groups.data(), static_cast<std::int32_t>(part.groups.size()),
+        kernels_by_vectors[std::max(1, vectors)]({part.groups.data(), static_cast<std::int32_t>(part.groups.size()),
                                      part.row_ids.data(), entries, panel, scales_.start(), channels_,
                                      scales_.epilogue(maps, pixel, lane)});
     }
@@ -46,7 +47,7 @@ public:
     bool fits(const ConvCase& conv) const override {
         const WeightSizes& sizes = conv.weights->sizes();
         return conv.weights->dtype() == DType::s8 && conv.input.dtype == DType::u8 && sizes.block.rows == block_rows_ &&
-               sizes.columns() < kMostPanelLines && byte_activation(conv.params.activation);
+               sizes.columns() < kMostPanelLines;
     }
 
     std::vector<Tuning> candidates(const ConvCase& conv, std::size_t most) const override {

@@ -48,16 +48,16 @@ std::int64_t most_width(const ConvShape& shape, const TensorDesc& output) {
 }  // namespace
 
 RowsCut choose_rows_cut(const ConvCase& conv, const ConvShape& shape, const Tuning& tuning, int threads) {
-    RowsCut cut = choose_cut(shape, conv.input, conv.output, conv.weights->block_row_count(), threads);
-    const std::int64_t most = most_width(shape, conv.output);
-    if (!cut.in_place && most > 0) cut.width = tuned_width(tuning, conv.output, cut.width, most);
+    RowsCut cut = choose_cut(shape, conv.input, conv.in_windows(), conv.weights->block_row_count(), threads);
+    const std::int64_t most = most_width(shape, conv.in_windows());
+    if (!cut.in_place && most > 0) cut.width = tuned_width(tuning, conv.in_windows(), cut.width, most);
     return cut;
 }
 
 std::vector<Tuning> rows_candidates(const ConvCase& conv, std::size_t most) {
     const ConvShape shape = checked_shape(*conv.weights, conv.params, conv.input, conv.output);
     const RowsCut cut = choose_rows_cut(conv, shape, Tuning{}, 1);
-    return width_candidates(conv.output, cut.width, cut.in_place ? 0 : most_width(shape, conv.output), most);
+    return width_candidates(conv.in_windows(), cut.width, cut.in_place ? 0 : most_width(shape, conv.in_windows()), most);
 }
 
 }  // namespace sovs

@@ -18,8 +18,9 @@ namespace sovs {
 //   static bool pairs_in_16_bits()            see ByteStreamLayout
 //   static std::int64_t vector_bytes()
 //   static int widest(block_rows)             vectors
+//   static bool halves(pixels)                half a vector does for a window's last pixels
 //   std::uint8_t zero()                       each byte of what lies outside the image
-//   void run(block_rows, vectors, part, entries, panel, maps, pixel, lane)
+//   void run(block_rows, vectors, part, entries, panel, maps, pixel, lane)     vectors: 0 for half a one
 template <typename Kind>
 class ByteRowsStep final : public ByteWindowStep {
 public:
@@ -28,7 +29,7 @@ public:
           weights_(conv.weights),
           shape_(checked_shape(*weights_, conv.params, conv.input, conv.output)),
           cut_(choose_rows_cut(conv, shape_, tuning, std::max(1, threads))),
-          windows_(shape_, conv.input, conv.output, cut_.width,
+          windows_(shape_, conv.input, conv.in_windows(), cut_.width,
                    cut_.in_place ? std::vector<std::int32_t>{} : used_taps(*weights_)),
           stream_(weights_->byte_stream(shared_layout(
               *weights_, {cut_.in_place ? conv.input.pitch() / conv.input.line() : windows_.column_lines(), cut_.parts,
@@ -72,15 +73,18 @@ private:
                   const StepMaps& maps) const {
         const std::int64_t rows = weights_->sizes().block.rows, vector = Kind::vector_bytes() / bytes;
         const int widest = Kind::widest(rows);
-        const auto vectors = static_cast<int>(window.lanes / vector);
+        const std::int64_t pixels = window.end - window.begin, whole = pixels / vector * vector;
+        const bool apart = pixels > whole && Kind::halves(pixels - whole);
+        const auto vectors = static_cast<int>((apart ? whole : window.lanes) / vector);
+        const std::byte* entries = stream_->entries.data() + part.first_byte;
         const int calls = (vectors + widest - 1) / widest;
         for (int call = 0, done = 0; call < calls; ++call) {
             const int some = (vectors - done + calls - call - 1) / (calls - call);
             const std::int64_t lane = done * vector;
-            kind_.run(rows, some, part, stream_->entries.data() + part.first_byte, panel + lane * bytes, maps,
-                      window.begin, lane);
+            kind_.run(rows, some, part, entries, panel + lane * bytes, maps, window.begin, lane);
             done += some;
         }
+        if (apart) kind_.run(rows, 0, part, entries, panel + whole * bytes, maps, window.begin, whole);
     }
 
     const char* name_;

@@ -34,16 +34,19 @@ ConvCase case_at(const std::shared_ptr<const Weights>& weights, const ConvParams
     require(!place.alone || (callers(place.input) && callers(place.output)),
             "expected the caller's maps of a plan's only step");
     const WeightSizes& w = weights->sizes();
-    const DType dtype = weights->dtype() == DType::s8 ? DType::u8 : place.dtype;
+    const bool bytes = weights->dtype() == DType::s8;
+    const DType dtype = bytes ? DType::u8 : place.dtype;
     if (dtype == DType::bf16) require_bf16_kernels();
-    require(dtype == DType::f32 || (!callers(place.input) && !callers(place.output)),
-            "expected the plan's own maps of s8 weights or of bf16: those of callers are floats");
+    require(!bytes || !callers(place.input), "expected the plan's own input of s8 weights: those of callers are floats");
+    require(dtype != DType::bf16 || (!callers(place.input) && !callers(place.output)),
+            "expected the plan's own maps of bf16: those of callers are floats");
     TensorDesc input{place.n, w.in_channels * w.groups, place.h, place.w, TensorDesc::kNhwc};
     TensorDesc output = output_of(*weights, params, input, true);
     checked_shape(*weights, params, input, output);
+    // What s8 weights make is timed as bytes: a caller's floats have a map of the plan's own before them.
     input.dtype = output.dtype = dtype;
     put(input, place.input, weights->held_once());
-    put(output, place.output, weights->held_once());
+    put(output, bytes ? MapPlace::tiled : place.output, weights->held_once());
     return {.weights = weights,
             .params = params,
             .input = input,

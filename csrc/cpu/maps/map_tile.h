@@ -4,13 +4,16 @@
 
 namespace sovs {
 
-// Of maps in lines: enough pixels to pay for a row's start.
+// Of maps in lines, and of floats that steps on bytes write, in the lines of those: enough pixels to pay for a row's start.
 inline std::int64_t line_tile_for(const TensorDesc& map, bool same_for_all) {
     constexpr std::int64_t kUsual = 320, kLargest = 512;
     if (same_for_all) return kUsual;
     const std::int64_t most = map.pixels() <= kLargest ? kLargest : kUsual;
     const std::int64_t tiles = (map.pixels() + most - 1) / most;
-    return map.whole_lines((map.pixels() + tiles - 1) / tiles);
+    const std::int64_t line = map.in_lines() ? map.line() : kByteLine;
+    const std::int64_t lines = ((map.pixels() + tiles - 1) / tiles + line - 1) / line;
+    // Channels a round number of lines apart would push each other out of the L1; what no pixel fills costs memory alone.
+    return (lines % 4 == 0 ? lines + 1 : lines) * line;
 }
 
 // Pixels of a tile: whole vectors on every ISA, enough to pay for a row's start, and rows of the map that nest with it;

@@ -5,6 +5,7 @@
 #include "kernels/bf16_table.h"
 #include "kernels/byte_table.h"
 #include "kernels/map_rows.h"
+#include "kernels/quantize_rows.h"
 
 namespace sovs {
 namespace {
@@ -32,15 +33,13 @@ Range ConvertStep::writes(long unit) const {
     return {unit * narrow_.tile, std::min((unit + 1) * narrow_.tile, narrow_.pixels())};
 }
 
-void ConvertStep::narrow(const float* row, std::int64_t pixels, const Map& map, std::int64_t pixel,
-                         std::int64_t channel) const {
-    const std::ptrdiff_t place = channel * map.channel_stride();
-    const Quant& quant = narrow_.quant;
-    if (narrow_.dtype == DType::bf16)
-        bf16_kernels()->narrow(map.at<std::uint16_t>(pixel) + place, row, pixels);
-    else
-        byte_kernels().quantize({row, pixels, 1.0f / quant.scale, static_cast<float>(quant.zero_point),
-                                 map.at<std::uint8_t>(pixel) + place});
+void ConvertStep::narrow(const float* rows, std::int64_t pixels, const Map& map, std::int64_t pixel,
+                         std::int64_t channel, std::int32_t channels) const {
+    if (narrow_.dtype != DType::bf16)
+        return quantize_rows(map, narrow_.quant, pixel, channel, channels, pixels, rows, pixels);
+    for (std::int32_t c = 0; c < channels; ++c)
+        bf16_kernels()->narrow(map.at<std::uint16_t>(pixel) + (channel + c) * map.channel_stride(), rows + c * pixels,
+                               pixels);
 }
 
 void ConvertStep::widen(float* row, std::int64_t pixels, const Map& map, std::int64_t pixel,
@@ -61,15 +60,13 @@ void ConvertStep::run(long unit, int part, const StepMaps& maps) const {
     float* const rows = scratch.take(kChannels * pixels);
     for (std::int64_t channel = part * kPartChannels; channel < end; channel += kChannels) {
         const auto some = static_cast<std::int32_t>(std::min<std::int64_t>(kChannels, end - channel));
-        if (narrows_) load_rows(maps.inputs[0], range.begin, channel, some, pixels, rows, pixels);
-        for (std::int32_t c = 0; c < some; ++c) {
-            float* const row = rows + c * pixels;
-            if (narrows_)
-                narrow(row, pixels, maps.output, range.begin, channel + c);
-            else
-                widen(row, pixels, maps.inputs[0], range.begin, channel + c);
+        if (narrows_) {
+            load_rows(maps.inputs[0], range.begin, channel, some, pixels, rows, pixels);
+            narrow(rows, pixels, maps.output, range.begin, channel, some);
+            continue;
         }
-        if (!narrows_) store_rows(maps.output, range.begin, channel, some, pixels, rows);
+        for (std::int32_t c = 0; c < some; ++c) widen(rows + c * pixels, pixels, maps.inputs[0], range.begin, channel + c);
+        store_rows(maps.output, range.begin, channel, some, pixels, rows);
     }
 }
 

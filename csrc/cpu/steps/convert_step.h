@@ -18,8 +18,10 @@ public:
     const char* backend() const override;
 
 private:
-    // A channel's run of pixels between plain floats and the narrow map.
-    void narrow(const float* row, std::int64_t pixels, const Map& map, std::int64_t pixel, std::int64_t channel) const;
+    // Channels' runs of pixels, one run after the other, to the narrow map.
+    void narrow(const float* rows, std::int64_t pixels, const Map& map, std::int64_t pixel, std::int64_t channel,
+                std::int32_t channels) const;
+    // And a channel's from it.
     void widen(float* row, std::int64_t pixels, const Map& map, std::int64_t pixel, std::int64_t channel) const;
 
     bool narrows_;

@@ -46,12 +46,14 @@ struct SplitTask {
     std::ptrdiff_t column_bytes;
 };
 
-// Floats to u8: x / scale + zero_point in two rounded operations, rounded half to even, from 0 to 255; NaN gives 255.
+// Rows of floats to u8: x / scale + zero_point in two rounded operations, rounded half to even, from 0 to 255; NaN gives 255.
 struct QuantizeTask {
     const float* from;
-    std::int64_t count;
+    std::ptrdiff_t from_stride;  // from row to row
+    std::int64_t rows, count;
     float inverse_scale, zero_point;
     std::uint8_t* to;
+    std::ptrdiff_t to_stride;
 };
 
 // u8 to floats: (q - zero_point) * scale.

@@ -75,19 +75,25 @@ inline void split(const SplitTask& task) {
     }
 }
 
-inline Floats quantized(const QuantizeTask& task, const float* from) {
-    const Floats y = Floats::load(from) * Floats::all(task.inverse_scale) + Floats::all(task.zero_point);
-    return Floats::max(Floats::min(y, Floats::all(255.0f)), Floats::all(0.0f));
-}
-
 inline void quantize(const QuantizeTask& task) {
-    const std::int64_t whole = task.count / Floats::kCount * Floats::kCount, rest = task.count - whole;
-    for (std::int64_t i = 0; i < whole; i += Floats::kCount) quantized(task, task.from + i).store(task.to + i);
-    float from[Floats::kCount] = {};
-    std::uint8_t to[Floats::kCount];
-    std::memcpy(from, task.from + whole, static_cast<std::size_t>(rest) * sizeof(float));
-    quantized(task, from).store(to);
-    std::memcpy(task.to + whole, to, static_cast<std::size_t>(rest));
+    const QuantizeTask t = task;  // which bytes that are stored might be part of
+    const Floats inverse = Floats::all(t.inverse_scale), zero_point = Floats::all(t.zero_point);
+    const Floats least = Floats::all(0.0f), most = Floats::all(255.0f);
+    const auto quantized = [&](const float* from) {
+        return Floats::max(Floats::min(Floats::load(from) * inverse + zero_point, most), least);
+    };
+    const std::int64_t whole = t.count / Floats::kCount * Floats::kCount, rest = t.count - whole;
+    const float* row = t.from;
+    std::uint8_t* out = t.to;
+    for (std::int64_t r = 0; r < t.rows; ++r, row += t.from_stride, out += t.to_stride) {
+        for (std::int64_t i = 0; i < whole; i += Floats::kCount) quantized(row + i).store(out + i);
+        if (rest == 0) continue;
+        float from[Floats::kCount] = {};
+        std::uint8_t to[Floats::kCount];
+        std::memcpy(from, row + whole, static_cast<std::size_t>(rest) * sizeof(float));
+        quantized(from).store(to);
+        std::memcpy(out + whole, to, static_cast<std::size_t>(rest));
+    }
 }
 
 inline void dequantize(const DequantizeTask& task) {
