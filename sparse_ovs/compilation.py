@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import os
 
 from torch import Tensor, nn
 
 from sparse_ovs.engine import CompiledEncoder, LoadedEncoder, Quantization
+from sparse_ovs.engine.importer import is_quantised
 from sparse_ovs.nn.plain import plain_copy
 
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "bf16", "int8")
 
 
 def compile(
@@ -39,9 +41,12 @@ def compile(
             form that the plans of all sizes read, where that is not much slower; layers are not
             timed. Where parts of the encoder run in torch, inputs must then have the example's
             shape.
-        precision: "fp32", or "int8": steps that have int8 kernels compute with u8 maps and s8
-            weights. `str` of the result says which of the others run in fp32, and why.
-        quantization: what quantize made of this model; with "int8" alone.
+        precision: "fp32", "bf16" or "int8". bf16: steps that have bf16 kernels round maps and
+            weights to bf16 and sum in fp32, where the CPU has AVX512_BF16; int8: steps that have
+            int8 kernels compute with u8 maps and s8 weights. `str` of the result says which of the
+            others run in fp32, and why.
+        quantization: what quantize made of this model; with "int8" alone, and not for a model that
+            torchao's convert_pt2e made, which brings its own scales.
 
     Returns:
         A module with the model's eval-mode outputs, for inputs of any size that the model takes.
@@ -49,21 +54,27 @@ def compile(
     Raises:
         RuntimeError: the native library cannot be used here.
         ValueError: an example or a thread count that is no such thing, a model of another number
-            of inputs, another precision, int8 without a quantization, one of another model, or
-            SPARSE_OVS_AUTOTUNE is neither 0 nor 1.
+            of inputs, another precision, int8 without a quantization, one of another model
+            or beside a model's own scales, or SPARSE_OVS_AUTOTUNE is neither 0 nor 1.
         Exception: what torch.export itself raises for a model.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"expected a precision of {', '.join(PRECISIONS)}, got {precision!r}")
-    if precision == "int8" and quantization is None:
+    own_scales = is_quantised(model)
+    if own_scales and quantization is not None:
+        raise ValueError("expected no quantization of a model that brings its own scales, got one")
+    if precision == "int8" and quantization is None and not own_scales:
         raise ValueError(
             "expected a quantization with precision='int8': make one with "
             "sparse_ovs.quantize(model, images)"
         )
     if precision != "int8" and quantization is not None:
         raise ValueError(f"expected precision='int8' with a quantization, got {precision!r}")
-    plain = plain_copy(model)
-    return CompiledEncoder(plain, example_input, threads, autotune, release_dense, quantization)
+    # Models of torch.export refuse eval(), and are in that mode.
+    plain = copy.deepcopy(model) if own_scales else plain_copy(model)
+    return CompiledEncoder(
+        plain, example_input, threads, autotune, release_dense, precision, quantization
+    )
 
 
 def load_plan(path: str | os.PathLike[str], threads: int | None = None) -> LoadedEncoder:

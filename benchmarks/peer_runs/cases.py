@@ -144,8 +144,14 @@ def _int8(
     floor: float | None = None,
     goal: float | None = None,
 ) -> Row:
-    """Against OpenVINO's int8, which takes every weight as dense."""
+    """Of RN50, against OpenVINO's int8, which takes every weight as dense."""
     configuration = _rn50(size, threads, profile, density, pattern, batch, "int8")
+    return _against_int8(name, configuration, floor, goal)
+
+
+def _against_int8(
+    name: str, configuration: Configuration, floor: float | None = None, goal: float | None = None
+) -> Row:
     return Row(
         f"int8-{name}",
         configuration,
@@ -156,6 +162,10 @@ def _int8(
         goal,
         _BESIDE,
     )
+
+
+def _blocks(model: str) -> Configuration:
+    return Configuration(model, (224, 224), 1, 1, 0.1, "block4x1", "uniform", "int8")
 
 
 # Floors and goals are those of a CPU with AVX-512 VNNI and no AMX (see report.evaluate).
@@ -178,6 +188,8 @@ INT8_TABLE: tuple[Row, ...] = (
     _int8("08-224", 224, 1),
     _int8("09-224-batch8", 224, 2, batch=8),
     _int8("10-800x1216", (800, 1216), 2),
+    _against_int8("11-vit", _blocks("ViT-B-16"), floor=2.0, goal=3.0),
+    _against_int8("12-convnext", _blocks("convnext_base")),
 )
 
 _FULL_SIZES = ((224, 224), (640, 640), (800, 1216))

@@ -5,8 +5,8 @@
  *   - Every struct begins with its size, which the caller sets to sizeof, in each element of an array too. So structs can
  *     grow at their ends: members that an older caller does not have are 0, and those that an older library does not know
  *     must be 0. A function fills as much of a caller's struct as that has.
- *   - Buffers of maps and weights are void* with a sovs_dtype. Kernels are there for SOVS_F32; other types pass through
- *     files, programs and this API, and are refused where a plan would need a kernel. What is float* is fp32 for good.
+ *   - Buffers of maps and weights are void* with a sovs_dtype. Callers' maps are SOVS_F32; other types live inside plans,
+ *     and are refused where a plan would need a kernel that is not there. What is float* is fp32 for good.
  *   - SOVS_NCHW is (n, c, h, w) row-major; SOVS_NHWC is (n, h, w, c) row-major.
  *   - Objects are immutable once built, so any number of threads may run one plan at the same time. The exception is
  *     sovs_weights_update.
@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a signature or a struct below changes. */
-#define SOVS_ABI_VERSION 12
+#define SOVS_ABI_VERSION 13
 
 typedef enum { SOVS_OK = 0, SOVS_INVALID_ARGUMENT = 1, SOVS_OUT_OF_MEMORY = 2, SOVS_INTERNAL_ERROR = 3 } sovs_status;
 
@@ -75,6 +75,9 @@ SOVS_API const char* sovs_last_error(void);
 SOVS_API const char* sovs_isa(void);
 /* Comma-separated ISAs that this build and this CPU both have, widest first. */
 SOVS_API const char* sovs_available_isas(void);
+/* "amxbf16" or "avx512bf16": what multiplies maps of SOVS_BF16 here; NULL where nothing does. SPARSE_OVS_AMX=0 leaves AMX
+ * alone. */
+SOVS_API const char* sovs_bf16_isa(void);
 
 /* ---- threads ---------------------------------------------------------------------------------------- */
 
@@ -245,6 +248,7 @@ typedef struct {
     int64_t input, output; /* sovs_map_place */
     int64_t residual;      /* 1: it adds one */
     int64_t alone;         /* 1: it is the plan's only step, on the caller's maps */
+    int64_t dtype;         /* of its maps, where its weights are SOVS_F32: SOVS_F32 or SOVS_BF16 */
 } sovs_conv2d_place;
 
 /* The backend that runs it in a plan, as in sovs_step_info. */

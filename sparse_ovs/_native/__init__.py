@@ -1,7 +1,7 @@
 """Wraps the compiled library's C API: the only place that knows it is there."""
 
 from sparse_ovs._native.batch_norm import batch_norm, batch_norm_gradients
-from sparse_ovs._native.cpu import available_isas, cpu_name, isa
+from sparse_ovs._native.cpu import available_isas, bf16_isa, cpu_name, isa
 from sparse_ovs._native.decide import Decisions, decide, decide_masks
 from sparse_ovs._native.deformable_attention import (
     deformable_attention,
@@ -39,6 +39,7 @@ __all__ = [
     "avg_pool_plan",
     "batch_norm",
     "batch_norm_gradients",
+    "bf16_isa",
     "conv_plan",
     "cpu_name",
     "decide",

@@ -18,6 +18,12 @@ def available_isas() -> list[str]:
     return library().sovs_available_isas().decode().split(",")
 
 
+def bf16_isa() -> str | None:
+    """What multiplies bf16 maps here: "amxbf16" or "avx512bf16"; None where nothing does."""
+    name = library().sovs_bf16_isa()
+    return None if name is None else name.decode()
+
+
 def cpu_name() -> str:
     """The CPU's model name as the system tells it."""
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sparse_ovs._native.signatures import declare
 
-ABI_VERSION = 12
+ABI_VERSION = 13
 
 _STATUS_INVALID_ARGUMENT = 1
 _STATUS_OUT_OF_MEMORY = 2

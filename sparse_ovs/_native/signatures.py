@@ -27,6 +27,7 @@ def declare(lib: ctypes.CDLL) -> None:
         "sovs_last_error": (ctypes.c_char_p, []),
         "sovs_isa": (ctypes.c_char_p, []),
         "sovs_available_isas": (ctypes.c_char_p, []),
+        "sovs_bf16_isa": (ctypes.c_char_p, []),
         "sovs_use_openmp": (None, [pointer]),
         "sovs_buffer_take": (i32, [ctypes.c_size_t, ctypes.POINTER(pointer)]),
         "sovs_buffer_give": (i32, [pointer]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-FLOAT32, S8 = 0, 2  # sovs_dtype
+FLOAT32, S8, BF16 = 0, 2, 4  # sovs_dtype
 FLOAT_BYTES = 4
 
 _i64 = ctypes.c_int64
@@ -102,6 +102,7 @@ class Conv2dPlace(Sized):
     _fields_ = [
         ("size", ctypes.c_size_t),
         *((name, _i64) for name in ("n", "h", "w", "input", "output", "residual", "alone")),
+        ("dtype", _i64),
     ]
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, fields
 from enum import IntEnum
 
-from sparse_ovs._native.structures import Conv2dParams, Conv2dPlace, TuningStructure
+from sparse_ovs._native.structures import (
+    BF16,
+    FLOAT32,
+    Conv2dParams,
+    Conv2dPlace,
+    TuningStructure,
+)
 
 ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "quick_gelu", "relu6")  # by sovs_activation
 PANELS = ("", "halo", "shifted", "taps")  # by sovs_panel, after AUTO
@@ -69,6 +75,7 @@ class ConvSpot:
         input, output: where its maps lie.
         residual: it adds one.
         alone: it is the plan's only step, on the caller's maps.
+        bf16: its maps are bf16 (of s8 weights they are u8); else float32.
     """
 
     size: tuple[int, int, int]
@@ -80,6 +87,7 @@ class ConvSpot:
     output: MapPlace
     residual: bool
     alone: bool
+    bf16: bool = False
 
     def structures(self) -> tuple[Conv2dParams, Conv2dPlace]:
         """As the library takes them."""
@@ -87,4 +95,5 @@ class ConvSpot:
             *self.stride, *self.padding, *self.dilation, ACTIVATIONS.index(self.activation)
         )
         maps = int(self.input), int(self.output)
-        return params, Conv2dPlace(*self.size, *maps, int(self.residual), int(self.alone))
+        dtype = BF16 if self.bf16 else FLOAT32
+        return params, Conv2dPlace(*self.size, *maps, int(self.residual), int(self.alone), dtype)

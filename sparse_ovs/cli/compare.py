@@ -65,7 +65,7 @@ def compare(
         str | None, typer.Option(help="its weights: tag (openai) or path; default: random")
     ] = None,
     precision: Annotated[
-        tuple[str, str], typer.Option(help="that A and B compute in: fp32 or int8")
+        tuple[str, str], typer.Option(help="that A and B compute in: fp32, bf16 or int8")
     ] = ("fp32", "fp32"),
     calibrate: Annotated[
         Path | None, typer.Option(help="folder of images for int8's scales; default: the images")
@@ -98,15 +98,18 @@ def compare(
         first = encoders[0].backbone
         photos = _photos(images, first, limit)
         reader = make_embedding_reader(first)
-        if "int8" in precision and isinstance(reader, FromClassToken):
-            raise ValueError(f"expected an embedding that follows from maps for int8, got {model}")
+        narrow = next((each for each in precision if each != "fp32"), None)
+        if narrow is not None and isinstance(reader, FromClassToken):
+            raise ValueError(
+                f"expected an embedding that follows from maps for {narrow}, got {model}"
+            )
         with torch_threads(threads):
             say("compile both")
             known = _photos(calibrate or images, first, limit)
             fast = [_compile(encoder, x, threads, known) for encoder in encoders]
         say(f"run {len(photos)} images through both")
         run: list[nn.Module] = [
-            compiled if encoder.precision == "int8" else encoder.backbone
+            encoder.backbone if encoder.precision == "fp32" else compiled
             for encoder, compiled in zip(encoders, fast, strict=True)
         ]
         alike = compare_features(run[0], run[1], DataLoader(photos, batch), reader)

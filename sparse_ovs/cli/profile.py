@@ -69,7 +69,8 @@ def profile(
         ),
     ] = "uniform",
     precision: Annotated[
-        str, typer.Option(help="fp32, or int8: the plan in int8, and the one in fp32 beside it")
+        str,
+        typer.Option(help="fp32, or bf16 or int8: the plan in that, and the one in fp32 beside it"),
     ] = "fp32",
     calibrate: Annotated[
         Path | None,
@@ -127,7 +128,7 @@ def profile(
         for option, given in (
             ("--html", html_file),
             ("--mode modules", mode == "modules"),
-            ("--precision int8", precision == "int8"),
+            (f"--precision {precision}", precision != "fp32"),
             ("--calibrate", calibrate),
             ("--peers", peers),
         ):
@@ -159,7 +160,7 @@ def profile(
         if of_heads is not None:
             raise ValueError(f"expected {option} with --head, got it alone")
     if precision not in PRECISIONS:
-        raise ValueError(f"expected precision {' or '.join(PRECISIONS)}, got {precision!r}")
+        raise ValueError(f"expected precision {', '.join(PRECISIONS)}, got {precision!r}")
     in_int8 = precision == "int8"
     if calibrate is not None and not in_int8 and not peers:
         raise ValueError("expected --calibrate with --precision int8 or --peers, got it alone")
@@ -181,6 +182,7 @@ def profile(
             quantize=quantize if in_int8 else None,
             int8_dense=installed() if peers else (),
             images=None if calibrate is None else photo_batches(calibrate, height_width, batch),
+            bf16=precision == "bf16",
         )
     record = json.dumps(made.to_dict(), indent=2)
     if json_file == "-":

@@ -34,6 +34,8 @@ class Compressed:
         quantization: for compile(module, x, precision="int8", quantization=...); None in fp32.
         report: what was done, and what came of it.
         pictures: PNGs for the report: an image, the dense map, ours.
+        mask_pictures: the same with the classes of a vocabulary; none where there is none, or the
+            encoder's weights are random.
     """
 
     module: nn.Module
@@ -41,6 +43,7 @@ class Compressed:
     quantization: Quantization | None
     report: Report = field(repr=False)
     pictures: Sequence[bytes] = field(default=(), repr=False)
+    mask_pictures: Sequence[bytes] = field(default=(), repr=False)
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Writes masks.safetensors, weights.safetensors (for `sparse_ovs.load`), in int8
@@ -70,7 +73,7 @@ class Compressed:
             report = replace(report, notes=[*report.notes, f"no plan file: {error}"])
         for name, text in (
             ("report.json", json.dumps(report.as_json(), indent=2) + "\n"),
-            ("report.html", report_page(report, self.pictures)),
+            ("report.html", report_page(report, self.pictures, self.mask_pictures)),
         ):
             written.append(folder / name)
             replace_file(written[-1], text.encode())

@@ -13,24 +13,23 @@ from sparse_ovs.profiling.runtimes import INT8_DENSE
 _MORE_STYLE = ".wide { overflow-x: auto; } img { image-rendering: pixelated; }"
 
 
-def report_page(report: Report, pictures: Sequence[bytes] = ()) -> str:
+def report_page(
+    report: Report, pictures: Sequence[bytes] = (), mask_pictures: Sequence[bytes] = ()
+) -> str:
     """The page of one compression.
 
     Args:
         pictures: PNGs of `side_by_side`.
+        mask_pictures: PNGs of `masks_side_by_side`.
     """
-    figures = "".join(
-        f'<figure><img src="data:image/png;base64,{base64.b64encode(each).decode()}" '
-        'alt="held-out image, dense map, compressed map"></figure>'
-        for each in pictures
+    masks = _figures(
+        "An image held out, what each cell is by the dense encoder, and by ours.", mask_pictures
     )
-    caption = (
-        "<p>An image held out, the dense encoder's last map, and ours.</p>" if pictures else ""
-    )
+    maps = _figures("An image held out, the dense encoder's last map, and ours.", pictures)
     return _page(
         report.headline(),
         [*summary_lines(report), *report.notes],
-        caption + figures + _layers(report),
+        masks + maps + _layers(report),
     )
 
 
@@ -90,6 +89,16 @@ def summary_lines(report: Report) -> list[str]:
             f"{repaired.after:.4f}; {why}"
         )
     return lines
+
+
+def _figures(caption: str, pictures: Sequence[bytes]) -> str:
+    if not pictures:
+        return ""
+    return f"<p>{escape(caption)}</p>" + "".join(
+        f'<figure><img src="data:image/png;base64,{base64.b64encode(each).decode()}" '
+        f'alt="{escape(caption)}"></figure>'
+        for each in pictures
+    )
 
 
 def _quality_line(report: Report) -> str:

@@ -13,11 +13,14 @@ import torch.utils._pytree as pytree
 from PIL import Image
 from torch import Tensor
 
+from sparse_ovs.predictor.overlays import blend, with_legend
+from sparse_ovs.predictor.palette import colours
 from sparse_ovs.profiling.figures import save_figure
 from sparse_ovs.profiling.pictures import pca_colours
 
 _SHOWN = 3  # images
 _SIDE = 192  # pixels of each picture's height
+_ALPHA = 0.55  # of a class's colour over the photo
 
 
 @torch.no_grad()
@@ -41,6 +44,35 @@ def side_by_side(
             pca_colours(found[0], expected[0]),
         ]
         made.append(_png(np.concatenate([_scaled(part) for part in parts], 1)))
+    return made
+
+
+@torch.no_grad()
+def masks_side_by_side(
+    images: Tensor,
+    dense: Callable[[Tensor], Any],
+    ours: Callable[[Tensor], Any],
+    labels: Callable[[Any], Tensor],
+    names: Sequence[str],
+) -> list[bytes]:
+    """PNGs of a few images, each beside the classes that win by the dense encoder and by ours, with
+    a legend.
+
+    Args:
+        images: (M, C, H, W), prepared as for the encoders.
+        labels: outputs of one image -> the winning class of each cell, (1, H, W).
+        names: of the classes.
+    """
+    table = colours(len(names))
+    made = []
+    for image in images[:_SHOWN].split(1):
+        photo = Image.fromarray(_scaled(_photo(image[0])))
+        found = [labels(each(image))[0].numpy() for each in (dense, ours)]
+        shown = [blend(photo, _stretched(each, photo), table, _ALPHA) for each in found]
+        row = Image.fromarray(np.concatenate([np.asarray(each) for each in (photo, *shown)], 1))
+        seen = sorted({int(index) for each in found for index in np.unique(each)})
+        lines = [(table[index], names[index]) for index in seen]
+        made.append(_png(np.asarray(with_legend(row, lines))))
     return made
 
 
@@ -77,6 +109,11 @@ def _photo(image: Tensor) -> np.ndarray:
     low, high = image.amin(), image.amax()
     shown = (image[:3] - low) / (high - low).clamp_min(1e-12)
     return shown.expand(3, -1, -1).permute(1, 2, 0).numpy()
+
+
+def _stretched(labels: np.ndarray, photo: Image.Image) -> np.ndarray:
+    cells = Image.fromarray(labels.astype(np.int32))
+    return np.asarray(cells.resize(photo.size, Image.Resampling.NEAREST))
 
 
 def _scaled(picture: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from sparse_ovs.backbones import Backbone
+from sparse_ovs.backbones.weights import IMAGE_ENCODER
 from sparse_ovs.heads.maskclip import MaskCLIP
 from sparse_ovs.pruning.distill import cosine_distance
 from sparse_ovs.pruning.embedding import EmbeddingReader, FromMaps, make_embedding_reader
@@ -60,6 +61,9 @@ class Judge:
         images: (M, C, H, W), held out.
         vocabulary: classes in words ("cat; dog"), for a CLIP; None for none.
 
+    Attributes:
+        words: names of the classes; none without a vocabulary.
+
     Raises:
         ValueError: a vocabulary for what is no CLIP with text.
     """
@@ -71,6 +75,7 @@ class Judge:
         self._reader: EmbeddingReader | None = None
         self._text: TextEmbeddings | None = None
         self._cells: MaskCLIP | None = None
+        self.words: Sequence[str] = ()
         if isinstance(dense, Backbone) and hasattr(dense, "clip"):
             self._reader = _reader_of(dense)
         if vocabulary is not None:
@@ -79,6 +84,18 @@ class Judge:
                 raise ValueError("expected a CLIP encoder for a vocabulary, got another module")
             self._text = embed_vocabulary(dense.clip, words)
             self._cells = _cells_of(dense)
+            self.words = words.names
+
+    def tells_classes(self) -> bool:
+        """Whether a cell's class means something: of a vocabulary, by trained weights."""
+        clip: Any = getattr(self._dense, "clip", None)
+        return self._cells is not None and IMAGE_ENCODER not in clip.random_parts
+
+    def labels(self, outputs: Any) -> Tensor:
+        """The class of the vocabulary that wins in each cell of the last map, (N, H, W), by
+        MaskCLIP; where `tells_classes`."""
+        assert self._cells is not None
+        return self._cells(_tensors(outputs), self._text).argmax(1)
 
     @torch.no_grad()
     def judge(self, run: Run, module: nn.Module) -> Quality:

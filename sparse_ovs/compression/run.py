@@ -20,7 +20,7 @@ from sparse_ovs.compression.attempt import Attempt
 from sparse_ovs.compression.compressed import Compressed
 from sparse_ovs.compression.dense_encoder import DenseEncoder, Tell
 from sparse_ovs.compression.images import Images, split_images
-from sparse_ovs.compression.pictures import side_by_side
+from sparse_ovs.compression.pictures import masks_side_by_side, side_by_side
 from sparse_ovs.compression.planner import Plan, Planner
 from sparse_ovs.compression.quality import Judge
 from sparse_ovs.compression.record import LayerRecord, Report
@@ -230,8 +230,13 @@ class _Run:
             peak_bytes=_peak_bytes(),
             notes=_notes(settings, speed),
         )
-        pictures = side_by_side(images.held_out, self._dense.module, runs)
-        return Compressed(made.module, made.masks, made.quantization, report, pictures)
+        shown = (images.held_out, self._dense.module, runs)
+        masks: list[bytes] = []
+        if self._judge.tells_classes():
+            masks = masks_side_by_side(*shown, self._judge.labels, self._judge.words)
+        return Compressed(
+            made.module, made.masks, made.quantization, report, side_by_side(*shown), masks
+        )
 
 
 def _name_of(module: nn.Module) -> str:

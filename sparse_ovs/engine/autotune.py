@@ -1,8 +1,8 @@
 """Chooses how each sparse convolution runs by timing candidates; every size is timed at most once.
 
 No choice of tiles changes a bit of the results. A layer of few zeros may be fastest on the dense
-kernels, which are candidates too: those of 3x3 (Winograd) round in an order of their own. int8 sums
-are exact, whatever is chosen.
+kernels, which are candidates too: those of 3x3 (Winograd) and of bf16 round in an order of their
+own. int8 sums are exact, whatever is chosen.
 """
 
 from __future__ import annotations
@@ -107,6 +107,7 @@ class Tuner:
             output=places[conv.name],
             residual=conv.residual is not None,
             alone=alone,
+            bf16=conv.bf16,
         )
         layer = self._layer(conv, spot)
         if layer is None:
@@ -127,8 +128,12 @@ class Tuner:
         layer = self._layers[conv.name]
         if layer is None:
             return None
-        # int8 maps live inside plans alone, where every layout is the same to their kernels.
-        return layer[0] + (", int8" if conv.quant else _describe_place(spot, layer[1]))
+        # Narrow maps live inside plans alone, where every layout is the same to their kernels.
+        if conv.weight_scales is not None:
+            return f"{layer[0]}, int8"
+        if conv.bf16:
+            return f"{layer[0]}, {_native.bf16_isa()}"
+        return layer[0] + _describe_place(spot, layer[1])
 
     def _choice(self, layer: str, size: Size, conv: Conv, spot: _native.ConvSpot) -> Choice | None:
         sizes = self._known.setdefault(layer, {})
@@ -181,7 +186,7 @@ def _density(conv: Conv) -> float:
 
 def _time(weights: _native.NativeWeights, conv: Conv, spot: _native.ConvSpot) -> Choice:
     tuning, seconds = _fastest(weights, spot)
-    if conv.quant or _density(conv) >= _DENSEST_SPARSE:
+    if conv.weight_scales is not None or conv.bf16 or _density(conv) >= _DENSEST_SPARSE:
         dense_tuning, dense_seconds = _fastest(pack_dense(conv), spot)
         if dense_seconds < _DENSE_WINS * seconds:
             return Choice(dense_tuning, dense=True)

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from sparse_ovs import _native
 from sparse_ovs.engine.autotune import Tuner, autotune_allowed
+from sparse_ovs.engine.bf16 import to_bf16
 from sparse_ovs.engine.contract import check_input, check_threads
 from sparse_ovs.engine.export import export_graph
 from sparse_ovs.engine.graph import Conv, Graph
 from sparse_ovs.engine.int8 import to_int8
 from sparse_ovs.engine.memory import EncoderMemory, bytes_of
+from sparse_ovs.engine.own_int8 import to_own_int8
 from sparse_ovs.engine.plan import Plan
 from sparse_ovs.engine.planfile import write_plan
 from sparse_ovs.engine.quantization import Quantization
@@ -44,7 +46,9 @@ class CompiledEncoder(nn.Module):
         release_dense: memory comes first: keep neither the model nor the dense weights of native
             steps, and their sparse weights once for all sizes where that is not much slower; time
             no layers. An encoder with torch nodes then runs inputs of the example's shape alone.
-        quantization: steps that have int8 kernels compute in int8 with these scales; None: none do.
+        precision: that steps with kernels of it compute in: "fp32", "bf16" or "int8".
+        quantization: int8's scales; None takes those that the model brings, which convert_pt2e
+            made.
 
     Raises:
         RuntimeError: the native library cannot be used here.
@@ -60,6 +64,7 @@ class CompiledEncoder(nn.Module):
         threads: int | None,
         autotune: bool = True,
         release_dense: bool = False,
+        precision: str = "fp32",
         quantization: Quantization | None = None,
     ) -> None:
         super().__init__()
@@ -79,6 +84,7 @@ class CompiledEncoder(nn.Module):
         self._renew_lock()
         self._weights = NativeConvWeights(held_once=release_dense)
         self._quantization = quantization
+        self._precision = precision
         self._graph, self._out_spec = self._export(model, example_input)
         self._shape = tuple(example_input.shape)
         allowed = autotune_allowed()
@@ -119,7 +125,11 @@ class CompiledEncoder(nn.Module):
 
     def _export(self, model: nn.Module, example: Tensor) -> tuple[Graph, Any]:
         graph, out_spec = export_graph(model, example)
-        if self._quantization is not None:
+        if self._precision == "bf16":
+            to_bf16(graph)
+        elif self._precision == "int8" and self._quantization is None:
+            to_own_int8(graph)
+        elif self._quantization is not None:
             to_int8(graph, self._quantization)
         return graph, out_spec
 

@@ -27,7 +27,7 @@ class StepRow:
         layout: of its output.
         tile: output pixels of a tile (rows x columns), channels and kind of its panel.
         group: steps with the same number run together, strip of rows by strip; None runs alone.
-        reason: why torch runs it, or why it runs in fp32 inside an int8 encoder; else "".
+        reason: why torch runs it, or why it runs in fp32 inside an int8 or bf16 encoder; else "".
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The engine's graph: a list of typed operations over named values, in an order that runs.
 
-Values are float32 maps (N, C, H, W), or u8 ones where their node has a Quant, unless one of the
-nodes of torch_nodes makes or reads them otherwise.
+Values are float32 maps (N, C, H, W), or u8 ones where their node has a Quant, or bf16 ones where it
+says so, unless one of the nodes of torch_nodes makes or reads them otherwise.
 """
 
 from __future__ import annotations
@@ -38,12 +38,14 @@ class Node:
     Attributes:
         layer: qualified name of the module that it comes from; "" for the encoder itself.
         quant: of its value where that is u8; None where it is float32.
-        note: why it runs in float32 inside an int8 encoder; "" where nobody asked for int8.
+        bf16: its value is bf16.
+        note: why it runs in float32 inside an int8 or bf16 encoder; "" where nobody asked for one.
     """
 
     name: str
     layer: str = field(default="", kw_only=True)
     quant: Quant | None = field(default=None, kw_only=True)
+    bf16: bool = field(default=False, kw_only=True)
     note: str = field(default="", kw_only=True)
 
     # It serves only the size of input that was exported.
@@ -127,6 +129,7 @@ class Conv(Summing):
         stride, padding, dilation: (vertical, horizontal).
         activation: one of `_native.ACTIVATIONS`.
         weight_scales: (O,) where it computes with s8 weights: of weight / scale, rounded.
+        own_scales: (O,) where a quantised model brings s8 weights: weight / scale is whole.
     """
 
     weight: Tensor
@@ -137,6 +140,7 @@ class Conv(Summing):
     groups: int
     activation: str = "none"
     weight_scales: Tensor | None = None
+    own_scales: Tensor | None = None
     op = "conv2d"
 
     def members(self) -> dict[str, Any]:
@@ -152,6 +156,13 @@ class Conv(Summing):
     def is_plain(self) -> bool:
         """Its value is the convolution's sums: no residual, no activation."""
         return self.activation == "none" and super().is_plain()
+
+    def scale_rows(self, factor: Tensor) -> None:
+        """Multiplies the weights of each output channel by its factor (O,)."""
+        self.weight = self.weight * factor[:, None, None, None]
+        if self.own_scales is not None:
+            scales = self.own_scales * factor.abs()
+            self.own_scales = scales.where(scales > 0, 1.0)
 
     def is_pointwise(self) -> bool:
         """Each pixel of the output is made of the same pixel of the input."""
@@ -261,7 +272,7 @@ class Upsample2x(Summing):
 
 @dataclass
 class Convert(Unary):
-    """The same numbers as u8, where it has a Quant, or as float32."""
+    """The same numbers as u8, where it has a Quant, as bf16, or as float32."""
 
     op = "convert"
 

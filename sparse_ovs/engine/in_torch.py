@@ -37,8 +37,10 @@ from sparse_ovs.ops import atrous_pool2x2
 
 def run_in_torch(node: Node, values: Mapping[str, Any], weights: NativeConvWeights) -> Any:
     """The node's value, given those of the nodes before it and the weights of convolutions. One of
-    u8 as the floats that its integers stand for."""
+    u8 or bf16 as the floats that its numbers stand for."""
     made = _value(node, values, weights)
+    if node.bf16:
+        return made.to(torch.bfloat16).to(torch.float32)
     if node.quant is None:
         return made
     # What is pooled is u8, of the same scale.

@@ -59,6 +59,9 @@ def write_plan(
             if packed is not None:
                 record["weight"]["block_rows"] = packed.block_rows
             parts = {"weight": weight} if packed is None else _parts_of(packed)
+            if node.bf16:  # they are such numbers already
+                numbers = "weight" if packed is None else "values"
+                parts[numbers] = parts[numbers].to(torch.bfloat16)
             more = {"scales": node.weight_scales, "bias": node.bias}
             parts.update({part: t for part, t in more.items() if t is not None})
             tensors.update({f"{record['name']}.{part}": t for part, t in parts.items()})

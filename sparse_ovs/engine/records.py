@@ -19,7 +19,9 @@ def record_of(node: Node, names: Mapping[str, str]) -> dict[str, Any]:
     Args:
         names: in the program, of the node's value and of those that it reads.
     """
-    made = {} if node.quant is None else {"dtype": "u8", "quant": asdict(node.quant)}
+    made: dict[str, Any] = {"dtype": "bf16"} if node.bf16 else {}
+    if node.quant is not None:
+        made = {"dtype": "u8", "quant": asdict(node.quant)}
     return {
         "op": node.op,
         "name": names[node.name],

@@ -106,9 +106,9 @@ def _pack(conv: Conv) -> _native.NativeWeights:
 
 
 def integer_weight(weight: Tensor, scales: Tensor) -> Tensor:
-    """The s8 weight (O, ...) that scales (O,) give: from -127 to 127, rounded half to even."""
+    """The s8 weight (O, ...) that scales (O,) give: rounded half to even."""
     inverse = 1.0 / scales.reshape(-1, *[1] * (weight.dim() - 1))
-    return (weight * inverse).round().clamp(-127, 127).to(torch.int8)
+    return (weight * inverse).round().clamp(-128, 127).to(torch.int8)
 
 
 def _address(tensor: Tensor | None) -> int | None:

@@ -50,10 +50,13 @@ def swapped_modules(pair: EncoderPair, x: Tensor) -> Contestant:
 
 
 def whole_plan(
-    pair: EncoderPair, x: Tensor, quantization: Quantization | None = None
+    pair: EncoderPair,
+    x: Tensor,
+    quantization: Quantization | None = None,
+    bf16: bool = False,
 ) -> Contestant:
-    """The pair's sparse encoder, compiled: in int8 with a quantization of it."""
-    precision = "fp32" if quantization is None else "int8"
+    """The pair's sparse encoder, compiled: in int8 with a quantization of it, or in bf16."""
+    precision = precision_of(quantization, bf16)
     compiled = compile(pair.sparse, x, precision=precision, quantization=quantization)
     plan = compiled.plan_for(x)
     report = sparsify(pair.sparse, pair.pattern, None)
@@ -74,17 +77,22 @@ def whole_plan(
     return Contestant(lambda: compiled(x), times, report)
 
 
+def precision_of(quantization: Quantization | None, bf16: bool) -> str:
+    """What a plan with these computes in."""
+    return "int8" if quantization is not None else "bf16" if bf16 else "fp32"
+
+
 def layer_of(row: StepRow) -> str:
     """The layer that a step belongs to: steps of one layer are numbered."""
     return row.name.partition("#")[0]
 
 
 def _backend(step: StepRow | None) -> tuple[str, str]:
-    """What runs a layer, and why no sparse kernel, or none of int8, does."""
+    """What runs a layer, and why no sparse kernel, or none of its precision, does."""
     if step is None:
         return "dense", "not a step of its own"
     if step.backend == "torch":
         return "torch", "the engine has no step for it"
-    if step.reason or step.backend.startswith(("sparse", "int8")):
+    if step.reason or step.backend.startswith(("sparse", "int8", "bf16")):
         return step.backend, step.reason
     return step.backend, "no zeros"

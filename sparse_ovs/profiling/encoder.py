@@ -14,7 +14,7 @@ from sparse_ovs import _native
 from sparse_ovs.engine import Quantization
 from sparse_ovs.nn import LayerReport, SparsifyReport
 from sparse_ovs.profiling.baselines import BASELINES, build_baselines
-from sparse_ovs.profiling.contestants import LAYER_ROUNDS, swapped_modules, whole_plan
+from sparse_ovs.profiling.contestants import LAYER_ROUNDS, precision_of, swapped_modules, whole_plan
 from sparse_ovs.profiling.devices import clock_of, device_name, find_device
 from sparse_ovs.profiling.errors import map_errors
 from sparse_ovs.profiling.images import smooth_images
@@ -48,6 +48,7 @@ def profile_encoder(
     quantize: Callable[[nn.Module, Sequence[Tensor]], Quantization] | None = None,
     int8_dense: Sequence[str] = (),
     images: Sequence[Tensor] | None = None,
+    bf16: bool = False,
 ) -> Profile:
     """Times the trunk of an encoder, sparse and dense, in alternation, on random pixels.
 
@@ -57,11 +58,12 @@ def profile_encoder(
         batch: images.
         threads, mode, baselines, rounds, on_step: see profile_pair.
         device: "cpu", "cuda" or "cuda:N"; a GPU has swapped modules, no plan, in channels_last.
-        quantize: sparse_ovs.quantize, for ours in int8; None: in fp32.
+        quantize: sparse_ovs.quantize, for ours in int8; None: in fp32, or bf16 where that is asked.
         int8_dense: see profile_pair.
         images: batches (N, 3, H, W) of `batch` and `size`. The first is what all are timed on, the
             others calibrate int8, as the first does where it is alone; None takes smooth noise
             where something runs in int8, white noise elsewhere.
+        bf16: see profile_pair.
 
     Raises:
         ValueError, TypeError, FileNotFoundError, PretrainedUnavailable: an argument out of range.
@@ -89,7 +91,17 @@ def profile_encoder(
         on_step("calibrate int8")
         quantization = quantize(pair.dense, calibration)
     return profile_pair(
-        pair, x, threads, mode, baselines, rounds, on_step, quantization, int8_dense, calibration
+        pair,
+        x,
+        threads,
+        mode,
+        baselines,
+        rounds,
+        on_step,
+        quantization,
+        int8_dense,
+        calibration,
+        bf16,
     )
 
 
@@ -104,6 +116,7 @@ def profile_pair(
     quantization: Quantization | None = None,
     int8_dense: Sequence[str] = (),
     calibration: Sequence[Tensor] = (),
+    bf16: bool = False,
 ) -> Profile:
     """Times a sparse encoder and its dense twin in alternation.
 
@@ -120,6 +133,7 @@ def profile_pair(
         quantization: of the encoder: the plan runs in int8, and the one in fp32 beside it.
         int8_dense: runtimes that run the dense encoder in int8, some of runtimes.INT8_DENSE.
         calibration: batches like x that these are calibrated on.
+        bf16: without a quantization, the plan runs in bf16, and the one in fp32 beside it.
 
     Raises:
         ValueError: an argument out of range.
@@ -130,15 +144,22 @@ def profile_pair(
     _check(threads, mode, rounds)
     if mode == "plan" and not on_cpu:
         raise ValueError(f"expected mode 'modules' on {x.device}, got 'plan', which runs on CPUs")
-    if mode != "plan" and (quantization is not None or int8_dense):
-        raise ValueError(f"expected mode 'plan' on the cpu with int8, got {mode!r} on {x.device}")
+    if mode != "plan" and (quantization is not None or int8_dense or bf16):
+        narrow = "bf16" if bf16 else "int8"
+        raise ValueError(
+            f"expected mode 'plan' on the cpu with {narrow}, got {mode!r} on {x.device}"
+        )
+    precision = precision_of(quantization, bf16)
     isa = _native.isa() if on_cpu else "CUDA"
     clock = clock_of(x.device)
     dense = pair.dense
     with torch_threads(threads):
         on_step("compile" if mode == "plan" else "time layers to choose their backends")
-        ours = whole_plan(pair, x, quantization) if mode == "plan" else swapped_modules(pair, x)
-        in_fp32 = None if quantization is None else whole_plan(pair, x)
+        if mode == "plan":
+            ours = whole_plan(pair, x, quantization, bf16)
+        else:
+            ours = swapped_modules(pair, x)
+        in_fp32 = None if precision == "fp32" else whole_plan(pair, x)
         built = build_baselines(dense, x, baselines, lambda name: on_step(f"build dense {name}"))
         if not built.runs:
             name, reason = next(iter(built.failures.items()))
@@ -206,7 +227,7 @@ def profile_pair(
             rounds=rounds,
             weights=pair.weights,
         ),
-        precision="fp32" if quantization is None else "int8",
+        precision=precision,
         fp32_ms=None if in_fp32 is None else timings.median("sparse fp32"),
         rel_err=errors.relative,
         cosine=errors.cosine,

@@ -16,8 +16,8 @@ class LayerRow:
 
     `ms_dense` is of eager modules under hooks; `ms_sparse` too, or of the plan's steps: they show
     where time goes and are not part of the speedup. `bytes_sparse` is the packed size where
-    the layer runs sparse, in fp32. `reason` says why it runs dense, or in fp32 inside an int8 plan.
-    `ms_fp32` is of our plan in fp32, beside one in int8.
+    the layer runs sparse, in fp32. `reason` says why it runs dense, or in fp32 inside an int8 or
+    bf16 plan. `ms_fp32` is of our plan in fp32, beside one in another precision.
     """
 
     name: str
@@ -104,8 +104,8 @@ class Profile:
         speedup: median over the rounds of (the fastest dense baseline / ours).
         max_rel_err: largest max|a - b| / max|b| over the maps, b from the dense model with the same
             weights.
-        precision: of ours, "fp32" or "int8".
-        fp32_ms: median of our plan in fp32, where `precision` is int8.
+        precision: of ours, "fp32", "bf16" or "int8".
+        fp32_ms: median of our plan in fp32, where `precision` is another.
         rel_err, cosine: of the maps, as in MapErrors.
         int8_dense: the dense encoder in int8 by other runtimes, where it was asked for.
     """
@@ -147,7 +147,9 @@ class Profile:
     @property
     def ours(self) -> str:
         """What was timed against the others, in words."""
-        return f"sparse_ovs, {self.mode}" + (", int8" if self.precision == "int8" else "")
+        return f"sparse_ovs, {self.mode}" + (
+            "" if self.precision == "fp32" else f", {self.precision}"
+        )
 
     def to_dict(self) -> dict[str, object]:
         """Plain types only, ready for json.dumps."""

@@ -42,7 +42,7 @@ def error_line(profile: Profile) -> str:
     """One line: how far our maps are from those of dense fp32."""
     if profile.precision == "fp32":
         return f"largest relative error of a map: {profile.max_rel_err:.1e}"
-    return f"worst map of int8 against dense fp32: {profile.errors}"
+    return f"worst map of {profile.precision} against dense fp32: {profile.errors}"
 
 
 def int8_dense_line(profile: Profile, asked: bool) -> str:
@@ -75,8 +75,11 @@ def _precision(profile: Profile) -> str:
 
 def layer_times_line(profile: Profile) -> str:
     """In words, how times by layer were taken."""
-    if profile.precision == "int8":
-        return "dense: eager modules; sparse: steps of the plan in int8, bytes as packed in fp32"
+    if profile.precision != "fp32":
+        return (
+            f"dense: eager modules; sparse: steps of the plan in {profile.precision}, "
+            "bytes as packed in fp32"
+        )
     if profile.mode == "plan":
         return "dense: eager modules one by one; sparse: steps of the plan"
     return "eager modules one by one"
@@ -142,10 +145,12 @@ def _stages(profile: Profile) -> Table:
 def _layers(profile: Profile) -> Table:
     table = Table(title="By layer", title_justify="left")
     table.add_column("layer", no_wrap=True)
-    int8 = profile.precision == "int8"
+    columns: tuple[str, ...] = ("ms sparse",)
+    if profile.precision != "fp32":
+        columns = ("sparse fp32", f"sparse {profile.precision}")
     for name in ("weight", "density", "MMAC dense", "sparse", "kB dense", "sparse", "ms dense"):
         table.add_column(name, justify="right")
-    for name in ("sparse fp32", "sparse int8") if int8 else ("ms sparse",):
+    for name in columns:
         table.add_column(name, justify="right")
     table.add_column("backend")
     for row in profile.layers:

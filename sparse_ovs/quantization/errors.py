@@ -118,13 +118,12 @@ class _Pair:
 
     def _alone(self, node: Node, twin: Node, exact: dict[str, Any]) -> Tensor:
         """The node's value in int8, of what it reads in fp32."""
-        if node.quant is None:
+        if not isinstance(node, Conv) or node.weight_scales is None:
             return exact[twin.name]
         read = {}
         for name, source in zip(node.sources(), twin.sources(), strict=True):
             quant = self._quants[name]
-            assert quant is not None
-            read[name] = rounded(exact[source], quant)
+            read[name] = exact[source] if quant is None else rounded(exact[source], quant)
         return run_in_torch(node, read, self._weights)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparse_ovs.compilation import PRECISIONS
 from sparse_ovs.engine import Quantization
+
+PRECISIONS = ("fp32", "int8")  # of segmenters
 
 
 def check_precision(fast: bool, precision: str, calibrate: Any) -> None:

@@ -59,7 +59,7 @@ def test_the_int8_table_has_the_cases_with_their_floors_and_goals(index: int) ->
     itself = index == 5
     assert row.against == (("sparse_ovs_int8",) if itself else ("openvino_int8",))
     assert row.ours == ("sparse_ovs_int8_2_threads" if itself else "sparse_ovs_int8")
-    assert len(INT8_TABLE) == 10
+    assert len(INT8_TABLE) == 12
 
 
 def test_int8_shares_its_files_with_fp32_and_no_measurement() -> None:

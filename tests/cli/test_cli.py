@@ -5,11 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from sparse_ovs.cli.app import app, main
-from sparse_ovs.cli.demo import load_photo, sample_photo, to_input
 from sparse_ovs.cli.options import parse_size
 from sparse_ovs.cli.profile import parse_density
 
@@ -158,35 +156,3 @@ def test_a_profile_writes_the_documented_record_and_a_page(tmp_path: Path) -> No
     assert len(record["layers"]) == 55
     assert record["bytes_sparse"] < 0.17 * record["bytes_dense"]
     assert "<title>sparse_ovs: RN50</title>" in html.read_text()
-
-
-def test_a_photo_becomes_a_normalised_input_whose_sides_the_stride_divides() -> None:
-    photo = load_photo(sample_photo())
-    assert photo.shape == (576, 512, 3)
-    x = to_input(photo)
-    assert x.shape == (1, 3, 576, 512)
-    assert x.dtype == torch.float32
-    # White is (1 - mean) / std of CLIP's red channel.
-    assert float(to_input(photo * 0 + 255)[0, 0, 0, 0]) == pytest.approx(
-        (1 - 0.48145466) / 0.26862954
-    )
-
-
-def test_a_file_that_is_no_image_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "no.jpg").write_text("no image")
-    with pytest.raises(ValueError, match="expected a readable image, got "):
-        load_photo(tmp_path / "no.jpg")
-
-
-@pytest.mark.slow
-def test_the_demo_writes_its_page_and_pictures(tmp_path: Path) -> None:
-    from PIL import Image
-
-    small = tmp_path / "small.png"
-    Image.open(sample_photo()).resize((96, 128)).save(small)
-    out = tmp_path / "out"
-    shown = CliRunner().invoke(app, ["demo", "--image", str(small), "--out", str(out)])
-    assert shown.exit_code == 0, shown.output
-    for name in ("report.html", "input.png", "segmentation.png", "features.png", "layers.png"):
-        assert (out / name).stat().st_size > 1000
-    assert "OpenAI" in shown.output or "RANDOM WEIGHTS" in shown.output

@@ -13,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import sparse_ovs
+from sparse_ovs._native import bf16_isa
 from sparse_ovs.cli.app import app, main
 from support.small_clips import DEEP_RN, RN, VIT, register_small_clips, small_backbone
 
@@ -80,15 +81,19 @@ def test_segment_calibrates_on_a_folder_or_takes_a_file(
         out.unlink()
 
 
-def test_compare_tells_what_int8_changes(images: Path, tmp_path: Path) -> None:
+no_bf16 = pytest.mark.skipif(bf16_isa() is None, reason="no bf16 kernel runs on this CPU")
+
+
+@pytest.mark.parametrize("narrow", ["int8", pytest.param("bf16", marks=no_bf16)])
+def test_compare_tells_what_a_precision_changes(narrow: str, images: Path, tmp_path: Path) -> None:
     record = tmp_path / "record.json"
     options = ("--model", RN, "--size", 64, "--rounds", 1, "--limit", 2, "--json", record)
     told = run(
-        "compare", "dense", "dense", "--precision", "fp32", "int8", "--images", images, *options
+        "compare", "dense", "dense", "--precision", "fp32", narrow, "--images", images, *options
     )
-    assert "dense in int8" in told.stdout
+    assert f"dense in {narrow}" in told.stdout
     found = json.loads(record.read_text())
-    assert [found[each]["precision"] for each in "AB"] == ["fp32", "int8"]
+    assert [found[each]["precision"] for each in "AB"] == ["fp32", narrow]
     assert all(0.9 < cosine < 1 - 1e-6 for cosine in found["similarity"]["maps"])
     assert found["A"]["macs"] == found["B"]["macs"]
 
@@ -145,7 +150,7 @@ def test_compare_calibrates_on_other_images_where_asked(images: Path, tmp_path: 
         ),
         (
             ["compare", "dense", "dense", "--images", "IMAGES", "--precision", "fp32", "int4"],
-            "expected a precision of fp32, int8, got 'int4'",
+            "expected a precision of fp32, bf16, int8, got 'int4'",
         ),
         (
             ["compare", "dense", "dense", "--images", "IMAGES", "--calibrate", "IMAGES"],

@@ -40,7 +40,7 @@ def test_a_batch_of_more_photos_than_there_are_repeats_them(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--precision", "fp16"], "expected precision fp32 or int8, got 'fp16'"),
+        (["--precision", "fp16"], "expected precision fp32, bf16, int8, got 'fp16'"),
         (["--calibrate", "."], "expected --calibrate with --precision int8 or --peers, got it al"),
         (["--precision", "int8", "--calibrate", "no"], "expected a folder of images, got no"),
         (["--precision", "int8", "--mode", "modules"], "expected mode 'plan' on the cpu with int8"),

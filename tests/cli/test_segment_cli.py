@@ -14,13 +14,13 @@ from typer.testing import CliRunner, Result
 
 import sparse_ovs
 from sparse_ovs.cli.app import app, main
-from sparse_ovs.cli.demo import sample_photo
 from sparse_ovs.cli.segment import parse_background
+from sparse_ovs.data.sample_photos import sample_files
 from sparse_ovs.segmenter import Options, Segmenter
 from support.small_clips import DEEP_RN, RN, small_backbone
 from support.small_masks import ToldMasks
 
-PHOTO = str(sample_photo())
+PHOTO = str(sample_files()[0])
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from support.trained_vgg16 import trained_vgg16, vgg16_pixels
 
 pytestmark = pytest.mark.slow
 
-_SIZE, _CROPS = 96, 3  # of each photo; nearly all time goes to 4608 columns, whatever these are
+_SIZE, _CROPS = 96, 3  # of each photo; obs takes six minutes of CPU time or so
 
 
 @pytest.fixture(scope="module")

@@ -97,9 +97,15 @@ struct Net {
     }
 
     std::string backend_of(const Layer& layer) const {
-        const sovs_conv2d_place place{
-            sizeof place,      1, kSide, kSide, place_of(layer.input), place_of(layer.output), layer.residual >= 0,
-            layers.size() == 1};
+        const sovs_conv2d_place place{sizeof place,
+                                      1,
+                                      kSide,
+                                      kSide,
+                                      place_of(layer.input),
+                                      place_of(layer.output),
+                                      layer.residual >= 0,
+                                      layers.size() == 1,
+                                      SOVS_F32};
         const char* name = "";
         CHECK_SAYING(sovs_conv2d_backend(layer.weights, &layer.params, &place, &name) == SOVS_OK, sovs_last_error());
         return name;

@@ -388,7 +388,7 @@ TEST(types_pass_through_a_program_and_are_refused_where_a_plan_needs_a_kernel) {
     CHECK(attempt_typed("", "", typed_map(SOVS_F32)) == SOVS_OK);
     CHECK(attempt_typed(R"(, "dtype": "f32")", R"(, "dtype": "f32")", typed_map(SOVS_F32)) == SOVS_OK);
     CHECK(refused(attempt_typed(kU8, "", typed_map(SOVS_U8, 0.5f, 3)), said + std::string("u8 -> f32")));
-    CHECK(refused(attempt_typed("", kU8, typed_map(SOVS_F32)), said + std::string("f32 -> u8")));
+    CHECK(refused(attempt_typed("", typed("s8", "1", "0"), typed_map(SOVS_F32)), said + std::string("f32 -> s8")));
     CHECK(refused(attempt_typed(kU8, kU8, typed_map(SOVS_U8, 0.5f, 3)), said + std::string("u8 -> u8")));
     CHECK(refused(attempt_typed(R"(, "dtype": "bf16")", typed("s32", "1", "0"), typed_map(SOVS_BF16)),
                   said + std::string("bf16 -> s32")));

@@ -25,7 +25,7 @@ struct Given {
     std::vector<float> y = std::vector<float>(p.n * p.out_channels * p.out_h() * p.out_w());
     sovs_plan* plan = plan_of(p, weights);
     sovs_conv2d_params params = p.params();
-    sovs_conv2d_place place{sizeof place, p.n, p.h, p.w, SOVS_MAP_FREE, SOVS_MAP_FREE, 0, 0};
+    sovs_conv2d_place place{sizeof place, p.n, p.h, p.w, SOVS_MAP_FREE, SOVS_MAP_FREE, 0, 0, SOVS_F32};
     std::vector<std::int64_t> shape{2, 2};
     std::vector<float> numbers = std::vector<float>(64);
 
@@ -210,7 +210,7 @@ TEST(arrays_of_larger_structs_are_filled_by_their_size) {
     p.h = p.w = 40;
     sovs_weights* weights = Data(p).weights(p);
     const sovs_conv2d_params params = p.params();
-    const sovs_conv2d_place place{sizeof place, 1, p.h, p.w, SOVS_MAP_FREE, SOVS_MAP_FREE, 0, 0};
+    const sovs_conv2d_place place{sizeof place, 1, p.h, p.w, SOVS_MAP_FREE, SOVS_MAP_FREE, 0, 0, SOVS_F32};
     constexpr std::int32_t kRoom = 3;
     std::array<Later<sovs_tuning>, kRoom> later{Later(kLibraryChooses), Later(kLibraryChooses), Later(kLibraryChooses)};
     std::array<sovs_tuning, kRoom> known{kLibraryChooses, kLibraryChooses, kLibraryChooses};

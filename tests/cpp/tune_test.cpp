@@ -15,7 +15,7 @@ struct Tuned {
     explicit Tuned(const Problem& p)
         : weights(Data(p).weights(p)),
           params(p.params()),
-          place{sizeof(sovs_conv2d_place), p.n, p.h, p.w, SOVS_MAP_FREE, SOVS_MAP_FREE, 0, 0} {}
+          place{sizeof(sovs_conv2d_place), p.n, p.h, p.w, SOVS_MAP_FREE, SOVS_MAP_FREE, 0, 0, SOVS_F32} {}
     ~Tuned() { sovs_weights_destroy(weights); }
     Tuned(const Tuned&) = delete;
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import nn
 
 from sparse_ovs import quantize
+from sparse_ovs._native import bf16_isa
 from sparse_ovs.profiling import (
     Int8DenseRow,
     Profile,
@@ -79,6 +80,19 @@ def test_layers_have_times_of_both_precisions(profile: Profile) -> None:
     assert "sparse_ovs, plan, int8" in render_html(profile)
 
 
+@pytest.mark.skipif(bf16_isa() is None, reason="no bf16 kernel runs on this CPU")
+def test_bf16_is_measured_beside_fp32_with_its_errors() -> None:
+    made = profile_encoder(
+        "scenes-RN50", 0.3, size=(64, 96), threads=1, baselines=["eager"], rounds=1, bf16=True
+    )
+    assert made.precision == "bf16"
+    assert made.fp32_ms is not None
+    assert 1e-4 < made.rel_err < 0.2
+    assert all(layer.backend.startswith("bf16") for layer in made.layers)
+    assert made.ours == "sparse_ovs, plan, bf16"
+    assert error_line(made).startswith("worst map of bf16 against dense fp32: relative error ")
+
+
 def test_layers_that_stay_in_fp32_say_why() -> None:
     x = smooth_images(1, (64, 64), seed=0)
     pair = make_pair("scenes-RN50", x, 0.3)
@@ -103,7 +117,7 @@ def test_the_first_image_is_timed_and_the_others_calibrate(
         quantize=lambda model, batches: batches,
         images=all_images[:given] or None,
     )
-    _, x, *_, scales, _, calibration = seen[0]
+    _, x, *_, scales, _, calibration, _ = seen[0]
     assert scales is calibration
     assert x.equal(all_images[0])
     assert len(calibration) == len(calibrating)

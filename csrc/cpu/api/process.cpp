@@ -2,6 +2,7 @@
 #include "api/status.h"
 #include "base/buffer_pool.h"
 #include "base/thread_pool.h"
+#include "kernels/bf16_table.h"
 #include "kernels/isa.h"
 
 namespace {
@@ -22,6 +23,12 @@ const char* sovs_isa(void) {
     return name;
 }
 const char* sovs_available_isas(void) { return sovs::available_isas().c_str(); }
+
+const char* sovs_bf16_isa(void) {
+    const char* name = nullptr;
+    guarded([&] { name = sovs::bf16_kernels() == nullptr ? nullptr : sovs::bf16_kernels()->isa; });
+    return name;
+}
 
 void sovs_use_openmp(sovs_openmp_parallel parallel) { sovs::use_openmp(parallel); }
 

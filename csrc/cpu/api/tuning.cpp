@@ -20,7 +20,15 @@ sovs::MapPlace map_place(std::int64_t place) {
 
 sovs::ConvPlace conv_place(const sovs_conv2d_place* place) {
     const sovs_conv2d_place p = sovs::taken(place);
-    return {p.n, p.h, p.w, map_place(p.input), map_place(p.output), p.residual != 0, p.alone != 0};
+    require(p.dtype == SOVS_F32 || p.dtype == SOVS_BF16, "expected maps of SOVS_F32 or SOVS_BF16");
+    return {p.n,
+            p.h,
+            p.w,
+            map_place(p.input),
+            map_place(p.output),
+            p.residual != 0,
+            p.alone != 0,
+            static_cast<sovs::DType>(p.dtype)};
 }
 
 }  // namespace

@@ -19,6 +19,13 @@ struct ConvCase {
     bool free_maps;             // input and output are the plan's own, which lays them out as the backend wants
     bool alone;                 // it is the plan's only step
     Quant residual_quant = {};  // of what it adds, where that is u8
+
+    // The output as windows cut it: in lines of the input's numbers, whatever its own are.
+    TensorDesc in_windows() const {
+        TensorDesc map = output;
+        map.dtype = input.dtype;
+        return map;
+    }
 };
 
 class ConvBackend {

@@ -31,7 +31,7 @@ Cut choose_cut(const ConvShape& shape, const TensorDesc& input, const TensorDesc
     if (!cut.in_place)
         cut.width = std::clamp(kPanelBytes / (shape.in_channels * shape.taps()) / kByteLine * kByteLine, kByteLine,
                                output.pitch());
-    cut.width = tuned_width(tuning, cut.width, output.pitch());
+    cut.width = tuned_width(tuning, output, cut.width, output.pitch());
     if (threads == 1) return cut;
     const std::int64_t wanted = kUnitsAThread * threads;
     const auto windows = [&] { return output.pixels() / cut.width; };
@@ -59,7 +59,8 @@ public:
 private:
     const ByteWindows& windows() const override { return windows_; }
     const Tiling& tiling() const override { return tiling_; }
-    void multiply(const std::uint8_t* panel, std::int64_t pixel, int part, const StepMaps& maps) const;
+    void multiply(const ByteTable& table, const std::uint8_t* panel, std::int64_t pixel, int part,
+                  const StepMaps& maps) const;
     void run_in_place(const ByteWindow& window, int part, const StepMaps& maps) const;
 
     std::shared_ptr<const Weights> weights_;
@@ -71,7 +72,7 @@ private:
     Cut cut_;
     ByteWindows windows_;
     std::shared_ptr<const ByteQuads> matrix_;
-    std::int64_t span_;  // bytes of a line of input pixels
+    std::int64_t line_bytes_;
     ByteScales scales_;
     Tiling tiling_;
 };
@@ -84,32 +85,34 @@ std::int64_t blocks_of(const Weights& weights) {
 ByteDenseStep::ByteDenseStep(const ConvCase& conv, const Tuning& tuning, int threads)
     : weights_(conv.weights),
       shape_(checked_shape(*weights_, conv.params, conv.input, conv.output)),
-      output_(conv.output),
+      output_(conv.in_windows()),
       zero_(static_cast<std::uint8_t>(conv.input.quant.zero_point)),
       quads_(static_cast<std::int32_t>(quads_of(weights_->sizes()))),
       blocks_(blocks_of(*weights_)),
       cut_(choose_cut(shape_, conv.input, output_, tuning, blocks_, std::max(1, threads))),
       windows_(shape_, conv.input, output_, cut_.width, all_taps(weights_->sizes())),
       matrix_(weights_->byte_quads(byte_kernels().dense_rows)),
-      span_(cut_.in_place ? 0 : windows_.most_span()),
+      line_bytes_(cut_.in_place ? 0 : windows_.line_bytes()),
       scales_(conv, matrix_->sums, blocks_ * byte_kernels().dense_rows),
       tiling_(byte_tiling(windows_.width(), shape_.in_channels, cut_.parts, cut_.in_place)) {}
 
-void ByteDenseStep::multiply(const std::uint8_t* panel, std::int64_t pixel, int part, const StepMaps& maps) const {
+void ByteDenseStep::multiply(const ByteTable& table, const std::uint8_t* panel, std::int64_t pixel, int part,
+                             const StepMaps& maps) const {
     const auto first = static_cast<std::int32_t>(blocks_ * part / cut_.parts);
     const auto end = static_cast<std::int32_t>(blocks_ * (part + 1) / cut_.parts);
-    byte_kernels().dense({panel, quads_, matrix_->weights.data(), first, end - first, scales_.start(),
-                          static_cast<std::int32_t>(output_.c), scales_.epilogue(maps, pixel, 0)});
+    table.dense({panel, quads_, matrix_->weights.data(), first, end - first, scales_.start(),
+                 static_cast<std::int32_t>(output_.c), scales_.epilogue(maps, pixel, 0)});
 }
 
 // One vector of pixels at a time: its panel stays as near as may be.
 void ByteDenseStep::run_in_place(const ByteWindow& window, int part, const StepMaps& maps) const {
-    const ByteTable& table = byte_kernels();
-    const std::int64_t quad_bytes = 4 * table.bytes, channels = shape_.in_channels;
+    const std::int64_t channels = shape_.in_channels;
     Scratch scratch;
     auto* const panel =
-        reinterpret_cast<std::uint8_t*>(scratch.take(quads_ * quad_bytes / static_cast<std::int64_t>(sizeof(float))));
-    for (std::int64_t pixel = window.begin; pixel < window.end; pixel += table.bytes) {
+        reinterpret_cast<std::uint8_t*>(scratch.take(quads_ * byte_kernels().bytes));  // 4 bytes a float
+    for (std::int64_t pixel = window.begin; pixel < window.end; pixel += byte_kernels().bytes) {
+        const ByteTable& table = byte_kernels_for(byte_kernels(), window.end - pixel);
+        const std::int64_t quad_bytes = 4 * table.bytes;
         const std::uint8_t* const from = maps.inputs[0].at<std::uint8_t>(pixel);
         const std::ptrdiff_t stride = maps.inputs[0].channel_stride();
         ByteQuadTask task{{}, 1, panel, 0};
@@ -118,7 +121,7 @@ void ByteDenseStep::run_in_place(const ByteWindow& window, int part, const StepM
                 task.columns[i] = from + std::min(channel + i, channels - 1) * stride;
             table.quad(task);
         }
-        multiply(panel, pixel, part, maps);
+        multiply(table, panel, pixel, part, maps);
     }
 }
 
@@ -134,7 +137,7 @@ void ByteDenseStep::run(long unit, int part, const StepMaps& maps) const {
     };
     const std::int64_t width = windows_.width(), quad_bytes = 4 * table.bytes, panel_bytes = quads_ * quad_bytes;
     const auto vectors = static_cast<std::int32_t>((window.end - window.begin + table.bytes - 1) / table.bytes);
-    std::uint8_t* const line = take(span_ + kByteLine);
+    std::uint8_t* const line = take(line_bytes_);
     std::uint8_t* const columns = take(4 * shape_.taps() * width + kByteLine);
     std::uint8_t* const panels = take(vectors * panel_bytes);
     ByteQuadTask task{{}, vectors, panels, panel_bytes};
@@ -148,7 +151,7 @@ void ByteDenseStep::run(long unit, int part, const StepMaps& maps) const {
         }
     }
     for (std::int64_t v = 0; v < vectors; ++v)
-        multiply(panels + v * panel_bytes, window.begin + v * table.bytes, part, maps);
+        multiply(table, panels + v * panel_bytes, window.begin + v * table.bytes, part, maps);
 }
 
 class ByteDenseBackend final : public ConvBackend {
@@ -158,14 +161,13 @@ public:
     bool fits(const ConvCase& conv) const override {
         const WeightSizes& sizes = conv.weights->sizes();
         return byte_kernels().dense != nullptr && conv.weights->dtype() == DType::s8 && conv.input.dtype == DType::u8 &&
-               sizes.groups == 1 && sizes.columns() < kMostPanelLines && conv.weights->stores_all() &&
-               byte_activation(conv.params.activation);
+               sizes.groups == 1 && sizes.columns() < kMostPanelLines && conv.weights->stores_all();
     }
 
     std::vector<Tuning> candidates(const ConvCase& conv, std::size_t most) const override {
         const ConvShape shape = checked_shape(*conv.weights, conv.params, conv.input, conv.output);
-        const Cut cut = choose_cut(shape, conv.input, conv.output, Tuning{}, blocks_of(*conv.weights), 1);
-        return width_candidates(conv.output, cut.width, cut.in_place ? 0 : conv.output.pitch(), most);
+        const Cut cut = choose_cut(shape, conv.input, conv.in_windows(), Tuning{}, blocks_of(*conv.weights), 1);
+        return width_candidates(conv.in_windows(), cut.width, cut.in_place ? 0 : conv.in_windows().pitch(), most);
     }
 
     std::unique_ptr<const Step> make(const ConvCase& conv, const Tuning& tuning, int threads) const override {

@@ -28,10 +28,10 @@ public:
         : weights_(conv.weights),
           shape_(checked_shape(*weights_, conv.params, conv.input, conv.output)),
           zero_(static_cast<std::uint8_t>(conv.input.quant.zero_point)),
-          windows_(shape_, conv.input, conv.output, conv.output.pitch(), used_taps(*weights_)),
+          windows_(shape_, conv.input, conv.in_windows(), conv.in_windows().pitch(), used_taps(*weights_)),
           stream_(weights_->byte_stream(
               shared_layout(*weights_, {1, parts_of(conv.output, threads), byte_kernels().adds_pairs_in_16_bits}))),
-          span_(windows_.most_span()),
+          line_bytes_(windows_.line_bytes()),
           scales_(conv, stream_->sums, conv.output.c),
           tiling_(byte_tiling(windows_.width(), 1, parts(), true)) {}
 
@@ -47,7 +47,7 @@ private:
     std::uint8_t zero_;  // of the input
     ByteWindows windows_;
     std::shared_ptr<const ByteStream> stream_;
-    std::int64_t span_;  // bytes of a line of input pixels
+    std::int64_t line_bytes_;
     ByteScales scales_;
     Tiling tiling_;
 };
@@ -58,8 +58,8 @@ void ByteDepthwiseStep::run(long unit, int number, const StepMaps& maps) const {
     thread_local ByteTaps taps;
     windows_.find_taps(window, zero_, taps);
     Scratch scratch;
-    auto* const line = reinterpret_cast<std::uint8_t*>(
-        scratch.take((span_ + kByteLine) / static_cast<std::int64_t>(sizeof(float)) + 1));
+    auto* const line =
+        reinterpret_cast<std::uint8_t*>(scratch.take(line_bytes_ / static_cast<std::int64_t>(sizeof(float)) + 1));
     ByteDepthwiseTask task{};
     task.shifts = taps.sources.data();
     task.masks = taps.masks.data();
@@ -91,7 +91,6 @@ public:
         return conv.weights->dtype() == DType::s8 && conv.input.dtype == DType::u8 && sizes.in_channels == 1 &&
                sizes.groups == sizes.out_channels && sizes.groups > 1 && sizes.block.rows == 1 &&
                2 * sizes.taps() <= 4 * kMostDepthwiseEntries && sizes.out_channels * sizes.taps() < kMostPanelLines &&
-               byte_activation(conv.params.activation) &&
                ByteWindows::shifts(conv.params.stride_h, conv.params.stride_w, conv.input, conv.output);
     }
 

@@ -21,12 +21,12 @@ public:
 private:
     std::vector<std::int32_t> start_;
     std::vector<float> scale_, offset_;
+    bool makes_floats_;
     float residual_scale_ = 0.0f;
     float most_ = 255.0f;
-    std::uint8_t least_;
+    std::uint8_t least_ = 0;
+    Activation activation_ = Activation::none;  // beside what most_ and least_ are
+    float inverse_scale_, zero_point_;
 };
-
-// Whether int8 kernels apply it.
-bool byte_activation(Activation activation);
 
 }  // namespace sovs

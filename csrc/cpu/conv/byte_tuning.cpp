@@ -7,20 +7,20 @@ namespace {
 
 // Of windows that cut a tile into `count`.
 std::int64_t even_width(const TensorDesc& output, std::int64_t count) {
-    return whole_byte_lines((output.pitch() + count - 1) / count);
+    return output.whole_lines((output.pitch() + count - 1) / count);
 }
 
 }  // namespace
 
-std::int64_t tuned_width(const Tuning& tuning, std::int64_t chosen, std::int64_t most) {
-    return tuning.tile_cols > 0 ? std::clamp(whole_byte_lines(tuning.tile_cols), kByteLine, most) : chosen;
+std::int64_t tuned_width(const Tuning& tuning, const TensorDesc& output, std::int64_t chosen, std::int64_t most) {
+    return tuning.tile_cols > 0 ? std::clamp(output.whole_lines(tuning.tile_cols), output.line(), most) : chosen;
 }
 
 std::vector<Tuning> width_candidates(const TensorDesc& output, std::int64_t chosen, std::int64_t most_width,
                                      std::size_t most) {
     std::vector<Tuning> candidates{Tuning{}};
     std::int64_t before = 0;
-    for (std::int64_t count = 1; count <= output.pitch() / kByteLine && candidates.size() < most; ++count) {
+    for (std::int64_t count = 1; count <= output.pitch() / output.line() && candidates.size() < most; ++count) {
         const std::int64_t width = even_width(output, count);
         const bool same_as_chosen = width == even_width(output, (output.pitch() + chosen - 1) / chosen);
         if (width <= most_width && width != before && !same_as_chosen) {

@@ -1,4 +1,4 @@
-// What there is to tune of int8 convolutions: the windows that their panels hold.
+// What there is to tune of int8 and bf16 convolutions: the windows that their panels hold.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -9,7 +9,7 @@
 namespace sovs {
 
 // Pixels of a window: `chosen`, or what the tuning wants, in whole lines from one to `most`.
-std::int64_t tuned_width(const Tuning& tuning, std::int64_t chosen, std::int64_t most);
+std::int64_t tuned_width(const Tuning& tuning, const TensorDesc& output, std::int64_t chosen, std::int64_t most);
 
 // The empty one first, which takes the width that is chosen; then the others that cut a tile evenly.
 std::vector<Tuning> width_candidates(const TensorDesc& output, std::int64_t chosen, std::int64_t most_width,

@@ -32,11 +32,16 @@ Range inside(std::int64_t tap, std::int64_t dilation, std::int64_t pad, std::int
 
 ByteWindows::ByteWindows(const ConvShape& shape, const TensorDesc& input, const TensorDesc& output, std::int64_t width,
                          std::vector<std::int32_t> columns)
-    : shape_(shape), input_(input), output_(output), columns_(std::move(columns)) {
-    require(width > 0 && width % kByteLine == 0, "expected windows of whole lines");
+    : shape_(shape),
+      input_(input),
+      output_(output),
+      number_(static_cast<std::int64_t>(size_of(output.dtype))),
+      columns_(std::move(columns)) {
+    require(width > 0 && width % output.line() == 0, "expected windows of whole lines");
+    require(input.dtype == output.dtype, "expected an input of the output's type");
     const std::int64_t most = std::min(width, output.pitch());
     windows_a_tile_ = (output.pitch() + most - 1) / most;
-    width_ = whole_byte_lines((output.pitch() + windows_a_tile_ - 1) / windows_a_tile_);
+    width_ = output.whole_lines((output.pitch() + windows_a_tile_ - 1) / windows_a_tile_);
     const auto windows_of = [&](std::int64_t pixels) { return (pixels + width_ - 1) / width_; };
     windows_a_tile_ = windows_of(output.tile);
     count_ = output.pixels() / output.tile * windows_a_tile_ + windows_of(output.pixels() % output.tile);
@@ -59,7 +64,8 @@ ByteWindows::ByteWindows(const ConvShape& shape, const TensorDesc& input, const 
 
 ByteWindow ByteWindows::at(long window) const {
     const std::int64_t tile = window / windows_a_tile_, begin = tile * output_.tile + window % windows_a_tile_ * width_;
-    return {begin, std::min({begin + width_, (tile + 1) * output_.tile, output_.pixels()})};
+    const std::int64_t end = std::min({begin + width_, (tile + 1) * output_.tile, output_.pixels()});
+    return {begin, end, output_.whole_lines(end - begin)};
 }
 
 Range ByteWindows::reads(const ByteWindow& window) const {
@@ -126,13 +132,13 @@ void ByteWindows::lay_line(const ByteWindow& window, ByteTaps& taps) const {
         most = std::max(most, shift.further);
     }
     taps.first = window.begin + least;
-    taps.span = window.lanes() + most - least;
+    taps.span = window.lanes + most - least;
     if (!strided()) return;
     const std::int64_t row = floor_div(taps.first, output_.w);
-    const std::int64_t rows = (window.begin + window.lanes() + most + output_.w - 1) / output_.w - row;
+    const std::int64_t rows = (window.begin + window.lanes + most + output_.w - 1) / output_.w - row;
     taps.first = row * shape_.stride_h * input_.w;
     taps.span = rows * shape_.stride_h * input_.w;
-    taps.phase_bytes = whole_byte_lines(rows * output_.w + kByteLine);
+    taps.phase_bytes = whole_byte_lines(rows * output_.w * number_ + kByteLine);
 }
 
 void ByteWindows::find_shifts(const ByteWindow& window, ByteTaps& taps) const {
@@ -142,18 +148,18 @@ void ByteWindows::find_shifts(const ByteWindow& window, ByteTaps& taps) const {
         window.begin - (strided() ? taps.first / shape_.stride_h / shape_.stride_w : taps.first);
     if (strided()) taps.split.resize(static_cast<std::size_t>(shape_.stride_h * shape_.stride_w * taps.phase_bytes));
     taps.sources.assign(static_cast<std::size_t>(shape_.taps()), 0);
-    taps.masks.assign(static_cast<std::size_t>(shape_.taps() * width_), 0);
+    taps.masks.assign(static_cast<std::size_t>(shape_.taps() * column_bytes()), 0);
     for (std::size_t i = 0; i < columns_.size(); ++i)
         taps.sources[columns_[i]] = static_cast<std::int32_t>((strided() ? shifts_[i].phase * taps.phase_bytes : 0) +
-                                                              origin + shifts_[i].further);
+                                                              (origin + shifts_[i].further) * number_);
     each_run(window, [&](std::int64_t, std::int64_t y, std::int64_t x, std::int64_t count, std::int64_t lane) {
         for (std::size_t i = 0; i < columns_.size(); ++i) {
             const auto& [phase, further, rows, columns] = shifts_[i];
             if (y < rows.begin || y >= rows.end) continue;
             const std::int64_t begin = std::clamp<std::int64_t>(columns.begin - x, 0, count);
             const std::int64_t end = std::clamp<std::int64_t>(columns.end - x, begin, count);
-            std::memset(&taps.masks[static_cast<std::size_t>(columns_[i] * width_ + lane + begin)], 255,
-                        static_cast<std::size_t>(end - begin));
+            std::memset(&taps.masks[static_cast<std::size_t>((columns_[i] * width_ + lane + begin) * number_)], 255,
+                        static_cast<std::size_t>((end - begin) * number_));
         }
     });
 }
@@ -162,11 +168,11 @@ void ByteWindows::find_split(const ByteWindow& window, std::uint8_t zero, ByteTa
     const Range range = reads(window);
     taps.first = range.begin;
     taps.span = range.end - range.begin;
-    const std::int64_t rows = taps.span / input_.w, row_bytes = shape_.stride_w * split_pitch_;
+    const std::int64_t rows = taps.span / input_.w, row_bytes = shape_.stride_w * split_pitch_ * number_;
     // What no pixel is split to stays zero, the last row as a whole.
-    taps.split.assign(static_cast<std::size_t>((rows + 1) * row_bytes + split_begin_ + kByteLine), zero);
+    taps.split.assign(static_cast<std::size_t>((rows + 1) * row_bytes + split_begin_ * number_ + kByteLine), zero);
     each_run(window, [&](std::int64_t image, std::int64_t y, std::int64_t x, std::int64_t count, std::int64_t lane) {
-        taps.runs.push_back({static_cast<std::int32_t>(lane), static_cast<std::int32_t>(count)});
+        taps.runs.push_back({static_cast<std::int32_t>(lane * number_), static_cast<std::int32_t>(count * number_)});
         taps.starts.push_back({image, y * shape_.stride_h - shape_.pad_h, x});
     });
     for (const std::int32_t tap : columns_) {
@@ -175,42 +181,53 @@ void ByteWindows::find_split(const ByteWindow& window, std::uint8_t zero, ByteTa
             const std::int64_t y = start.row + tap / shape_.kernel_w * shape_.dilation_h;
             const bool inside = y >= 0 && y < input_.h;
             const std::int64_t row = inside ? start.image * input_.h + y - range.begin / input_.w : rows;
-            taps.sources.push_back(
-                static_cast<std::int32_t>(row * row_bytes + phase.number * split_pitch_ + start.x + phase.further));
+            taps.sources.push_back(static_cast<std::int32_t>(
+                row * row_bytes + (phase.number * split_pitch_ + start.x + phase.further) * number_));
         }
     }
 }
 
 void ByteWindows::load_line(const ByteTaps& taps, const Map& input, std::int64_t channel, std::uint8_t* line) const {
-    load_bytes(input, taps.read.begin, channel, taps.read.end - taps.read.begin, line + (taps.read.begin - taps.first));
+    const std::int64_t pixels = taps.read.end - taps.read.begin;
+    std::uint8_t* const to = line + (taps.read.begin - taps.first) * number_;
+    if (number_ == 1)
+        load_run(input, taps.read.begin, channel, pixels, to);
+    else
+        load_run(input, taps.read.begin, channel, pixels, reinterpret_cast<std::uint16_t*>(to));
 }
 
 const std::uint8_t* ByteWindows::shifted_line(ByteTaps& taps, const Map& input, std::int64_t channel,
                                               std::uint8_t* line) const {
+    return shifted_line(taps, input, channel, line, taps.split.data());
+}
+
+const std::uint8_t* ByteWindows::shifted_line(const ByteTaps& taps, const Map& input, std::int64_t channel,
+                                              std::uint8_t* line, std::uint8_t* phases) const {
     load_line(taps, input, channel, line);
     if (!strided()) return line;
-    byte_kernels().phases({line, static_cast<std::int32_t>(taps.span / input_.w), static_cast<std::int32_t>(input_.w),
-                           static_cast<std::int32_t>(shape_.stride_h), static_cast<std::int32_t>(shape_.stride_w),
-                           taps.split.data(), taps.phase_bytes});
-    return taps.split.data();
+    byte_kernels().phases[number_]({line, static_cast<std::int32_t>(taps.span / input_.w),
+                                    static_cast<std::int32_t>(input_.w), static_cast<std::int32_t>(shape_.stride_h),
+                                    static_cast<std::int32_t>(shape_.stride_w), phases, taps.phase_bytes});
+    return phases;
 }
 
 void ByteWindows::pack(ByteTaps& taps, const Map& input, std::int64_t begin, std::int64_t end, std::uint8_t zero,
                        std::uint8_t* line, std::uint8_t* panel) const {
-    const std::int64_t channel_bytes = shape_.taps() * width_;
+    const std::int64_t channel_bytes = shape_.taps() * column_bytes();
     const auto columns = static_cast<std::int32_t>(columns_.size());
     for (std::int64_t channel = begin; channel < end; ++channel, panel += channel_bytes) {
         if (shifts()) {
             const std::uint8_t* const shifted = shifted_line(taps, input, channel, line);
             byte_kernels().taps({shifted, columns_.data(), taps.sources.data(), taps.masks.data(), columns,
-                                 static_cast<std::int32_t>(width_), zero, panel});
+                                 static_cast<std::int32_t>(column_bytes()), zero, panel});
             continue;
         }
         load_line(taps, input, channel, line);
-        byte_kernels().split({line, static_cast<std::int32_t>(taps.span / input_.w),
-                              static_cast<std::int32_t>(input_.w), static_cast<std::int32_t>(shape_.stride_w),
-                              taps.split.data() + split_begin_, split_pitch_, columns_.data(), taps.sources.data(),
-                              taps.runs.data(), columns, static_cast<std::int32_t>(taps.runs.size()), panel, width_});
+        byte_kernels().split[number_]({line, static_cast<std::int32_t>(taps.span / input_.w),
+                                       static_cast<std::int32_t>(input_.w), static_cast<std::int32_t>(shape_.stride_w),
+                                       taps.split.data() + split_begin_ * number_, split_pitch_ * number_,
+                                       columns_.data(), taps.sources.data(), taps.runs.data(), columns,
+                                       static_cast<std::int32_t>(taps.runs.size()), panel, column_bytes()});
     }
 }
 

@@ -31,11 +31,14 @@ MapSize Conv2d::out_size(const std::vector<TensorDesc>& inputs) const {
     return made;
 }
 
-// s8 weights meet maps of u8, float32 ones maps of float32.
+// s8 weights meet maps of u8, and make bytes or floats; float32 ones meet maps of float32 or of bf16. What is added is of the
+// output's type.
 bool Conv2d::takes(const std::vector<DType>& inputs, DType output) const {
-    if (weights_->dtype() != DType::s8) return Operation::takes(inputs, output);
-    const auto is_u8 = [](DType type) { return type == DType::u8; };
-    return is_u8(output) && std::all_of(inputs.begin(), inputs.end(), is_u8);
+    if (weights_->dtype() == DType::s8)
+        return inputs[0] == DType::u8 && (output == DType::u8 || output == DType::f32) &&
+               (!residual_ || inputs[1] == output);
+    return (output == DType::f32 || output == DType::bf16) &&
+           std::all_of(inputs.begin(), inputs.end(), [&](DType in) { return in == output; });
 }
 
 ConvCase Conv2d::case_of(const StepPlace& place) const {

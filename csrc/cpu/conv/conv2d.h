@@ -19,6 +19,8 @@ public:
     std::unique_ptr<const Step> make(const StepPlace& place, int threads) const override;
     bool takes(const std::vector<DType>& inputs, DType output) const override;
     int added() const override { return residual_ ? 1 : -1; }
+    bool adds_in_place() const override { return weights_->dtype() == DType::s8; }
+    bool writes_lines() const override { return weights_->dtype() == DType::s8; }
     std::optional<Layouts> layouts(const StepPlace& place) const override;
     bool wants_same_tiles() const override { return weights_->held_once(); }
     double density() const override { return weights_->density(); }

@@ -101,8 +101,8 @@ public:
     bool fits(const ConvCase& conv) const override {
         constexpr std::int64_t kMost = 256;  // products an output: their input rows stay in the L1
         const WeightSizes& w = conv.weights->sizes();
-        return !conv.alone && !conv.residual && conv.output.pixel_major() && w.groups == 1 &&
-               w.in_channels * w.kernel_h * w.kernel_w <= kMost && conv.weights->density() > 0.9 &&
+        return conv.input.dtype == DType::f32 && !conv.alone && !conv.residual && conv.output.pixel_major() &&
+               w.groups == 1 && w.in_channels * w.kernel_h * w.kernel_w <= kMost && conv.weights->density() > 0.9 &&
                conv.params.activation <= Activation::relu;
     }
 

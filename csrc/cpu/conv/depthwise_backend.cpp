@@ -134,8 +134,8 @@ public:
 
     bool fits(const ConvCase& conv) const override {
         const WeightSizes& w = conv.weights->sizes();
-        return w.in_channels == 1 && w.groups == w.out_channels && w.groups > 1 && w.block.rows == 1 &&
-               conv.params.stride_h == 1 && conv.params.stride_w == 1 &&
+        return conv.input.dtype == DType::f32 && w.in_channels == 1 && w.groups == w.out_channels && w.groups > 1 &&
+               w.block.rows == 1 && conv.params.stride_h == 1 && conv.params.stride_w == 1 &&
                (conv.params.activation <= Activation::relu || conv.params.activation == Activation::relu6);
     }
 

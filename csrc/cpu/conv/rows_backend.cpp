@@ -159,7 +159,9 @@ public:
 
     const char* name() const override { return name_; }
 
-    bool fits(const ConvCase& conv) const override { return conv.weights->sizes().block.rows == block_rows_; }
+    bool fits(const ConvCase& conv) const override {
+        return conv.input.dtype == DType::f32 && conv.weights->sizes().block.rows == block_rows_;
+    }
 
     // As if no stream were live: one that the timing of another candidate holds says nothing about the plan.
     std::vector<Tuning> candidates(const ConvCase& conv, std::size_t most) const override {

@@ -4,9 +4,11 @@
 #include <chrono>
 #include <limits>
 
+#include "base/bf16.h"
 #include "base/buffer_pool.h"
 #include "base/error.h"
 #include "conv/backend.h"
+#include "kernels/bf16_table.h"
 #include "maps/map_tile.h"
 #include "steps/copy_step.h"
 
@@ -33,14 +35,18 @@ ConvCase case_at(const std::shared_ptr<const Weights>& weights, const ConvParams
             "expected the caller's maps of a plan's only step");
     const WeightSizes& w = weights->sizes();
     const bool bytes = weights->dtype() == DType::s8;
-    require(!bytes || (!callers(place.input) && !callers(place.output)),
-            "expected the plan's own maps of s8 weights: those of callers are floats");
+    const DType dtype = bytes ? DType::u8 : place.dtype;
+    if (dtype == DType::bf16) require_bf16_kernels();
+    require(!bytes || !callers(place.input), "expected the plan's own input of s8 weights: those of callers are floats");
+    require(dtype != DType::bf16 || (!callers(place.input) && !callers(place.output)),
+            "expected the plan's own maps of bf16: those of callers are floats");
     TensorDesc input{place.n, w.in_channels * w.groups, place.h, place.w, TensorDesc::kNhwc};
     TensorDesc output = output_of(*weights, params, input, true);
     checked_shape(*weights, params, input, output);
-    if (bytes) input.dtype = output.dtype = DType::u8;
+    // What s8 weights make is timed as bytes: a caller's floats have a map of the plan's own before them.
+    input.dtype = output.dtype = dtype;
     put(input, place.input, weights->held_once());
-    put(output, place.output, weights->held_once());
+    put(output, bytes ? MapPlace::tiled : place.output, weights->held_once());
     return {.weights = weights,
             .params = params,
             .input = input,
@@ -95,6 +101,8 @@ public:
         const std::size_t numbers = map.bytes(tiles_) / size_of(map.dtype);
         if (map.dtype == DType::u8)
             std::fill_n(map_.at<std::uint8_t>(0), numbers, std::uint8_t{1});
+        else if (map.dtype == DType::bf16)
+            std::fill_n(map_.at<std::uint16_t>(0), numbers, to_bf16(1.0f));
         else
             std::fill_n(map_.at(0), numbers, 1.0f);
     }

@@ -15,8 +15,9 @@ enum class MapPlace { nchw, nhwc, tiled, free };
 struct ConvPlace {
     std::int64_t n, h, w;
     MapPlace input, output;
-    bool residual;  // it adds one
-    bool alone;     // it is the plan's only step, on the caller's maps
+    bool residual;             // it adds one
+    bool alone;                // it is the plan's only step, on the caller's maps
+    DType dtype = DType::f32;  // of its maps, where its weights are float32
 };
 
 // The name of the backend that a plan runs it with. Where an own map meets a neighbour that wants it pixel by pixel, and

@@ -135,7 +135,7 @@ public:
                                p.stride_w == 1 && p.pad_h == 1 && p.pad_w == 1 && p.dilation_h == 1 &&
                                p.dilation_w == 1 && conv.weights->density() > 0.9;
         const bool pixel_major = conv.input.pixel_major() && conv.output.pixel_major();
-        return dense_3x3 && p.activation <= Activation::relu && !conv.residual &&
+        return dense_3x3 && conv.input.dtype == DType::f32 && p.activation <= Activation::relu && !conv.residual &&
                (conv.alone || conv.free_maps || pixel_major) &&
                std::min(w.in_channels, w.out_channels) >= (conv.alone ? kFewestAlone : kFewest);
     }

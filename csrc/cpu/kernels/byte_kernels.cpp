@@ -8,7 +8,7 @@
 namespace sovs::SOVS_ISA_NAMESPACE {
 
 // As many sums as the registers hold beside four vectors of pixels and the weights.
-#if defined(SOVS_ISA_AVX512VNNI)
+#if defined(SOVS_ISA_AVX512VNNI) || defined(SOVS_ISA_AVX256VNNI)
 constexpr int kMost1 = 3, kMost2 = 2, kMost4 = 1, kRowsAtATime = 4, kDenseRows = 6;
 #elif defined(SOVS_ISA_NEON) || defined(SOVS_ISA_NEONDOT)
 constexpr int kMost1 = 4, kMost2 = 2, kMost4 = 1, kRowsAtATime = 4, kDenseRows = 5;
@@ -29,6 +29,9 @@ constexpr ByteTable make_byte_table() {
 #define SOVS_STRING2(x) #x
 #define SOVS_STRING(x) SOVS_STRING2(x)
     t.isa = SOVS_STRING(SOVS_ISA_NAMESPACE);
+#if defined(SOVS_ISA_AVX512VNNI)
+    t.half = &avx256vnni::byte_table;
+#endif
     t.bytes = Bytes::kCount;
     t.adds_pairs_in_16_bits = Bytes::kPairsIn16Bits;
     t.pixels_less = Bytes::kPixelsLess;
@@ -43,8 +46,10 @@ constexpr ByteTable make_byte_table() {
     }
     t.depthwise = byte_depthwise;
     t.taps = taps;
-    t.phases = phases;
-    t.split = split;
+    t.phases[1] = phases<std::uint8_t>;
+    t.phases[2] = phases<std::uint16_t>;
+    t.split[1] = split<std::uint8_t>;
+    t.split[2] = split<std::uint16_t>;
     t.quantize = quantize;
     t.dequantize = dequantize;
     t.pool_row = byte_pool_row;

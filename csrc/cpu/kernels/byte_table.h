@@ -14,6 +14,8 @@ inline constexpr int kMostByteVectors = 4;  // of one kernel call
 
 struct ByteTable {
     const char* isa;
+    // The same for vectors half as wide, which do for the last few pixels of a tile; null where there are none.
+    const ByteTable* half;
     int bytes;  // of a vector
     // Products of two neighbouring columns are added in 16 bits: weights of a pair must not add up to more than 128.
     bool adds_pairs_in_16_bits;
@@ -30,8 +32,8 @@ struct ByteTable {
     void (*quad)(const ByteQuadTask&);
     void (*depthwise)(const ByteDepthwiseTask&);
     void (*taps)(const TapsTask&);
-    void (*phases)(const PhasesTask&);
-    void (*split)(const SplitTask&);
+    void (*phases[3])(const PhasesTask&);  // by bytes of a number, 1 or 2
+    void (*split[3])(const SplitTask&);
     void (*quantize)(const QuantizeTask&);
     void (*dequantize)(const DequantizeTask&);
     // One output row of a 2x2 average, rounded half up, from two input rows of 2 * pixels pixels.
@@ -52,6 +54,14 @@ extern const ByteTable byte_table;
 }
 namespace neondot {
 extern const ByteTable byte_table;
+}
+namespace avx256vnni {  // half of avx512vnni
+extern const ByteTable byte_table;
+}
+
+// Those for a run of that many pixels, or the first of them: of half vectors where one such holds what is left.
+inline const ByteTable& byte_kernels_for(const ByteTable& table, std::int64_t pixels) {
+    return table.half != nullptr && pixels <= table.half->bytes ? *table.half : table;
 }
 
 // Those that go with kernels(): its ISA's, or the next narrower one's that there is.

@@ -7,8 +7,16 @@
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "base/error.h"
+#include "kernels/bf16_table.h"
 #include "kernels/byte_table.h"
 
 namespace sovs {
@@ -64,7 +72,46 @@ const ByteTable& choose_bytes() {
     return generic::byte_table;
 }
 
+#if defined(__x86_64__)
+// Whether the CPU has AMX's tiles and products of bf16 (older compilers know no names of these), the system hands them out,
+// which Linux does on request, and SPARSE_OVS_AMX is not 0.
+bool may_use_tiles() {
+#if defined(__linux__)
+    const char* wanted = std::getenv("SPARSE_OVS_AMX");
+    if (wanted != nullptr && std::string(wanted) == "0") return false;
+    constexpr unsigned kBf16 = 1u << 22, kTiles = 1u << 24;  // of leaf 7's edx
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & kBf16) == 0 || (d & kTiles) == 0) return false;
+    constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+#else
+    return false;
+#endif
+}
+#endif
+
+const Bf16Table* choose_bf16() {
+#if defined(__x86_64__)
+    if (std::string(kernels().isa) == "avx512" && __builtin_cpu_supports("avx512bf16")) {
+        if (may_use_tiles()) return &amxbf16::bf16_table;
+        return &avx512bf16::bf16_table;
+    }
+#endif
+    return nullptr;
+}
+
 }  // namespace
+
+const Bf16Table* bf16_kernels() {
+    static const Bf16Table* const table = choose_bf16();
+    return table;
+}
+
+void require_bf16_kernels() {
+    if (bf16_kernels() == nullptr)
+        throw InvalidArgument(std::string("expected a CPU with AVX512_BF16 for numbers of bf16, got ") + kernels().isa +
+                              " without");
+}
 
 const ByteTable& byte_kernels() {
     static const ByteTable& table = choose_bytes();

@@ -2,8 +2,8 @@
 //
 // The pixels of all images are numbered in a row, (n, y, x). A map stores them in tiles: the `tile` pixels of one
 // channel side by side, then the next channel, then the next tile. One tile an image is NCHW, one pixel a tile is NHWC;
-// tiles in between keep what a convolution reads and writes together, and need no copy to be multiplied. Maps of bytes live
-// inside plans alone, channel by channel: a tile of one pixel has nothing of NHWC there.
+// tiles in between keep what a convolution reads and writes together, and need no copy to be multiplied. Maps of u8 and
+// bf16 live inside plans alone, channel by channel: a tile of one pixel has nothing of NHWC there.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -35,9 +35,14 @@ struct TensorDesc {
     std::int64_t image_pixels() const { return h * w; }
     std::int64_t pixels() const { return n * h * w; }
     std::int64_t tiles() const { return (pixels() + tile - 1) / tile; }
-    // Numbers from one channel of a tile to the next one: bytes lie in whole cache lines.
-    std::int64_t pitch() const { return size_of(dtype) == 1 ? whole_byte_lines(tile) : tile; }
-    bool pixel_major() const { return tile == kNhwc && size_of(dtype) != 1; }
+    // Whether channels lie in whole cache lines: those of narrow numbers do.
+    bool in_lines() const { return size_of(dtype) < sizeof(float); }
+    // Of maps in lines: numbers of one, and the least whole lines that hold so many pixels.
+    std::int64_t line() const { return kByteLine / static_cast<std::int64_t>(size_of(dtype)); }
+    std::int64_t whole_lines(std::int64_t pixels) const { return (pixels + line() - 1) / line() * line(); }
+    // Numbers from one channel of a tile to the next one.
+    std::int64_t pitch() const { return in_lines() ? whole_lines(tile) : tile; }
+    bool pixel_major() const { return tile == kNhwc && !in_lines(); }
     bool same_shape(const TensorDesc& other) const {
         return n == other.n && c == other.c && h == other.h && w == other.w;
     }

@@ -31,6 +31,7 @@ std::vector<int> maps_to_copy(const Network& network) {
     }
     for (const PlanStep& step : network.steps) {
         if (step.added() >= 0) twins.insert(twins.end(), {step.added(), step.output});
+        if (step.operation->writes_lines()) twins.push_back(step.output);
         for (const int input : step.inputs)
             if (contains(network.outputs, input)) twins.push_back(input);
     }
@@ -38,6 +39,22 @@ std::vector<int> maps_to_copy(const Network& network) {
     std::sort(twins.begin(), twins.end());
     twins.erase(std::unique(twins.begin(), twins.end()), twins.end());
     return twins;
+}
+
+// The maps that lie in the tiles of bytes whatever their numbers: steps write whole lines to them, or they are added to such.
+std::vector<bool> maps_in_lines(const Network& network) {
+    std::vector<bool> in_lines(network.maps.size(), false);
+    for (const PlanStep& step : network.steps)
+        if (step.operation->writes_lines()) in_lines[step.output] = true;
+    for (bool grew = true; grew;) {
+        grew = false;
+        for (const PlanStep& step : network.steps) {
+            const int added = step.added();
+            if (added < 0 || in_lines[added] == in_lines[step.output]) continue;
+            in_lines[added] = in_lines[step.output] = grew = true;
+        }
+    }
+    return in_lines;
 }
 
 }  // namespace
@@ -73,12 +90,15 @@ void choose_tiles(Network& network) {
     std::vector<bool> added_to(network.maps.size(), false);
     for (const PlanStep& step : network.steps)
         if (step.added() >= 0) added_to[step.added()] = added_to[step.output] = true;
+    const std::vector<bool> in_lines = maps_in_lines(network);
     const bool same_for_all = std::any_of(network.steps.begin(), network.steps.end(),
                                           [](const PlanStep& step) { return step.operation->wants_same_tiles(); });
     for (int map = 0; map < static_cast<int>(network.maps.size()); ++map)
-        if (!network.is_outside(map)) network.maps[map].tile = tile_for(network.maps[map], same_for_all);
+        if (!network.is_outside(map))
+            network.maps[map].tile = in_lines[map] ? line_tile_for(network.maps[map], same_for_all)
+                                                   : tile_for(network.maps[map], same_for_all);
     for (const PlanStep& step : network.steps) {
-        const auto is_free = [&](int map) { return !network.is_outside(map) && !added_to[map]; };
+        const auto is_free = [&](int map) { return !network.is_outside(map) && !added_to[map] && !in_lines[map]; };
         if (!is_free(step.inputs[0]) || !is_free(step.output)) continue;
         const std::optional<Layouts> wanted = step.operation->layouts(network.place_of(step, true));
         if (!wanted) continue;

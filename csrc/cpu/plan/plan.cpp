@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <mutex>
+#include <numeric>
 #include <string>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
-#include "plan/arena.h"
+#include "kernels/bf16_table.h"
 #include "plan/layout.h"
 #include "plan/needs.h"
 
@@ -30,7 +31,11 @@ void require_kernels(const Network& network) {
         std::vector<DType> types;
         for (const int input : s.inputs) types.push_back(network.maps[input].dtype);
         const DType made = network.maps[s.output].dtype;
-        if (s.operation->takes(types, made)) continue;
+        if (s.operation->takes(types, made)) {
+            types.push_back(made);
+            if (std::find(types.begin(), types.end(), DType::bf16) != types.end()) require_bf16_kernels();
+            continue;
+        }
         std::string given;
         for (const DType type : types) given += std::string(name_of(type)) + " ";
         throw InvalidArgument(std::string("expected maps of types that there is a kernel of ") + s.operation->name() +
@@ -41,7 +46,7 @@ void require_kernels(const Network& network) {
 // Callers hold floats.
 void require_floats_outside(const Network& network) {
     for (int map = 0; map < static_cast<int>(network.maps.size()); ++map)
-        if (network.is_outside(map) && !is_float(network.maps[map].dtype))
+        if (network.is_outside(map) && network.maps[map].dtype != DType::f32)
             throw InvalidArgument(std::string("expected f32 of a program's inputs and outputs, got ") +
                                   name_of(network.maps[map].dtype));
 }
@@ -82,12 +87,32 @@ void Plan::place_maps() {
                 lives[map].bytes = whole_lines(network_.maps[map].bytes(network_.maps[map].tiles()));
             }
         }
+    const std::vector<int> hosts = hosts_of(lives);
     arena_bytes_ = place_lives(lives);
     for (const Stage& stage : stages_) ring_bytes_ = std::max(ring_bytes_, stage.band_bytes);
-    for (const Life& life : lives) {
-        placed_.push_back(life.born >= 0);
-        places_.push_back(life.place);
+    for (const int host : hosts) {
+        placed_.push_back(lives[host].born >= 0);
+        places_.push_back(lives[host].place);
     }
+}
+
+// By map the one whose memory it lies in: itself, or what a step adds to it and nothing reads any more. Half the lines are
+// then touched. Not where stages overlap: others may still read what this one would overwrite.
+std::vector<int> Plan::hosts_of(std::vector<Life>& lives) const {
+    std::vector<int> hosts(lives.size());
+    std::iota(hosts.begin(), hosts.end(), 0);
+    if (work_.open > 1) return hosts;
+    for (int i = 0; i < static_cast<int>(stages_.size()); ++i) {
+        const PlanStep& s = network_.steps[stages_[i].first];
+        const int added = s.added();
+        if (!stages_[i].strips.bands.empty() || added < 0 || !s.operation->adds_in_place()) continue;
+        const bool last_reader = lives[added].dead == i && std::count(s.inputs.begin(), s.inputs.end(), added) == 1;
+        if (!last_reader || lives[s.output].born != i || lives[added].bytes != lives[s.output].bytes) continue;
+        hosts[s.output] = hosts[added];
+        lives[hosts[added]].dead = lives[s.output].dead;
+        lives[s.output].born = -1;
+    }
+    return hosts;
 }
 
 std::size_t Plan::arena_bytes() const { return arena_bytes_for(threads_); }

@@ -6,6 +6,7 @@
 
 #include "base/buffer_pool.h"
 #include "base/stage_work.h"
+#include "plan/arena.h"
 #include "plan/stages.h"
 
 namespace sovs {
@@ -48,6 +49,7 @@ private:
     using Arena = std::unique_ptr<void, GiveBack>;
 
     void place_maps();
+    std::vector<int> hosts_of(std::vector<Life>& lives) const;
     std::size_t arena_bytes_for(int threads) const;
     StepMaps maps_of(const PlanStep& step, const std::vector<Map>& maps) const;
     // A thread's memory for the maps of bands, and what it holds: those of the stage's bands up to this one, the last

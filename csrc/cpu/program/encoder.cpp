@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/fork_safe.h"
+#include "kernels/bf16_table.h"
 #include "program/safetensors.h"
 
 namespace sovs {
@@ -22,6 +23,8 @@ Program open(const std::string& path, std::string& text) {
     require(kind != nullptr && kind->string() == "plan", "expected a plan, got another file of sparse_ovs");
     Program program = read_program(header, file);
     require(program.inputs.size() == 1, "expected a program of one input");
+    for (const ProgramStep& step : program.steps)
+        if (step.type.dtype == DType::bf16) require_bf16_kernels();
     return program;
 }
 

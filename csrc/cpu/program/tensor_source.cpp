@@ -6,6 +6,7 @@
 #include <numeric>
 #include <utility>
 
+#include "base/bf16.h"
 #include "base/error.h"
 
 namespace sovs {
@@ -38,14 +39,27 @@ constexpr const char* kSpelled<std::uint8_t> = "U8";
 }  // namespace
 
 template <typename Number>
-std::vector<Number> TensorSource::read(const std::string& name, const std::vector<std::int64_t>& wanted) {
-    const char* type = kSpelled<Number>;
+std::vector<Number> TensorSource::read_as(const std::string& name, const char* type,
+                                          const std::vector<std::int64_t>& wanted) {
     if (dtype(name) != type) throw InvalidArgument("expected " + name + " of type " + type + ", got " + dtype(name));
     if (shape(name) != wanted) throw InvalidArgument("expected another shape of " + name);
     const auto count = std::accumulate(wanted.begin(), wanted.end(), std::int64_t{1}, std::multiplies<>());
     std::vector<Number> numbers(static_cast<std::size_t>(count));
     copy(name, numbers.data(), numbers.size() * sizeof(Number));
     return numbers;
+}
+
+template <>
+std::vector<float> TensorSource::read(const std::string& name, const std::vector<std::int64_t>& wanted) {
+    if (dtype(name) != "BF16") return read_as<float>(name, "F32", wanted);
+    std::vector<float> numbers;
+    for (const std::uint16_t half : read_as<std::uint16_t>(name, "BF16", wanted)) numbers.push_back(from_bf16(half));
+    return numbers;
+}
+
+template <typename Number>
+std::vector<Number> TensorSource::read(const std::string& name, const std::vector<std::int64_t>& wanted) {
+    return read_as<Number>(name, kSpelled<Number>, wanted);
 }
 
 template <typename Number>
@@ -55,7 +69,6 @@ std::vector<Number> TensorSource::read_row(const std::string& name) {
     return read<Number>(name, whole);
 }
 
-template std::vector<float> TensorSource::read(const std::string&, const std::vector<std::int64_t>&);
 template std::vector<std::int32_t> TensorSource::read(const std::string&, const std::vector<std::int64_t>&);
 template std::vector<std::uint16_t> TensorSource::read(const std::string&, const std::vector<std::int64_t>&);
 template std::vector<std::int8_t> TensorSource::read(const std::string&, const std::vector<std::int64_t>&);

@@ -20,7 +20,7 @@ public:
     virtual const std::string& dtype(const std::string& name) const = 0;
     virtual const std::vector<std::int64_t>& shape(const std::string& name) const = 0;
 
-    // The numbers of a tensor. Number is float, std::int32_t, std::uint16_t, std::int8_t or std::uint8_t; throws
+    // The numbers of a tensor, floats from BF16 too. Number is float, std::int32_t, std::uint16_t, std::int8_t or std::uint8_t; throws
     // InvalidArgument where the tensor is missing, of another type or of another shape.
     template <typename Number>
     std::vector<Number> read(const std::string& name, const std::vector<std::int64_t>& shape);
@@ -32,6 +32,8 @@ public:
     virtual std::shared_ptr<const Weights> weights(const std::string& name) const;
 
 private:
+    template <typename Number>
+    std::vector<Number> read_as(const std::string& name, const char* type, const std::vector<std::int64_t>& shape);
     // Copies a tensor of `bytes` bytes.
     virtual void copy(const std::string& name, void* to, std::size_t bytes) = 0;
 };

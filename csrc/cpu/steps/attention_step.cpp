@@ -6,6 +6,7 @@
 #include "base/scratch.h"
 #include "kernels/isa.h"
 #include "kernels/map_rows.h"
+#include "kernels/quantize_rows.h"
 
 namespace sovs {
 namespace {
@@ -93,6 +94,8 @@ void AttentionStep::run(long unit, int part, const StepMaps& maps) const {
         table.attend[vectors](task);
     }
     table.finish_attention(task, static_cast<std::int32_t>(count));
+    if (output_.dtype == DType::u8)
+        return quantize_rows(maps.output, output_.quant, queries.begin, head, depth, count, task.sums, stride);
     // Rows of `count` pixels, as store_rows takes them.
     for (std::int32_t d = 1; d < depth && count < stride; ++d)
         std::copy_n(task.sums + d * stride, count, task.sums + d * count);

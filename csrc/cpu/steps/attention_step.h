@@ -41,6 +41,9 @@ public:
     std::int64_t out_channels(const std::vector<std::int64_t>& inputs) const override;
     MapSize out_size(const std::vector<TensorDesc>& inputs) const override;
     std::unique_ptr<const Step> make(const StepPlace& place, int threads) const override;
+    bool takes(const std::vector<DType>& inputs, DType output) const override {
+        return makes_floats_or_bytes(inputs, output);
+    }
 
 private:
     AttentionParams params_;

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/scratch.h"
+#include "kernels/bf16_table.h"
 #include "kernels/byte_table.h"
 #include "maps/byte_runs.h"
 
@@ -31,19 +32,26 @@ Range BytePoolStep::reads(long unit, std::size_t) const {
     return rows_of(input_, unit / output_.h, y, y + 2);
 }
 
-void BytePoolStep::run(long unit, int part, const StepMaps& maps) const {
+template <typename Number, typename PoolRow>
+void BytePoolStep::pool(PoolRow pool_row, long unit, int part, const StepMaps& maps) const {
     const std::int64_t from = reads(unit, 0).begin, to = writes(unit).begin;
     Scratch scratch;
     const auto row = [&] {
-        return reinterpret_cast<std::uint8_t*>(scratch.take(input_.w / static_cast<std::int64_t>(sizeof(float)) + 1));
+        constexpr auto kNumbers = static_cast<std::int64_t>(sizeof(float) / sizeof(Number));
+        return reinterpret_cast<Number*>(scratch.take(input_.w / kNumbers + 1));
     };
-    std::uint8_t *const upper = row(), *const lower = row(), *const pooled = row();
+    Number *const upper = row(), *const lower = row(), *const pooled = row();
     for (std::int64_t channel = output_.c * part / parts_; channel < output_.c * (part + 1) / parts_; ++channel) {
-        load_bytes(maps.inputs[0], from, channel, input_.w, upper);
-        load_bytes(maps.inputs[0], from + input_.w, channel, input_.w, lower);
-        byte_kernels().pool_row(pooled, upper, lower, output_.w);
-        store_bytes(maps.output, to, channel, output_.w, pooled);
+        load_run(maps.inputs[0], from, channel, input_.w, upper);
+        load_run(maps.inputs[0], from + input_.w, channel, input_.w, lower);
+        pool_row(pooled, upper, lower, output_.w);
+        store_run(maps.output, to, channel, output_.w, pooled);
     }
+}
+
+void BytePoolStep::run(long unit, int part, const StepMaps& maps) const {
+    if (output_.dtype == DType::u8) return pool<std::uint8_t>(byte_kernels().pool_row, unit, part, maps);
+    pool<std::uint16_t>(bf16_kernels()->pool_row, unit, part, maps);
 }
 
 }  // namespace sovs

@@ -1,10 +1,11 @@
-// Turns a map of floats into one of u8, or back.
+// Turns a map of floats into one of u8 or bf16, or back.
 #pragma once
 #include "steps/operation.h"
 
 namespace sovs {
 
-// u8 numbers stand for scale * (u8 - zero_point); floats are rounded half to even, and to the nearest of what u8 can say.
+// u8 numbers stand for scale * (u8 - zero_point); floats are rounded half to even, and to the nearest of what u8 or bf16 can
+// say.
 class ConvertStep final : public Step {
 public:
     ConvertStep(const TensorDesc& input, const TensorDesc& output);
@@ -14,11 +15,17 @@ public:
     Range writes(long unit) const override;
     Range reads(long unit, std::size_t) const override { return writes(unit); }
     void run(long unit, int part, const StepMaps& maps) const override;
-    const char* backend() const override { return quantizes_ ? "quantize" : "dequantize"; }
+    const char* backend() const override;
 
 private:
-    bool quantizes_;
-    TensorDesc bytes_;  // the map of u8, whose tiles are the units
+    // Channels' runs of pixels, one run after the other, to the narrow map.
+    void narrow(const float* rows, std::int64_t pixels, const Map& map, std::int64_t pixel, std::int64_t channel,
+                std::int32_t channels) const;
+    // And a channel's from it.
+    void widen(float* row, std::int64_t pixels, const Map& map, std::int64_t pixel, std::int64_t channel) const;
+
+    bool narrows_;
+    TensorDesc narrow_;  // the map of u8 or bf16, whose tiles are the units
     int parts_;
 };
 

@@ -8,7 +8,7 @@
 namespace sovs {
 namespace {
 
-constexpr std::int64_t kPixels = 16;  // of a unit: one or more whole vectors
+constexpr std::int64_t kPixels = 16;  // of a unit: one or more whole vectors, and a part of a line of bytes
 
 }  // namespace
 
@@ -39,8 +39,7 @@ void LayerNormStep::run(long unit, int, const StepMaps& maps) const {
     const auto one_run = [&](const Map& map) {
         return map.tile != TensorDesc::kNhwc && map.run(range.begin) >= pixels;
     };
-    const bool in_place = one_run(maps.inputs[0]) && one_run(maps.output);
-    if (in_place) {
+    if (output_.dtype == DType::f32 && one_run(maps.inputs[0]) && one_run(maps.output)) {
         task.source = maps.inputs[0].at(range.begin);
         task.source_stride = maps.inputs[0].channel_stride();
         task.out = maps.output.at(range.begin);
@@ -51,8 +50,19 @@ void LayerNormStep::run(long unit, int, const StepMaps& maps) const {
     Scratch scratch;
     float* const rows = scratch.take(channels * pixels);
     load_rows(maps.inputs[0], range.begin, 0, channels, pixels, rows, pixels);
-    task.source = task.out = rows;
-    task.source_stride = task.out_stride = pixels;
+    task.source = rows;
+    task.source_stride = pixels;
+    if (output_.dtype == DType::u8) {
+        task.out = nullptr;
+        task.bytes = maps.output.at<std::uint8_t>(range.begin);
+        task.out_stride = maps.output.channel_stride();
+        task.inverse_scale = 1.0f / output_.quant.scale;
+        task.zero_point = static_cast<float>(output_.quant.zero_point);
+        kernels().layer_norm(task);
+        return;
+    }
+    task.out = rows;
+    task.out_stride = pixels;
     kernels().layer_norm(task);
     store_rows(maps.output, range.begin, 0, channels, pixels, rows);
 }

@@ -19,6 +19,11 @@ bool Operation::takes(const std::vector<DType>& inputs, DType output) const {
     return is_f32(output) && std::all_of(inputs.begin(), inputs.end(), is_f32);
 }
 
+bool makes_floats_or_bytes(const std::vector<DType>& inputs, DType output) {
+    return (output == DType::f32 || output == DType::u8) &&
+           std::all_of(inputs.begin(), inputs.end(), [](DType type) { return type == DType::f32; });
+}
+
 void require_inputs(std::size_t given, std::size_t least, std::size_t most) {
     if (given >= least && given <= most) return;
     throw InvalidArgument("expected " + std::to_string(least) + (most > least ? " to " + std::to_string(most) : "") +

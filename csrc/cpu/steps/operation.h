@@ -45,6 +45,10 @@ public:
     virtual bool takes(const std::vector<DType>& inputs, DType output) const;
     // The input that is added to the output's own pixels and lies in the same tiles; -1 for none.
     virtual int added() const { return -1; }
+    // Whether what is added may lie where the output does: each number is read right before it is written.
+    virtual bool adds_in_place() const { return false; }
+    // Whether it writes whole lines of kByteLine pixels, of floats too: its output then lies in the tiles of bytes.
+    virtual bool writes_lines() const { return false; }
     // The tiles that it wants of its maps; none where it takes them as they are. A plan's only step that wants some stands
     // between copies of the caller's maps.
     virtual std::optional<Layouts> layouts(const StepPlace&) const { return std::nullopt; }
@@ -53,6 +57,9 @@ public:
     // Of its weights; 1 for an operation without any.
     virtual double density() const { return 1.0; }
 };
+
+// Whether floats alone become floats, or u8.
+bool makes_floats_or_bytes(const std::vector<DType>& inputs, DType output);
 
 // Throws InvalidArgument where a list of inputs is not as long as an operation's.
 void require_inputs(std::size_t given, std::size_t least, std::size_t most);

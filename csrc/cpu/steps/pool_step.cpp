@@ -65,11 +65,11 @@ void PoolStep::run(long unit, int part, const StepMaps& maps) const {
 MapSize AvgPool2x2::out_size(const std::vector<TensorDesc>& inputs) const { return {inputs[0].h / 2, inputs[0].w / 2}; }
 
 bool AvgPool2x2::takes(const std::vector<DType>& inputs, DType output) const {
-    return Operation::takes(inputs, output) || (inputs[0] == DType::u8 && output == DType::u8);
+    return Operation::takes(inputs, output) || (inputs[0] == output && (output == DType::u8 || output == DType::bf16));
 }
 
 std::unique_ptr<const Step> AvgPool2x2::make(const StepPlace& place, int) const {
-    if (place.output.dtype == DType::u8) return std::make_unique<const BytePoolStep>(place.inputs[0], place.output);
+    if (place.output.in_lines()) return std::make_unique<const BytePoolStep>(place.inputs[0], place.output);
     return std::make_unique<const PoolStep>(place.inputs[0], place.output);
 }
 

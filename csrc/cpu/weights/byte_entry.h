@@ -1,4 +1,4 @@
-// The form of int8 weight streams: what the int8 kernels of rows read, entry by entry.
+// The form of int8 and bf16 weight streams: what their kernels of rows read, entry by entry.
 #pragma once
 #include <cstdint>
 
@@ -9,6 +9,13 @@ template <int kRows>
 struct ByteEntry {
     std::int8_t weights[kRows][4];
     std::uint16_t lines[4];  // where each column's pixels start in the panel, in lines of 64 bytes
+};
+
+// The same of two columns of bf16 weights.
+template <int kRows>
+struct PairEntry {
+    std::uint16_t weights[kRows][2];
+    std::uint16_t lines[2];
 };
 
 // A run of block rows with equally many entries.

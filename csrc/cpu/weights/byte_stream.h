@@ -1,4 +1,4 @@
-// Sparse s8 weights as the int8 kernels of rows read them: quads of columns, in the kernels' order.
+// Sparse weights as the int8 and bf16 kernels of rows read them: quads or pairs of columns, in the kernels' order.
 #pragma once
 #include <compare>
 #include <cstddef>
@@ -15,7 +15,7 @@ namespace sovs {
 struct ByteStreamLayout {
     std::int64_t column_lines;  // lines of the panel from one column to the next one
     int parts;                  // of the output channels
-    bool pairs_in_16_bits;      // pairs of columns must not add up to more than 128, see ByteTable
+    bool pairs_in_16_bits;      // pairs of s8 columns must not add up to more than 128, see ByteTable
 
     auto operator<=>(const ByteStreamLayout&) const = default;
 };
@@ -32,16 +32,17 @@ struct ByteStream {
     ByteStreamLayout layout;
     std::vector<ByteStreamPart> parts;
     AlignedBuffer<std::byte>
-        entries;  // ByteEntry of the block's rows; a column that fills up has the line of that before it
-    std::vector<std::int64_t> sums;  // (out_channels): of a channel's weights
+        entries;  // ByteEntry or PairEntry of the block's rows; one that fills up has the line of that before it
+    std::vector<std::int64_t> sums;  // (out_channels): of a channel's s8 weights, else empty
 
     std::size_t bytes() const;
 };
 
-// Throws InvalidArgument where columns lie further apart in a part's panel than 16 bits tell.
+// Of s8 weights in quads, or of float32 ones, rounded to bf16, in pairs. Throws InvalidArgument where columns lie further
+// apart in a part's panel than 16 bits tell.
 ByteStream make_byte_stream(const PackedWeights& packed, const ByteStreamLayout& layout);
 
-// What the stream was made of, to the bit. scales: (out_channels), of the weights.
+// What the stream was made of, to the bit but for that rounding. scales: (out_channels) of s8 weights, else null.
 PackedWeights pack_byte_stream(const ByteStream& stream, const WeightSizes& sizes, const float* scales);
 
 // The widest that all columns of a part's panel may lie apart.

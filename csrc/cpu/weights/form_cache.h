@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/aligned.h"
+#include "weights/bf16_matrix.h"
 #include "weights/byte_quads.h"
 #include "weights/byte_stream.h"
 #include "weights/stream.h"
@@ -65,11 +66,13 @@ inline StreamKey key_of(const StreamLayout& layout) {
 struct FormCache {
     Forms<StreamKey, LiveStream> streams;
     Forms<ByteStreamLayout, const ByteStream> byte_streams;
-    Forms<int, const ByteQuads> byte_quads;                           // by rows at a time
+    Forms<int, const ByteQuads> byte_quads;  // by rows at a time
+    Forms<Bf16Blocks, const Bf16Matrix> bf16_matrices;
     Forms<std::int64_t, const AlignedBuffer<float>> dense, winograd;  // by the padded count of output channels
 
     std::size_t bytes() const {
-        return streams.bytes() + byte_streams.bytes() + byte_quads.bytes() + dense.bytes() + winograd.bytes();
+        return streams.bytes() + byte_streams.bytes() + byte_quads.bytes() + bf16_matrices.bytes() + dense.bytes() +
+               winograd.bytes();
     }
 };
 

@@ -112,6 +112,19 @@ std::shared_ptr<const ByteQuads> Weights::byte_quads(int rows) const {
     return quads;
 }
 
+std::shared_ptr<const Bf16Matrix> Weights::bf16_matrix(const Bf16Blocks& blocks) const {
+    require(sizes_.groups == 1, "expected weights without groups");
+    {
+        const ForkSafeLock lock(mutex_);
+        if (auto known = forms_.bf16_matrices.find(blocks)) return known;
+    }
+    const auto made = std::make_shared<const Bf16Matrix>(make_bf16_matrix(*packed(), blocks));
+    const ForkSafeLock lock(mutex_);
+    auto matrix = forms_.bf16_matrices.keep(blocks, made);
+    if (drops_packed_) replace_packed(matrix);
+    return matrix;
+}
+
 std::vector<StreamLayout> Weights::live() const {
     const ForkSafeLock lock(mutex_);
     std::vector<StreamLayout> layouts;
@@ -132,6 +145,7 @@ void Weights::drop_packed() const {
     for (const auto& stream : forms_.streams.live()) replace_packed(stream);
     for (const auto& stream : forms_.byte_streams.live()) replace_packed(stream);
     for (const auto& quads : forms_.byte_quads.live()) replace_packed(quads);
+    for (const auto& matrix : forms_.bf16_matrices.live()) replace_packed(matrix);
 }
 
 void Weights::hold_once() const {
@@ -155,7 +169,9 @@ void Weights::replace_packed(const std::shared_ptr<const Stream>& stream) const 
 // Under the lock.
 void Weights::replace_packed(const std::shared_ptr<const ByteStream>& stream) const {
     if (packed_ == nullptr) return;
-    repack_ = [stream, this] { return pack_byte_stream(*stream, sizes_, scales_.data()); };
+    repack_ = [stream, this] {
+        return pack_byte_stream(*stream, sizes_, dtype_ == DType::s8 ? scales_.data() : nullptr);
+    };
     packed_.reset();
 }
 
@@ -163,6 +179,13 @@ void Weights::replace_packed(const std::shared_ptr<const ByteStream>& stream) co
 void Weights::replace_packed(const std::shared_ptr<const ByteQuads>& quads) const {
     if (packed_ == nullptr) return;
     repack_ = [quads, this] { return pack_byte_quads(*quads, sizes_, scales_.data()); };
+    packed_.reset();
+}
+
+// Under the lock.
+void Weights::replace_packed(const std::shared_ptr<const Bf16Matrix>& matrix) const {
+    if (packed_ == nullptr) return;
+    repack_ = [matrix, this] { return pack_bf16_matrix(*matrix, sizes_); };
     packed_.reset();
 }
 

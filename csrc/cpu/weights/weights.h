@@ -31,10 +31,12 @@ public:
     // The compact copy, packed again where a stream has its place.
     std::shared_ptr<const PackedWeights> packed() const;
     std::shared_ptr<const Stream> stream(const StreamLayout& layout) const;
-    // Of s8 weights.
+    // Of s8 weights; of float32 ones, rounded to bf16.
     std::shared_ptr<const ByteStream> byte_stream(const ByteStreamLayout& layout) const;
     // Of s8 weights without groups, all of them stored.
     std::shared_ptr<const ByteQuads> byte_quads(int rows) const;
+    // Of float32 weights without groups, rounded to bf16.
+    std::shared_ptr<const Bf16Matrix> bf16_matrix(const Bf16Blocks& blocks) const;
     // Layouts of the streams that are held anyway, in no particular order.
     std::vector<StreamLayout> live() const;
     std::vector<ByteStreamLayout> live_byte_streams() const;
@@ -64,6 +66,7 @@ private:
     void replace_packed(const std::shared_ptr<const Stream>& stream) const;
     void replace_packed(const std::shared_ptr<const ByteStream>& stream) const;
     void replace_packed(const std::shared_ptr<const ByteQuads>& quads) const;
+    void replace_packed(const std::shared_ptr<const Bf16Matrix>& matrix) const;
 
     WeightSizes sizes_;
     DType dtype_;

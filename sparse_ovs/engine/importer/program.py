@@ -11,8 +11,9 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
 
-from sparse_ovs.engine.graph import Graph
+from sparse_ovs.engine.graph import Conv, Graph
 from sparse_ovs.engine.importer.handlers import HANDLERS, Call, is_value, makes_float32, shape
+from sparse_ovs.engine.importer.pairs import join_pairs, weight_scales
 from sparse_ovs.engine.importer.values import Values
 from sparse_ovs.engine.importer.writes import (
     other_names,
@@ -36,6 +37,7 @@ def import_program(program: ExportedProgram) -> Graph:
         raise ValueError(f"expected a model with one tensor as its input, got {len(inputs)} inputs")
     if not writes_are_private(program.graph):
         program = program.run_decompositions({})  # without writes in place
+    join_pairs(program.graph)
     return _Importer(program, inputs[0]).run()
 
 
@@ -71,6 +73,8 @@ class _Importer:
                 self.known[node] = self._value(node)
                 for made in self.graph.nodes[before:]:
                     made.layer = _layer(node)
+                    if isinstance(made, Conv):
+                        made.own_scales = weight_scales(node, self.known)
                 for name in other_names(node):
                     self.known[name] = self.known[node]  # from here on
         return self.graph

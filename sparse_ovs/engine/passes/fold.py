@@ -15,7 +15,7 @@ def fold_batch_norms(graph: Graph) -> None:
             continue
         vectors = [norm.gamma, norm.beta, norm.mean, norm.var]
         scale, conv.bias = fold_norm(conv.bias, vectors, norm.eps, conv.weight.shape[0])
-        conv.weight = conv.weight * scale[:, None, None, None]
+        conv.scale_rows(scale)
         absorb(graph, norm.name, conv)
 
 
@@ -25,7 +25,7 @@ def fold_scales(graph: Graph) -> None:
         conv = plain_conv(graph, scale.source)
         if conv is None:
             continue
-        conv.weight = conv.weight * scale.factor[:, None, None, None]
+        conv.scale_rows(scale.factor)
         conv.bias = None if conv.bias is None else conv.bias * scale.factor
         absorb(graph, scale.name, conv)
 

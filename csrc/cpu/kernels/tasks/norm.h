@@ -5,15 +5,18 @@
 
 namespace sovs {
 
-// Normalises each pixel over its channels: (x - mean) / sqrt(variance + eps) * gamma + beta.
+// Normalises each pixel over its channels: y = (x - mean) / sqrt(variance + eps) * gamma + beta; as u8 y * inverse_scale +
+// zero_point in two rounded operations, rounded half to even, from 0 to 255.
 struct NormTask {
     const float* source;           // pixel 0 of channel 0; pixels side by side
     std::ptrdiff_t source_stride;  // floats between channels
     std::int32_t channels, pixels;
     const float *gamma, *beta;  // (channels,)
     float eps;
-    float* out;
+    float* out;  // or null
     std::ptrdiff_t out_stride;
+    std::uint8_t* bytes = nullptr;  // instead: out_stride apart, and writable for whole vectors
+    float inverse_scale = 1.0f, zero_point = 0.0f;
 };
 
 // One plane of a channel, for BatchNorm: out = (x - mean) * of_x + shift + grad * of_grad.

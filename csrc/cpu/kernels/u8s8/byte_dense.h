@@ -18,12 +18,12 @@ inline void byte_quad(const ByteQuadTask& task) {
     }
 }
 
-template <int kRows>
-void byte_dense(const ByteDenseTask& task) {
+template <bool kPlain, int kRows>
+[[gnu::noinline]] void byte_dense_of(const ByteDenseTask& task) {
     const std::int8_t* weights = task.weights + std::ptrdiff_t{4 * kRows} * task.first * task.quads;
     for (std::int32_t block = task.first; block < task.first + task.blocks; ++block) {
         const std::int64_t channel = std::int64_t{kRows} * block;
-        fetch<1>(task.epilogue, channel, kRows);
+        fetch<kPlain, 1>(task.epilogue, channel, kRows);
         Sums sums[kRows][1][4];
         SOVS_UNROLL
         for (int r = 0; r < kRows; ++r) {
@@ -42,10 +42,14 @@ void byte_dense(const ByteDenseTask& task) {
                 for (int q = 0; q < 4; ++q) sums[r][0][q] = Bytes::dot(sums[r][0][q], quads[q], row);
             }
         }
-        SOVS_UNROLL
-        for (int r = 0; r < kRows; ++r)
-            if (channel + r < task.channels) leave<1>(task.epilogue, channel + r, sums[r]);
+        leave_rows<kPlain>(task.epilogue, channel, task.channels, sums);
     }
+}
+
+template <int kRows>
+void byte_dense(const ByteDenseTask& task) {
+    if (task.epilogue.is_plain()) return byte_dense_of<true, kRows>(task);
+    byte_dense_of<false, kRows>(task);
 }
 
 }  // namespace sovs::SOVS_ISA_NAMESPACE

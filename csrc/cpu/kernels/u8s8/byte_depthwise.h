@@ -15,13 +15,13 @@ struct TapQuad {
     const std::int8_t* weights;
 };
 
-template <int kVectors>
+template <bool kPlain, int kVectors>
 inline void depthwise_run(const ByteDepthwiseTask& task, const TapQuad* quads, std::int32_t pixel) {
     const Bytes zero = Bytes::all(task.zero);
-    Sums sums[kVectors][4];
+    Sums sums[1][kVectors][4];
     SOVS_UNROLL
     for (int j = 0; j < kVectors; ++j) SOVS_UNROLL
-    for (int q = 0; q < 4; ++q) sums[j][q] = Sums::held(task.start);
+    for (int q = 0; q < 4; ++q) sums[0][j][q] = Sums::held(task.start);
     for (const TapQuad* quad = quads; quad != quads + task.count; ++quad) {
         const Bytes weights = Bytes::weights(quad->weights);
         SOVS_UNROLL
@@ -33,16 +33,21 @@ inline void depthwise_run(const ByteDepthwiseTask& task, const TapQuad* quads, s
                 taps[t] = Bytes::blend(Bytes::load(quad->masks[t] + at), Bytes::load(quad->pixels[t] + at), zero);
             Bytes::interleave(taps[0], taps[1], taps[2], taps[3], interleaved);
             SOVS_UNROLL
-            for (int q = 0; q < 4; ++q) sums[j][q] = Bytes::dot(sums[j][q], interleaved[q], weights);
+            for (int q = 0; q < 4; ++q) sums[0][j][q] = Bytes::dot(sums[0][j][q], interleaved[q], weights);
         }
     }
     ByteEpilogue epilogue = task.epilogue;
-    epilogue.out += pixel;
+    if (epilogue.floats != nullptr)
+        epilogue.floats += pixel;
+    else
+        epilogue.out += pixel;
     if (epilogue.residual != nullptr) epilogue.residual += pixel;
-    leave<kVectors>(epilogue, task.channel, sums);
+    if (epilogue.float_residual != nullptr) epilogue.float_residual += pixel;
+    leave_rows<kPlain>(epilogue, task.channel, task.channel + 1, sums);
 }
 
-inline void byte_depthwise(const ByteDepthwiseTask& task) {
+template <bool kPlain>
+[[gnu::noinline]] void byte_depthwise_of(const ByteDepthwiseTask& task) {
     assert(task.count <= kMostDepthwiseEntries);
     const auto* entry = static_cast<const ByteEntry<1>*>(task.entries);
     TapQuad quads[kMostDepthwiseEntries];
@@ -57,8 +62,13 @@ inline void byte_depthwise(const ByteDepthwiseTask& task) {
     constexpr int kMost = 2;
     std::int32_t pixel = 0;
     for (; pixel + Bytes::kCount < task.pixels; pixel += kMost * Bytes::kCount)
-        depthwise_run<kMost>(task, quads, pixel);
-    if (pixel < task.pixels) depthwise_run<1>(task, quads, pixel);
+        depthwise_run<kPlain, kMost>(task, quads, pixel);
+    if (pixel < task.pixels) depthwise_run<kPlain, 1>(task, quads, pixel);
+}
+
+inline void byte_depthwise(const ByteDepthwiseTask& task) {
+    if (task.epilogue.is_plain()) return byte_depthwise_of<true>(task);
+    byte_depthwise_of<false>(task);
 }
 
 }  // namespace sovs::SOVS_ISA_NAMESPACE

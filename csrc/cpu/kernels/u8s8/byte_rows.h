@@ -14,8 +14,8 @@
 namespace sovs::SOVS_ISA_NAMESPACE {
 
 // Blocks of kBlock output channels, kRows of them at a time: as many as the registers hold sums of.
-template <int kBlock, int kRows, int kVectors>
-void byte_rows(const ByteRowsTask& task) {
+template <bool kPlain, int kBlock, int kRows, int kVectors>
+[[gnu::noinline]] void byte_rows_of(const ByteRowsTask& task) {
     using Stored = ByteEntry<kBlock>;
     static_assert(kBlock % kRows == 0);
     const auto* entry = static_cast<const Stored*>(task.entries);
@@ -23,7 +23,7 @@ void byte_rows(const ByteRowsTask& task) {
     for (const ByteRowGroup* group = task.groups; group != task.groups + task.group_count; ++group) {
         const std::int32_t count = group->entries;
         for (std::int32_t i = 0; i < group->block_rows; ++i, ++row, entry += count) {
-            fetch<kVectors>(task.epilogue, std::int64_t{kBlock} * row[kRowsAhead], kBlock);
+            fetch<kPlain, kVectors>(task.epilogue, std::int64_t{kBlock} * row[kRowsAhead], kBlock);
             for (int first = 0; first < kBlock; first += kRows) {
                 const std::int64_t channel = std::int64_t{kBlock} * *row + first;
                 Sums sums[kRows][kVectors][4];
@@ -56,12 +56,16 @@ void byte_rows(const ByteRowsTask& task) {
                         }
                     }
                 }
-                SOVS_UNROLL
-                for (int r = 0; r < kRows; ++r)
-                    if (channel + r < task.channels) leave<kVectors>(task.epilogue, channel + r, sums[r]);
+                leave_rows<kPlain>(task.epilogue, channel, task.channels, sums);
             }
         }
     }
+}
+
+template <int kBlock, int kRows, int kVectors>
+void byte_rows(const ByteRowsTask& task) {
+    if (task.epilogue.is_plain()) return byte_rows_of<true, kBlock, kRows, kVectors>(task);
+    byte_rows_of<false, kBlock, kRows, kVectors>(task);
 }
 
 }  // namespace sovs::SOVS_ISA_NAMESPACE

@@ -18,39 +18,53 @@ inline void taps(const TapsTask& task) {
     }
 }
 
+inline void part(const std::uint8_t* row, std::uint8_t* even, std::uint8_t* odd) { Bytes::load(row).part(even, odd); }
+
+// Of numbers of any type but bytes: whole vectors of them.
+template <typename Number>
+inline void part(const Number* row, Number* even, Number* odd) {
+    for (std::size_t i = 0; i < Bytes::kCount / 2 / sizeof(Number); ++i) {
+        even[i] = row[2 * i];
+        odd[i] = row[2 * i + 1];
+    }
+}
+
+template <typename Number>
 inline void phases(const PhasesTask& task) {
+    constexpr int kNumber = sizeof(Number), kPart = Bytes::kCount / 2 / kNumber;
     const std::int32_t width = task.width / task.stride_w;
+    const std::ptrdiff_t phase = task.phase_bytes / kNumber;
     for (std::int32_t y = 0; y < task.rows; ++y) {
-        const std::uint8_t* row = task.line + std::ptrdiff_t{y} * task.width;
-        std::uint8_t* to = task.phases + y % task.stride_h * task.stride_w * task.phase_bytes +
-                           std::ptrdiff_t{y / task.stride_h} * width;
+        const Number* row = reinterpret_cast<const Number*>(task.line) + std::ptrdiff_t{y} * task.width;
+        Number* to = reinterpret_cast<Number*>(task.phases) + y % task.stride_h * task.stride_w * phase +
+                     std::ptrdiff_t{y / task.stride_h} * width;
         if (task.stride_w == 2) {
-            for (std::int32_t x = 0; x < width; x += Bytes::kCount / 2)
-                Bytes::load(row + 2 * x).part(to + x, to + task.phase_bytes + x);
+            for (std::int32_t x = 0; x < width; x += kPart) part(row + 2 * x, to + x, to + phase + x);
             continue;
         }
-        for (std::int32_t x = 0; x < task.width; ++x)
-            to[x % task.stride_w * task.phase_bytes + x / task.stride_w] = row[x];
+        for (std::int32_t x = 0; x < task.width; ++x) to[x % task.stride_w * phase + x / task.stride_w] = row[x];
     }
 }
 
 // Loops of a stride that is known become shuffles.
-template <int kStride>
-inline void split_row(const std::uint8_t* row, std::int32_t width, std::uint8_t* to, std::ptrdiff_t pitch) {
+template <int kStride, typename Number>
+inline void split_row(const Number* row, std::int32_t width, Number* to, std::ptrdiff_t pitch) {
     for (int phase = 0; phase < kStride; ++phase, to += pitch)
         for (std::int32_t x = phase, i = 0; x < width; x += kStride, ++i) to[i] = row[x];
 }
 
+template <typename Number>
 inline void split(const SplitTask& task) {
-    const std::uint8_t* row = task.line;
-    std::uint8_t* to = task.split;
-    for (std::int32_t r = 0; r < task.rows; ++r, row += task.width, to += task.stride * task.pitch) {
+    const auto* row = reinterpret_cast<const Number*>(task.line);
+    auto* to = reinterpret_cast<Number*>(task.split);
+    const std::ptrdiff_t pitch = task.pitch / static_cast<std::ptrdiff_t>(sizeof(Number));
+    for (std::int32_t r = 0; r < task.rows; ++r, row += task.width, to += task.stride * pitch) {
         if (task.stride == 1)
-            split_row<1>(row, task.width, to, task.pitch);
+            split_row<1>(row, task.width, to, pitch);
         else if (task.stride == 2)
-            split_row<2>(row, task.width, to, task.pitch);
+            split_row<2>(row, task.width, to, pitch);
         else
-            for (std::int32_t x = 0; x < task.width; ++x) to[x % task.stride * task.pitch + x / task.stride] = row[x];
+            for (std::int32_t x = 0; x < task.width; ++x) to[x % task.stride * pitch + x / task.stride] = row[x];
     }
     const std::int32_t* source = task.sources;
     for (std::int32_t t = 0; t < task.taps; ++t) {
@@ -61,19 +75,25 @@ inline void split(const SplitTask& task) {
     }
 }
 
-inline Floats quantized(const QuantizeTask& task, const float* from) {
-    const Floats y = Floats::load(from) * Floats::all(task.inverse_scale) + Floats::all(task.zero_point);
-    return Floats::max(Floats::min(y, Floats::all(255.0f)), Floats::all(0.0f));
-}
-
 inline void quantize(const QuantizeTask& task) {
-    const std::int64_t whole = task.count / Floats::kCount * Floats::kCount, rest = task.count - whole;
-    for (std::int64_t i = 0; i < whole; i += Floats::kCount) quantized(task, task.from + i).store(task.to + i);
-    float from[Floats::kCount] = {};
-    std::uint8_t to[Floats::kCount];
-    std::memcpy(from, task.from + whole, static_cast<std::size_t>(rest) * sizeof(float));
-    quantized(task, from).store(to);
-    std::memcpy(task.to + whole, to, static_cast<std::size_t>(rest));
+    const QuantizeTask t = task;  // which bytes that are stored might be part of
+    const Floats inverse = Floats::all(t.inverse_scale), zero_point = Floats::all(t.zero_point);
+    const Floats least = Floats::all(0.0f), most = Floats::all(255.0f);
+    const auto quantized = [&](const float* from) {
+        return Floats::max(Floats::min(Floats::load(from) * inverse + zero_point, most), least);
+    };
+    const std::int64_t whole = t.count / Floats::kCount * Floats::kCount, rest = t.count - whole;
+    const float* row = t.from;
+    std::uint8_t* out = t.to;
+    for (std::int64_t r = 0; r < t.rows; ++r, row += t.from_stride, out += t.to_stride) {
+        for (std::int64_t i = 0; i < whole; i += Floats::kCount) quantized(row + i).store(out + i);
+        if (rest == 0) continue;
+        float from[Floats::kCount] = {};
+        std::uint8_t to[Floats::kCount];
+        std::memcpy(from, row + whole, static_cast<std::size_t>(rest) * sizeof(float));
+        quantized(from).store(to);
+        std::memcpy(out + whole, to, static_cast<std::size_t>(rest));
+    }
 }
 
 inline void dequantize(const DequantizeTask& task) {

@@ -3,13 +3,11 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(SOVS_ISA_AVX2) || defined(SOVS_ISA_AVX512VNNI)
-#include <immintrin.h>
-#elif defined(SOVS_ISA_NEON) || defined(SOVS_ISA_NEONDOT)
+#include "kernels/vec/vec.h"
+
+#if defined(SOVS_ISA_NEON)
 #include "kernels/vec/byte_vec_neon.h"
 #endif
-
-#define SOVS_UNROLL _Pragma("GCC unroll 16")
 
 namespace sovs::SOVS_ISA_NAMESPACE {
 
@@ -39,6 +37,15 @@ struct Floats {
     static Floats max(Floats a, Floats b) { return {_mm512_max_ps(a.v, b.v)}; }
     static constexpr int kCount = 16;
     static Floats load(const float* p) { return {_mm512_loadu_ps(p)}; }
+    // Numbers of one vector of pixels, from the order of sums to that of pixels.
+    static void sort(Floats (&x)[4]) {
+        const __m512 a = _mm512_shuffle_f32x4(x[0].v, x[1].v, 0x44), b = _mm512_shuffle_f32x4(x[0].v, x[1].v, 0xEE);
+        const __m512 c = _mm512_shuffle_f32x4(x[2].v, x[3].v, 0x44), d = _mm512_shuffle_f32x4(x[2].v, x[3].v, 0xEE);
+        x[0] = {_mm512_shuffle_f32x4(a, c, 0x88)};
+        x[1] = {_mm512_shuffle_f32x4(a, c, 0xDD)};
+        x[2] = {_mm512_shuffle_f32x4(b, d, 0x88)};
+        x[3] = {_mm512_shuffle_f32x4(b, d, 0xDD)};
+    }
     // Rounded half to even; of numbers from 0 to 255.
     void store(std::uint8_t* p) const {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
@@ -102,7 +109,7 @@ struct Bytes {
     static Bytes blend(Bytes mask, Bytes a, Bytes b) { return {_mm512_ternarylogic_epi32(mask.v, a.v, b.v, 0xCA)}; }
 };
 
-#elif defined(SOVS_ISA_AVX2)
+#elif defined(SOVS_ISA_AVX2)  // and AVX256VNNI
 
 struct Sums {
     __m256i v;
@@ -124,6 +131,13 @@ struct Floats {
     static Floats max(Floats a, Floats b) { return {_mm256_max_ps(a.v, b.v)}; }
     static constexpr int kCount = 8;
     static Floats load(const float* p) { return {_mm256_loadu_ps(p)}; }
+    static void sort(Floats (&x)[4]) {
+        const __m256 a = x[0].v, b = x[1].v, c = x[2].v, d = x[3].v;
+        x[0] = {_mm256_permute2f128_ps(a, b, 0x20)};
+        x[1] = {_mm256_permute2f128_ps(c, d, 0x20)};
+        x[2] = {_mm256_permute2f128_ps(a, b, 0x31)};
+        x[3] = {_mm256_permute2f128_ps(c, d, 0x31)};
+    }
     void store(std::uint8_t* p) const {
         const __m256i numbers = _mm256_cvtps_epi32(v);
         const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256(numbers, 1));
@@ -133,7 +147,6 @@ struct Floats {
 
 struct Bytes {
     static constexpr int kCount = 32;
-    static constexpr bool kPairsIn16Bits = true;
     static constexpr int kPixelsLess = 0;
     __m256i v;
 
@@ -158,11 +171,19 @@ struct Bytes {
         std::memcpy(&bits, four, sizeof bits);
         return {_mm256_set1_epi32(bits)};
     }
+#if defined(SOVS_ISA_AVX256VNNI)
+    static constexpr bool kPairsIn16Bits = false;
+    static Sums dot(Sums sums, Bytes pixels, Bytes weights) {
+        return {_mm256_dpbusd_epi32(sums.v, pixels.v, weights.v)};
+    }
+#else
+    static constexpr bool kPairsIn16Bits = true;
     // Exact where no pair of weights adds up to more than 128: vpmaddubsw saturates at 16 bits.
     static Sums dot(Sums sums, Bytes pixels, Bytes weights) {
         const __m256i pairs = _mm256_maddubs_epi16(pixels.v, weights.v);
         return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
     }
+#endif
     void widen(Floats (&made)[4]) const {
         const __m256i zero = _mm256_setzero_si256();
         const __m256i low = _mm256_unpacklo_epi8(v, zero), high = _mm256_unpackhi_epi8(v, zero);
@@ -186,7 +207,7 @@ struct Bytes {
     static Bytes blend(Bytes mask, Bytes a, Bytes b) { return {_mm256_blendv_epi8(b.v, a.v, mask.v)}; }
 };
 
-#elif !defined(SOVS_ISA_NEON) && !defined(SOVS_ISA_NEONDOT)
+#elif !defined(SOVS_ISA_NEON)
 
 struct Sums {
     std::int32_t v[4];
@@ -220,6 +241,7 @@ struct Floats {
     }
     static constexpr int kCount = 4;
     static Floats load(const float* p) { return {{p[0], p[1], p[2], p[3]}}; }
+    static void sort(Floats (&)[4]) {}
     // Adding 1.5 * 2^23 leaves no bits after the point: the rounding of every float operation, half to even.
     void store(std::uint8_t* p) const {
         constexpr float kPoint = 12582912.0f;

@@ -28,6 +28,8 @@ struct Floats {
     static Floats max(Floats a, Floats b) { return {vbslq_f32(vcgtq_f32(a.v, b.v), a.v, b.v)}; }
     static constexpr int kCount = 4;
     static Floats load(const float* p) { return {vld1q_f32(p)}; }
+    // From the order of sums to that of pixels, which is the same.
+    static void sort(Floats (&)[4]) {}
     // Rounded half to even; of numbers from 0 to 255.
     void store(std::uint8_t* p) const {
         const uint16x4_t words = vqmovun_s32(vcvtnq_s32_f32(v));

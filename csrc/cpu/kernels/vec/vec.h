@@ -5,6 +5,15 @@
 
 #include "kernels/vec/vec_pair.h"
 
+// Of the int8 kernels, whose floats are these.
+#if defined(SOVS_ISA_AVX512VNNI)
+#define SOVS_ISA_AVX512
+#elif defined(SOVS_ISA_AVX256VNNI)
+#define SOVS_ISA_AVX2
+#elif defined(SOVS_ISA_NEONDOT)
+#define SOVS_ISA_NEON
+#endif
+
 // Builds at width 16: AVX-512, and the one for AVX2 that stands in for it in tests on machines without AVX-512.
 #if defined(SOVS_ISA_AVX512) || defined(SOVS_ISA_AVX2X16)
 #define SOVS_WIDTH_16
@@ -67,6 +76,10 @@ struct Vec {
     // floor and store_whole are for values in an int32's range; store_whole cuts off what follows the point.
     static Vec floor(Vec a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)}; }
     void store_whole(std::int32_t* p) const { _mm512_storeu_si512(p, _mm512_cvttps_epi32(v)); }
+    // kWidth bytes: numbers from 0 to 255, rounded half to even.
+    void store_bytes(std::uint8_t* p) const {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+    }
     // Lanes 0, 2, 4, ... of a and then of b to a, the others to b.
     static void split_pairs(Vec& a, Vec& b) {
         const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
@@ -122,6 +135,11 @@ struct Vec8 {
     static Vec8 floor(Vec8 a) { return {_mm256_floor_ps(a.v)}; }
     void store_whole(std::int32_t* p) const {
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_cvttps_epi32(v));
+    }
+    void store_bytes(std::uint8_t* p) const {
+        const __m256i numbers = _mm256_cvtps_epi32(v);
+        const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256(numbers, 1));
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
     }
     static void split_pairs(Vec8& a, Vec8& b) {
         // shuffle_ps works inside 128-bit halves, too.
@@ -185,6 +203,11 @@ struct Vec {
     static Vec relu(Vec a) { return max(zero(), a); }
     static Vec floor(Vec a) { return {vrndmq_f32(a.v)}; }
     void store_whole(std::int32_t* p) const { vst1q_s32(p, vcvtq_s32_f32(v)); }
+    void store_bytes(std::uint8_t* p) const {
+        const uint16x4_t words = vmovn_u32(vcvtnq_u32_f32(v));
+        const uint8x8_t bytes = vmovn_u16(vcombine_u16(words, words));
+        std::memcpy(p, &bytes, 4);
+    }
     static void split_pairs(Vec& a, Vec& b) {
         const float32x4_t evens = vuzp1q_f32(a.v, b.v);
         b.v = vuzp2q_f32(a.v, b.v);
@@ -269,6 +292,12 @@ struct Vec {
     }
     void store_whole(std::int32_t* p) const {
         for (int i = 0; i < 4; ++i) p[i] = static_cast<std::int32_t>(v[i]);
+    }
+    // Adding 1.5 * 2^23 leaves no bits after the point: the rounding of every float operation, half to even.
+    void store_bytes(std::uint8_t* p) const {
+        constexpr float kPoint = 12582912.0f;
+        for (int i = 0; i < 4; ++i)
+            p[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>((v[i] + kPoint) - kPoint));
     }
     static void split_pairs(Vec& a, Vec& b) {
         const Vec evens{{a.v[0], a.v[2], b.v[0], b.v[2]}};

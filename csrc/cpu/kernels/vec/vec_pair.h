@@ -46,6 +46,10 @@ struct VecPair {
         low.store_whole(p);
         high.store_whole(p + kHalf);
     }
+    void store_bytes(std::uint8_t* p) const {
+        low.store_bytes(p);
+        high.store_bytes(p + kHalf);
+    }
     static void split_pairs(VecPair& a, VecPair& b) {
         Half::split_pairs(a.low, a.high);
         Half::split_pairs(b.low, b.high);
