@@ -86,7 +86,8 @@ def test_a_stopped_fetch_goes_on_where_it_was(
     made: tuple[Path, list[Package]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, packages = made
-    replace, said = subject.os.replace, []
+    replace = subject.os.replace
+    said: list[str] = []
 
     def killed(found: Path, kept: Path) -> None:
         if "names" in str(kept):
