@@ -5,12 +5,24 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from html import escape
+from typing import NamedTuple
 
 from sparse_ovs.compression.record import Report
 from sparse_ovs.profiling.html import STYLE
 from sparse_ovs.profiling.runtimes import INT8_DENSE
 
-_MORE_STYLE = ".wide { overflow-x: auto; } img { image-rendering: pixelated; }"
+_MORE_STYLE = """
+.wide { overflow-x: auto; } img { image-rendering: pixelated; }
+.share { min-width: 9rem;
+  background: linear-gradient(90deg, #1b8a5a55 var(--share), transparent var(--share)); }
+"""
+
+
+class _Bar(NamedTuple):
+    """A number with a bar behind it, as long as its share of the column's largest."""
+
+    text: str
+    share: float
 
 
 def report_page(
@@ -39,7 +51,7 @@ def sweep_page(reports: Sequence[Report], picture: str | None) -> str:
     Args:
         picture: the name of a file beside the page; None without one.
     """
-    rows = []
+    rows: list[list[str | _Bar]] = []
     for report in reports:
         speed, quality = report.speed, report.quality
         rows.append(
@@ -116,20 +128,31 @@ def _quality_line(report: Report) -> str:
 
 
 def _layers(report: Report) -> str:
-    rows = [
+    """A table whose bars are the picture: density, error and time, layer below layer."""
+    layers = report.layers
+    density = _bars([layer.density for layer in layers], ".3f")
+    error = _bars([layer.error for layer in layers], ".4f")
+    ms = _bars([layer.ms for layer in layers], ".3f")
+    rows: list[list[str | _Bar]] = [
         [
             layer.name,
             "x".join(map(str, layer.shape)),
-            f"{layer.density:.3f}",
             f"{layer.macs / 1e6:.1f}",
             f"{layer.density * layer.macs / 1e6:.1f}",
-            f"{layer.error:.4f}",
-            "" if layer.ms is None else f"{layer.ms:.3f}",
+            *bars,
         ]
-        for layer in report.layers
+        for layer, *bars in zip(layers, density, error, ms, strict=True)
     ]
-    names = ("layer", "weight", "density", "MMAC dense", "kept", "relative error", "ms")
+    names = ("layer", "weight", "MMAC dense", "kept", "density", "relative error", "ms")
     return "<h2>By layer</h2>" + _table(names, rows)
+
+
+def _bars(values: Sequence[float | None], shown: str) -> list[_Bar]:
+    largest = max((value for value in values if value), default=1.0)
+    return [
+        _Bar("", 0.0) if value is None else _Bar(format(value, shown), value / largest)
+        for value in values
+    ]
 
 
 def _page(title: str, lines: Sequence[str], body: str) -> str:
@@ -144,15 +167,19 @@ def _page(title: str, lines: Sequence[str], body: str) -> str:
     )
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(names: Sequence[str], rows: Sequence[Sequence[str | _Bar]]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
-    )
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return (
         f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         "</div>"
     )
+
+
+def _cell(cell: str | _Bar) -> str:
+    if isinstance(cell, _Bar):
+        return f'<td class="share" style="--share: {cell.share:.1%}">{escape(cell.text)}</td>'
+    return f"<td>{escape(cell)}</td>"
 
 
 def _number(value: float | None) -> str:

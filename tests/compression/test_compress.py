@@ -1,20 +1,14 @@
-"""compress from end to end, on encoders of a few layers: budgets, files, resuming, refusals."""
+"""compress from end to end, on encoders of a few layers: budgets, files, refusals."""
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
-import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import sparse_ovs
@@ -22,31 +16,12 @@ from sparse_ovs.compression import Compressed, CompressionSettings
 from sparse_ovs.compression.layers import find_layers
 from sparse_ovs.compression.one_layer import loss_by_density
 from sparse_ovs.engine.export import trace
-from sparse_ovs.loop import PlaceInUse, hold_folder
 from sparse_ovs.pruning.criteria import budget_masks, density_of, magnitude_masks
 from sparse_ovs.pruning.masks import load as load_masks
-from support.small_classifier import Classifier, norm_factor
-from support.small_clips import RN, VIT, small_backbone
+from support.small_classifier import norm_factor
 from support.small_encoders import Small
 
 LAYERS = ("stem", "conv1", "conv2", "down", "head")
-
-
-@pytest.fixture
-def module() -> nn.Module:
-    torch.manual_seed(0)
-    made = Classifier().eval()
-    made.norm.running_mean.uniform_(-0.2, 0.2)
-    made.norm.running_var.uniform_(0.5, 1.5)
-    made.norm.weight.data.uniform_(0.5, 1.5)
-    return made
-
-
-@pytest.fixture
-def images() -> Tensor:
-    """Twelve that are smooth enough for neighbouring pixels to tell of each other."""
-    coarse = torch.randn(12, 3, 6, 6, generator=torch.Generator().manual_seed(1))
-    return F.interpolate(coarse, size=(24, 24), mode="bicubic")
 
 
 def compress(module: nn.Module, images: Tensor, **options: object) -> Compressed:
@@ -257,66 +232,6 @@ def test_files_come_back_by_the_functions_that_read_them(images: Tensor, tmp_pat
     assert "conv2" in (folder / "report.html").read_text()
 
 
-class Stop(Exception):
-    pass
-
-
-def stopping(after: int) -> Callable[[str, int, int], None]:
-    left = after
-
-    def tell(doing: str, done: int, of: int) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Stop
-
-    return tell
-
-
-def test_a_run_that_is_stopped_at_ten_moments_goes_on_to_the_same_bits(
-    module: nn.Module, images: Tensor, tmp_path: Path
-) -> None:
-    options = {"density": 0.4, "precision": "int8", "allocation": "loss"}
-    losses, layers = (1, 2, 4, 6), (1, 2, 3, 5, 6, 7)  # then the budget has been shared
-    for after in (*losses, *layers):
-        with pytest.raises(Stop):
-            compress(module, images, folder=tmp_path, tell=stopping(after), **options)
-    resumed = compress(module, images, folder=tmp_path, **options)
-    whole = compress(module, images, **options)
-    for name, value in whole.module.state_dict().items():
-        assert torch.equal(resumed.module.state_dict()[name], value)
-    assert resumed.quantization is not None
-    assert whole.quantization is not None
-    assert resumed.quantization.values == whole.quantization.values
-    assert kept(resumed) == kept(whole)
-
-
-def test_a_killed_process_goes_on_to_the_same_bits(
-    module: nn.Module, images: Tensor, tmp_path: Path
-) -> None:
-    torch.save((module, images), tmp_path / "given.pt")
-    folder = tmp_path / "run"
-    code = f"""
-        import sys, torch
-        sys.path[:0] = {sys.path!r}
-        import sparse_ovs
-        module, images = torch.load({str(tmp_path / "given.pt")!r}, weights_only=False)
-        how = dict(density=0.4, baselines=("eager",), folder={str(folder)!r})
-        sparse_ovs.compress(module, images, **how)
-    """
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
-    layer = folder / "density-0.4" / "try-1" / "layer-001.safetensors"
-    while not layer.is_file():
-        assert process.poll() is None
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
-    resumed = compress(module, images, density=0.4, folder=folder)
-    whole = compress(module, images, density=0.4)
-    for name, value in whole.module.state_dict().items():
-        assert torch.equal(resumed.module.state_dict()[name], value)
-
-
 @pytest.mark.slow
 def test_a_module_of_one_input_size_is_compressed_too(images: Tensor) -> None:
     torch.manual_seed(0)
@@ -330,34 +245,6 @@ def test_a_module_of_one_input_size_is_compressed_too(images: Tensor) -> None:
     report = compress(module.eval(), images, density=0.3).report
     assert report.density == pytest.approx(0.3, abs=0.001)
     assert report.quality.classes in (0.0, 1.0)
-
-
-def test_what_is_done_is_not_done_again(
-    module: nn.Module, images: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compress(module, images, density=0.4, folder=tmp_path)
-
-    def fail(*_: object, **__: object) -> None:
-        raise AssertionError
-
-    monkeypatch.setattr("sparse_ovs.compression.attempt.compress_layer", fail)
-    monkeypatch.setattr("sparse_ovs.compression.planner.loss_by_density", fail)
-    compress(module, images, density=0.4, folder=tmp_path)
-
-
-def test_a_folder_of_another_run_is_refused(
-    module: nn.Module, images: Tensor, tmp_path: Path
-) -> None:
-    compress(module, images, density=0.4, method="magnitude", folder=tmp_path)
-    with pytest.raises(ValueError, match="expected a folder of this run, got one with another set"):
-        compress(module, images, density=0.3, method="magnitude", folder=tmp_path)
-    with pytest.raises(ValueError, match="another images"):
-        compress(module, images + 1, density=0.4, method="magnitude", folder=tmp_path)
-
-
-def test_a_folder_in_use_is_refused(module: nn.Module, images: Tensor, tmp_path: Path) -> None:
-    with hold_folder(tmp_path), pytest.raises(PlaceInUse):
-        compress(module, images, density=0.4, folder=tmp_path)
 
 
 def test_repair_lowers_the_loss_of_images_that_it_does_not_learn_from(
@@ -385,44 +272,6 @@ def test_int8_after_repair_is_rounded_under_the_same_masks(
     for name, mask in made.masks.items():
         assert not bool(weights_of(made.module)[name][~mask].any())
     assert made.report.quality.maps[-1] > 0.9
-
-
-@pytest.mark.parametrize("name", [RN, VIT])
-def test_a_clip_is_judged_by_its_embedding_and_by_words(name: str) -> None:
-    backbone = small_backbone(name)
-    side = 32 if name == VIT else 64
-    images = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0))
-    made = compress(backbone, images, density=0.5, vocabulary="cat; dog")
-    quality = made.report.quality
-    assert quality.embedding is not None
-    assert quality.embedding > 0.85
-    assert quality.classes in (0.0, 1.0)  # of one image
-    assert quality.masks is not None
-    assert 0 <= quality.masks <= 1
-    assert len(made.pictures) == 1
-    prefix = "transformer" if name == VIT else "layer"
-    assert all(layer.startswith(prefix) for layer in made.masks)
-
-
-@pytest.mark.parametrize("name", [RN, VIT])
-def test_the_clip_of_what_was_compressed_sees_with_it(name: str) -> None:
-    backbone = small_backbone(name)
-    side = 32 if name == VIT else 64
-    images = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0))
-    made = compress(backbone, images, density=0.5)
-    filled = small_backbone(name)
-    filled.load_state_dict(made.module.state_dict())
-    with torch.no_grad():
-        dense, expected, seen = (
-            each.clip.model.encode_image(images) for each in (backbone, filled, made.module)
-        )
-    torch.testing.assert_close(seen, expected)
-    assert not torch.allclose(seen, dense)
-
-
-def test_words_for_what_is_no_clip_are_refused(module: nn.Module, images: Tensor) -> None:
-    with pytest.raises(ValueError, match="expected a CLIP encoder for a vocabulary"):
-        compress(module, images, density=0.5, vocabulary="cat; dog")
 
 
 def test_an_encoder_with_steps_in_torch_has_no_plan_file_and_says_so(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,6 +21,22 @@ class Classifier(nn.Module):
         x = F.relu(self.norm(self.stem(x)))
         y = F.relu(self.conv2(F.relu(self.conv1(x))) + self.down(x))
         return self.head(y.mean((2, 3)))
+
+
+def make_classifier() -> Classifier:
+    """The same each time, with a BatchNorm that has statistics."""
+    torch.manual_seed(0)
+    made = Classifier().eval()
+    made.norm.running_mean.uniform_(-0.2, 0.2)  # type: ignore[union-attr, operator]
+    made.norm.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr, operator]
+    made.norm.weight.data.uniform_(0.5, 1.5)
+    return made
+
+
+def smooth_images() -> Tensor:
+    """Twelve whose neighbouring pixels tell of each other: (12, 3, 24, 24)."""
+    coarse = torch.randn(12, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    return F.interpolate(coarse, size=(24, 24), mode="bicubic")
 
 
 def norm_factor(module: nn.Module) -> Tensor:

@@ -28,8 +28,16 @@ from sparse_ovs.pruning.fixed import FixedMasks
 
 STEPS = 48
 _CONTEXT = multiprocessing.get_context("forkserver")
-# Imports what is slow once, for all processes.
-_CONTEXT.set_forkserver_preload(["sparse_ovs.loop", "sparse_ovs.pruning.fixed"])
+_PRELOADED: list[str] = []
+
+
+def preload(*modules: str) -> None:
+    """Imports what is slow once, for all processes; before the first of them starts."""
+    _PRELOADED.extend(modules)
+    _CONTEXT.set_forkserver_preload(_PRELOADED)
+
+
+preload("sparse_ovs.loop", "sparse_ovs.pruning.fixed")
 
 
 def process(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
