@@ -12,15 +12,11 @@ from sparse_ovs.cli.console import err, out, progress, wide
 from sparse_ovs.data import DATASETS, SegmentationDataset, open_dataset
 from sparse_ovs.data.check import CheckReport
 from sparse_ovs.data.check import check as check_dataset
+from sparse_ovs.data.emoji.packages import fetch as fetch_packages
 
 data = typer.Typer(no_args_is_help=True, help="Datasets: see what is there and what is wrong.")
 
 _MANY = 20  # unknown ids and unreadable files that are listed
-
-
-@data.callback()
-def _group() -> None:
-    """Makes `check` a command of its own name, though it is the only one."""
 
 
 @data.command()
@@ -53,6 +49,21 @@ def check(
     _print_wrongs(report)
     if not report.good:
         raise typer.Exit(1)
+
+
+@data.command()
+def fetch(
+    what: Annotated[str, typer.Argument(help="emoji")],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="a folder of npm tarballs; default: npm is asked")
+    ] = None,
+) -> None:
+    """Fetch what a made dataset is made of, once. `sparse-ovs data fetch emoji`"""
+    if what != "emoji":
+        raise ValueError(f"expected emoji, got {what!r}")
+    with progress("fetch emoji") as say:
+        folder = fetch_packages(source, say=say)
+    out.print(f"emoji packages: {folder}", markup=False, soft_wrap=True)
 
 
 def _counts(dataset: SegmentationDataset, report: CheckReport) -> Table:

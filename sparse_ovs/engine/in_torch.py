@@ -31,7 +31,7 @@ from sparse_ovs.engine.graph import (
     Upsample2x,
 )
 from sparse_ovs.engine.torch_nodes import AsMap, Constant, TorchNode, View, substitute
-from sparse_ovs.engine.weights import NativeConvWeights, integer_weight
+from sparse_ovs.engine.weights import NativeConvWeights, integers_of
 from sparse_ovs.ops import atrous_pool2x2
 
 
@@ -133,7 +133,7 @@ def _conv(node: Conv, x: Tensor, values: Mapping[str, Any], weights: NativeConvW
     weight = weights.dense(node)
     if node.weight_scales is not None:
         scales = node.weight_scales.reshape(-1, 1, 1, 1)
-        weight = integer_weight(weight, node.weight_scales) * scales
+        weight = integers_of(node, weight) * scales
     y = F.conv2d(padded, weight, node.bias, *how)
     if node.residual is not None:
         y = y + values[node.residual]

@@ -54,7 +54,7 @@ def write_plan(
         record = record_of(node, labels)
         tensors.update(tensors_of(node, record["name"]))
         if isinstance(node, Conv):
-            weight = stored_weight(weights.dense(node), node.weight_scales)
+            weight = stored_weight(node, weights.dense(node))
             packed = None if weights.is_dense(node) else pack_weight(weight, node.groups)
             if packed is not None:
                 record["weight"]["block_rows"] = packed.block_rows

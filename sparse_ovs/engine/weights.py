@@ -9,6 +9,7 @@ from sparse_ovs import _native
 from sparse_ovs.engine.graph import Conv
 from sparse_ovs.formats import PackedWeight, pack
 
+_LEAST = -127  # of s8 weights, whose scales are symmetric
 # Above these densities, by rows that share their columns, all s8 weights are multiplied, zeros too.
 _DENSEST_INT8 = {1: 0.45, 2: 0.5, 4: 0.6}
 
@@ -61,9 +62,16 @@ class NativeConvWeights:
         return sum(weights.nbytes() for weights in self._made.values())
 
 
-def stored_weight(weight: Tensor, scales: Tensor | None) -> Tensor:
-    """The numbers of a dense weight that the library multiplies: s8 ones where there are scales."""
-    return (weight if scales is None else integer_weight(weight, scales)).contiguous()
+def stored_weight(conv: Conv, weight: Tensor) -> Tensor:
+    """The numbers of its dense weight that the library multiplies: s8 ones where it has scales."""
+    return (weight if conv.weight_scales is None else integers_of(conv, weight)).contiguous()
+
+
+def integers_of(conv: Conv, weight: Tensor) -> Tensor:
+    """The s8 numbers of its dense weight by its scales: those that a model brings may use -128."""
+    assert conv.weight_scales is not None
+    least = _LEAST if conv.own_scales is None else -128
+    return integer_weight(weight, conv.weight_scales, least)
 
 
 def pack_weight(weight: Tensor, groups: int) -> PackedWeight | None:
@@ -74,7 +82,7 @@ def pack_weight(weight: Tensor, groups: int) -> PackedWeight | None:
 def pack_dense(conv: Conv) -> _native.NativeWeights:
     """The library's copy of all weights, zeros included."""
     scales = conv.weight_scales
-    weight = stored_weight(conv.weight, scales)
+    weight = stored_weight(conv, conv.weight)
     shape = (weight.shape[0], weight.shape[1], weight.shape[2], weight.shape[3])
     bias = _contiguous_bias(conv)
     return _native.NativeWeights.dense(
@@ -84,7 +92,7 @@ def pack_dense(conv: Conv) -> _native.NativeWeights:
 
 def _pack(conv: Conv) -> _native.NativeWeights:
     scales = conv.weight_scales
-    weight = stored_weight(conv.weight, scales)
+    weight = stored_weight(conv, conv.weight)
     packed = pack_weight(weight, conv.groups)
     if packed is None or (scales is not None and packed.density > _DENSEST_INT8[packed.block_rows]):
         return pack_dense(conv)
@@ -105,10 +113,10 @@ def _pack(conv: Conv) -> _native.NativeWeights:
     )
 
 
-def integer_weight(weight: Tensor, scales: Tensor) -> Tensor:
-    """The s8 weight (O, ...) that scales (O,) give: rounded half to even."""
+def integer_weight(weight: Tensor, scales: Tensor, least: int = _LEAST) -> Tensor:
+    """The s8 weight (O, ...) that scales (O,) give: from `least` to 127, rounded half to even."""
     inverse = 1.0 / scales.reshape(-1, *[1] * (weight.dim() - 1))
-    return (weight * inverse).round().clamp(-128, 127).to(torch.int8)
+    return (weight * inverse).round().clamp(least, 127).to(torch.int8)
 
 
 def _address(tensor: Tensor | None) -> int | None:

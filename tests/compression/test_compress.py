@@ -251,7 +251,7 @@ def test_repair_lowers_the_loss_of_images_that_it_does_not_learn_from(
     module: nn.Module, images: Tensor, tmp_path: Path
 ) -> None:
     options = {"density": 0.2, "method": "magnitude", "folder": tmp_path, "lr": 1e-2}
-    made = compress(module, images, minutes=0.03, **options)
+    made = compress(module, images, minutes=0.1, **options)
     repaired = made.report.repaired
     assert repaired is not None
     assert repaired.steps > 0
@@ -260,7 +260,7 @@ def test_repair_lowers_the_loss_of_images_that_it_does_not_learn_from(
         assert not bool(weights_of(made.module)[name][~mask].any())
     ours, theirs = (each.get_buffer("norm.running_mean") for each in (made.module, module))
     assert torch.equal(ours, theirs)
-    again = compress(module, images, minutes=0.03, **options)
+    again = compress(module, images, minutes=0.1, **options)
     assert torch.equal(weights_of(again.module)["conv2"], weights_of(made.module)["conv2"])
 
 

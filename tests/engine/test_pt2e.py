@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import sparse_ovs
 from sparse_ovs.engine import CompiledEncoder
 from sparse_ovs.engine.graph import Conv, Convert
-from sparse_ovs.engine.weights import integer_weight
+from sparse_ovs.engine.weights import integers_of
 from support import int8_reference
 from support.oracles import random_sparse_weight
 
@@ -120,7 +120,7 @@ def test_weights_are_the_integers_that_the_model_brings() -> None:
     for number, layer in enumerate(["stem", "first", "second"]):
         conv = found[layer]
         assert conv.weight_scales is not None
-        integers = integer_weight(conv.weight, conv.weight_scales)
+        integers = integers_of(conv, conv.weight)
         assert torch.equal(integers, given[f"_frozen_param{number}"])
     assert int(given["_frozen_param1"].min()) == -128
 

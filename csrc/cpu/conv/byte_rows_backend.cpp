@@ -28,8 +28,8 @@ public:
         const ByteTable& table = vectors == 0 ? *byte_kernels().half : byte_kernels();
         const auto& kernels_by_vectors = rows == 1 ? table.rows1 : rows == 2 ? table.rows2 : table.rows4;
         kernels_by_vectors[std::max(1, vectors)]({part.groups.data(), static_cast<std::int32_t>(part.groups.size()),
-                                     part.row_ids.data(), entries, panel, scales_.start(), channels_,
-                                     scales_.epilogue(maps, pixel, lane)});
+                                                  part.row_ids.data(), entries, panel, scales_.start(), channels_,
+                                                  scales_.epilogue(maps, pixel, lane)});
     }
 
 private:

@@ -57,7 +57,8 @@ RowsCut choose_rows_cut(const ConvCase& conv, const ConvShape& shape, const Tuni
 std::vector<Tuning> rows_candidates(const ConvCase& conv, std::size_t most) {
     const ConvShape shape = checked_shape(*conv.weights, conv.params, conv.input, conv.output);
     const RowsCut cut = choose_rows_cut(conv, shape, Tuning{}, 1);
-    return width_candidates(conv.in_windows(), cut.width, cut.in_place ? 0 : most_width(shape, conv.in_windows()), most);
+    return width_candidates(conv.in_windows(), cut.width, cut.in_place ? 0 : most_width(shape, conv.in_windows()),
+                            most);
 }
 
 }  // namespace sovs

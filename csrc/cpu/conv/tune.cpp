@@ -37,7 +37,8 @@ ConvCase case_at(const std::shared_ptr<const Weights>& weights, const ConvParams
     const bool bytes = weights->dtype() == DType::s8;
     const DType dtype = bytes ? DType::u8 : place.dtype;
     if (dtype == DType::bf16) require_bf16_kernels();
-    require(!bytes || !callers(place.input), "expected the plan's own input of s8 weights: those of callers are floats");
+    require(!bytes || !callers(place.input),
+            "expected the plan's own input of s8 weights: those of callers are floats");
     require(dtype != DType::bf16 || (!callers(place.input) && !callers(place.output)),
             "expected the plan's own maps of bf16: those of callers are floats");
     TensorDesc input{place.n, w.in_channels * w.groups, place.h, place.w, TensorDesc::kNhwc};

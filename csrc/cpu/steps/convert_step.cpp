@@ -65,7 +65,8 @@ void ConvertStep::run(long unit, int part, const StepMaps& maps) const {
             narrow(rows, pixels, maps.output, range.begin, channel, some);
             continue;
         }
-        for (std::int32_t c = 0; c < some; ++c) widen(rows + c * pixels, pixels, maps.inputs[0], range.begin, channel + c);
+        for (std::int32_t c = 0; c < some; ++c)
+            widen(rows + c * pixels, pixels, maps.inputs[0], range.begin, channel + c);
         store_rows(maps.output, range.begin, channel, some, pixels, rows);
     }
 }

@@ -1,0 +1,1 @@
+"""Scenes of emoji: pictures of the same things by nine vendors."""
