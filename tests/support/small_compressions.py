@@ -1,14 +1,14 @@
-"""Small runs of compress in processes of their own, for tests that kill and resume them."""
+"""Small runs of compress, for tests that kill and resume them."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
+from typer.testing import CliRunner
 
 import sparse_ovs
 from sparse_ovs.backbones import tiny_clip
@@ -39,14 +39,14 @@ def compress_small(folder: Path, reports: Connection | None = None) -> None:
 
 def compress_tiny_clip(folder: Path, reports: Connection | None = None) -> None:
     """The CLIP that the package brings, from the shell, on the images beside the folder."""
-    from sparse_ovs.cli.app import main
+    from sparse_ovs.cli.app import app
 
     _report_results(folder, reports)
     images = str(folder.parent / "images")
     how = ["--density", "0.3", "--precision", "int8", "--allocation", "loss", "--baseline", "eager"]
     given = ["--pretrained", tiny_clip.TAG, "--images", images, *how, "--out", str(folder)]
-    sys.argv = ["sparse-ovs", "compress", tiny_clip.NAME, *given]
-    main()
+    result = CliRunner().invoke(app, ["compress", tiny_clip.NAME, *given])
+    assert result.exit_code == 0, result.exception
 
 
 def write_images(folder: Path) -> None:
@@ -59,9 +59,9 @@ def write_images(folder: Path) -> None:
 
 def _report_results(folder: Path, reports: Connection | None) -> None:
     """Sends how many results of the run lie there, before each that is asked for."""
-    torch.set_num_threads(1)
     if reports is None:
         return
+    torch.set_num_threads(1)
 
     def reported(find: Callable[..., Any]) -> Callable[..., Any]:
         def report_and_find(*arguments: Any) -> Any:
