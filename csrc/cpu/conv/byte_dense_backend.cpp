@@ -111,7 +111,7 @@ void ByteDenseStep::run_in_place(const ByteWindow& window, int part, const StepM
     auto* const panel =
         reinterpret_cast<std::uint8_t*>(scratch.take(quads_ * byte_kernels().bytes));  // 4 bytes a float
     for (std::int64_t pixel = window.begin; pixel < window.end; pixel += byte_kernels().bytes) {
-        const ByteTable& table = byte_kernels_for(byte_kernels(), window.end - pixel);
+        const ByteTable& table = byte_kernels_for(window.end - pixel);
         const std::int64_t quad_bytes = 4 * table.bytes;
         const std::uint8_t* const from = maps.inputs[0].at<std::uint8_t>(pixel);
         const std::ptrdiff_t stride = maps.inputs[0].channel_stride();

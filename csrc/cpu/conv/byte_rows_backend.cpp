@@ -20,7 +20,7 @@ public:
         const ByteTable& table = byte_kernels();
         return rows == 1 ? table.most1 : rows == 2 ? table.most2 : table.most4;
     }
-    static bool halves(std::int64_t pixels) { return &byte_kernels_for(byte_kernels(), pixels) != &byte_kernels(); }
+    static bool halves(std::int64_t pixels) { return &byte_kernels_for(pixels) != &byte_kernels(); }
     std::uint8_t zero() const { return zero_; }
 
     void run(std::int64_t rows, int vectors, const ByteStreamPart& part, const std::byte* entries,

@@ -59,12 +59,13 @@ namespace avx256vnni {  // half of avx512vnni
 extern const ByteTable byte_table;
 }
 
-// Those for a run of that many pixels, or the first of them: of half vectors where one such holds what is left.
-inline const ByteTable& byte_kernels_for(const ByteTable& table, std::int64_t pixels) {
-    return table.half != nullptr && pixels <= table.half->bytes ? *table.half : table;
-}
-
 // Those that go with kernels(): its ISA's, or the next narrower one's that there is.
 const ByteTable& byte_kernels();
+
+// Those for a run of that many pixels, or the first of them: of half vectors where one such holds what is left.
+inline const ByteTable& byte_kernels_for(std::int64_t pixels) {
+    const ByteTable& table = byte_kernels();
+    return table.half != nullptr && pixels <= table.half->bytes ? *table.half : table;
+}
 
 }  // namespace sovs

@@ -44,7 +44,7 @@ struct Pairs {
 template <typename Form>
 struct Column {
     std::uint16_t line;
-    const typename Form::Number* weights;  // (block rows); null for a column that fills up
+    const Form::Number* weights;  // (block rows); null for a column that fills up
 };
 
 // Whether 255 times both columns' weights fits in 16 bits, whatever the signs of the rows' sums.
