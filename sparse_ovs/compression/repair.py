@@ -116,12 +116,15 @@ def repair(
 
     look(0)
     before = best
+    dataset = TensorDataset(images.calibration)
+    size = min(_BATCH, len(dataset))
+    with torch.no_grad():
+        student(images.calibration[:size])  # what it makes at its first call is no step's time
     until = monotonic() + 60 * minutes
     fixed = FixedMasks(module, masks)
     optimizer = torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=0.0)
     fixed.attach(optimizer)
-    dataset = TensorDataset(images.calibration)
-    batches = DatasetBatches(dataset, min(_BATCH, len(dataset)), seed)
+    batches = DatasetBatches(dataset, size, seed)
     loop = Loop(
         module,
         optimizer,

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 import sparse_ovs
 from sparse_ovs import quantize
 from sparse_ovs.engine.export import export_graph, trace
+from sparse_ovs.engine.in_torch import run_in_torch
 from sparse_ovs.engine.int8 import to_int8
+from sparse_ovs.engine.weights import NativeConvWeights
 from sparse_ovs.quantization.fake import FakeQuantised
 from sparse_ovs.quantization.ranges import weight_scales
 from sparse_ovs.quantization.rounding_sites import find_sites
@@ -59,20 +61,30 @@ def test_outputs_are_those_of_the_int8_encoder(density: float) -> None:
         assert float((steps > 0.5).float().mean()) < 0.002
 
 
+def int8_in_torch(
+    model: nn.Module, x: Tensor, quantization: sparse_ovs.Quantization
+) -> list[Tensor]:
+    """What the int8 encoder's steps give, one after the other, each computed by torch."""
+    graph = to_int8(export_graph(model, x)[0], quantization)
+    values: dict[str, Any] = {graph.input: x}
+    with torch.no_grad():
+        for node in graph.nodes:
+            given = {name: values[name] for name in node.sources()}
+            values[node.name] = run_in_torch(node, given, NativeConvWeights())
+    return [values[name] for name in graph.outputs]
+
+
 @pytest.mark.parametrize(("config", "size"), [(VIT, 32), (CONVNEXT, 64)])
-def test_outputs_of_other_encoders_are_near_those_of_int8(
-    config: dict[str, Any], size: int
-) -> None:
+def test_other_encoders_round_where_int8_does(config: dict[str, Any], size: int) -> None:
     backbone, x = small_backbone(config), images(2, size)
     quantization = quantize(backbone, [x])
-    fast = sparse_ovs.compile(backbone, x, 1, precision="int8", quantization=quantization)
     with torch.no_grad():
-        exact = backbone(x)
-        for ours, theirs, plain in zip(
-            FakeQuantised(backbone, quantization, {})(x), fast(x), exact, strict=True
-        ):
-            rounding = float((theirs - plain).norm())
-            assert float((ours - theirs).norm()) < 0.6 * rounding  # independent: 1.4
+        outputs, exact = FakeQuantised(backbone, quantization, {})(x), backbone(x)
+    expected = int8_in_torch(backbone, x, quantization)
+    for ours, theirs, plain in zip(outputs, expected, exact, strict=True):
+        rounding = float((ours - plain).norm())
+        assert rounding > 0.1
+        assert float((ours - theirs.reshape(ours.shape)).norm()) < 0.02 * rounding
 
 
 def test_every_rounded_map_of_the_plan_has_its_site() -> None:
