@@ -34,7 +34,7 @@ COMMANDS = {
     "eval": "Score a segmenter: mIoU, accuracies, and the whole protocol beside them.",
     "reproduce": "Re-run the paper's tables: transfer, fine-tuning with frozen layers, cost.",
     "segment": "Segment an image by classes in words.",
-    "demo": "Prune CLIP RN50, segment a photo by words with it, and show what was gained in speed.",
+    "demo": "Compress CLIP RN50 as far as does no harm, and show masks before and after.",
     "data": "Datasets: see what is there and what is wrong.",
 }
 for _name, _summary in COMMANDS.items():

@@ -78,10 +78,10 @@ def demo(
     threads: Annotated[int | None, typer.Option(help="default: torch's own choice")] = None,
     folder: Annotated[Path, typer.Option("--out", help="where pictures go")] = Path("demo-out"),
 ) -> None:
-    """Compress CLIP RN50 to int8 at several speeds, take the fastest that does no harm, and segment
-    a photo by words with the dense encoder and with that one.
+    """Compress CLIP RN50 as far as does no harm, and show masks before and after.
 
-    Takes OpenAI's weights where they can be had within seconds. Else it says so first, and runs on
+    Of several compressions to int8 the fastest whose maps stay the dense encoder's is taken.
+    OpenAI's weights are looked for, for some seconds. Without them it says so first, and runs on
     what the package ships: the encoder of a small trained segmenter, and scenes.
     """
     if importlib.util.find_spec("matplotlib") is None:
