@@ -71,8 +71,8 @@ def compress(
             or a folder of images, of which those that cannot be read are left out. A hundred or
             so; a tenth is held out to judge the result by.
         density, budget_macs, target_speedup: exactly one of them, see CompressionSettings.
-        precision, pattern, method, exclude, allocation, threads, baselines, minutes, lr, seed,
-            qat: see CompressionSettings.
+        precision, pattern, method, exclude, allocation: see CompressionSettings.
+        threads, baselines, minutes, lr, seed, qat: see CompressionSettings.
         folder: where each layer's result is kept, so that a killed run goes on to the same bits
             when it is called again with the same arguments; None keeps nothing.
         vocabulary: classes in words ("cat; dog"), for a CLIP: the report tells how often the
