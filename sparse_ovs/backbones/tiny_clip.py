@@ -20,11 +20,13 @@ PRUNED_TRUNK = _FOLDER / f"{NAME}-imp10.safetensors"
 
 
 def register() -> None:
-    """Makes open_clip know it by name."""
+    """Makes open_clip know them by name."""
     import open_clip
 
-    if NAME not in open_clip.list_models():
-        open_clip.add_model_config(_FOLDER / f"{NAME}.json")
+    known = open_clip.list_models()
+    for config in sorted(_FOLDER.glob("*.json")):
+        if config.stem not in known:
+            open_clip.add_model_config(config)
 
 
 def is_pruned(name: str, pretrained: str | os.PathLike[str] | None) -> bool:

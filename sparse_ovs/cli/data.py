@@ -13,6 +13,7 @@ from sparse_ovs.data import DATASETS, SegmentationDataset, open_dataset
 from sparse_ovs.data.check import CheckReport
 from sparse_ovs.data.check import check as check_dataset
 from sparse_ovs.data.emoji.packages import fetch as fetch_packages
+from sparse_ovs.data.emoji.sprites import draw_sprites
 
 data = typer.Typer(no_args_is_help=True, help="Datasets: see what is there and what is wrong.")
 
@@ -28,7 +29,7 @@ def check(
             help="folder of the datasets, or of this one; default: $DETECTRON2_DATASETS, ./datasets"
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="val or train; scenes: val-seen, ...")] = "val",
+    split: Annotated[str, typer.Option(help="val or train; scenes, emoji: see the docs")] = "val",
     limit: Annotated[int | None, typer.Option(help="images at most", min=1)] = None,
     names: Annotated[Path | None, typer.Option(help="other class names, one a line")] = None,
     table: Annotated[Path | None, typer.Option(help="ade847: ids of the 847 classes")] = None,
@@ -58,12 +59,14 @@ def fetch(
         Path | None, typer.Option("--from", help="a folder of npm tarballs; default: npm is asked")
     ] = None,
 ) -> None:
-    """Fetch what a made dataset is made of, once. `sparse-ovs data fetch emoji`"""
+    """Fetch what a made dataset is made of, and draw it, once. `sparse-ovs data fetch emoji`"""
     if what != "emoji":
         raise ValueError(f"expected emoji, got {what!r}")
     with progress("fetch emoji") as say:
         folder = fetch_packages(source, say=say)
+        pictures = draw_sprites(say)
     out.print(f"emoji packages: {folder}", markup=False, soft_wrap=True)
+    out.print(f"pictures: {pictures}", markup=False, soft_wrap=True)
 
 
 def _counts(dataset: SegmentationDataset, report: CheckReport) -> Table:

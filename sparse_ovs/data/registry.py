@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse_ovs.data.dataset import SegmentationDataset
+from sparse_ovs.data.emoji import EmojiScenes
 from sparse_ovs.data.labelled_files import LabelledFiles
 from sparse_ovs.data.name_files import read_name_list
 from sparse_ovs.data.readers.ade import open_ade150, open_ade847
@@ -27,8 +28,8 @@ class Known:
     Attributes:
         title: what it is called in papers.
         images: in the whole val split; None where that is up to the user.
-        open: name, root, split, further options -> the dataset; None for scenes, which need no
-            files.
+        open: name, root, split, further options -> the dataset; None for what is made, which needs
+            no root.
         options: that `open_dataset` takes for it.
     """
 
@@ -52,6 +53,7 @@ DATASETS: Mapping[str, Known] = {
     "cityscapes19": Known("Cityscapes 19", 500, open_cityscapes),
     "folder": Known("a folder of images, labels and names.txt", None, open_folder, ("background",)),
     "scenes": Known("procedural scenes", None, None, ("size", "count", "seed")),
+    "emoji": Known("scenes of emoji", None, None, ("size", "count", "seed")),
 }
 """What `open_dataset` knows."""
 
@@ -69,14 +71,16 @@ def open_dataset(
     Args:
         name: one of DATASETS.
         root: the folder that holds the datasets, or the dataset's own; by default
-            `$DETECTRON2_DATASETS`, else `./datasets`. Not needed for scenes.
-        split: "val" or "train"; of scenes "train", "val-seen" (also "val") or "val-unseen".
+            `$DETECTRON2_DATASETS`, else `./datasets`. Not needed for scenes and emoji.
+        split: "val" or "train"; of scenes "train", "val-seen" (also "val") or "val-unseen"; of
+            emoji see `EmojiScenes`.
         names: a file with other names for the same classes, one class a line, synonyms apart by
             ", ", instead of the dataset's own.
         options: `table`, `short_side` (ade847); `background` (folder); `size`, `count`, `seed`
-            (scenes).
+            (scenes, emoji).
 
     Raises:
+        MissingPackages: of emoji, which `sparse-ovs data fetch emoji` brings.
         ValueError: no such name, root or split, or files are missing: says which, and where.
         TypeError: options that the dataset does not take.
     """
@@ -89,7 +93,9 @@ def open_dataset(
         raise TypeError(f"expected {taken} for {name}, got {others[0]!r}")
     if known.open is None:
         if names is not None:
-            raise ValueError("expected scenes without other names, got names")
+            raise ValueError(f"expected {name} without other names, got names")
+        if name == "emoji":
+            return EmojiScenes(split, **options)
         return Scenes("val-seen" if split == "val" else split, **options)
     if split not in ("train", "val"):
         raise ValueError(f"expected split train or val, got {split!r}")

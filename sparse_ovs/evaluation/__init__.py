@@ -1,6 +1,7 @@
 """How good a segmenter is on labelled images: mIoU in both public variants, and its protocol."""
 
 from sparse_ovs.evaluation.confusion import Confusion
+from sparse_ovs.evaluation.emoji_zero_shot import ZeroShot, emoji_zero_shot
 from sparse_ovs.evaluation.evaluate import Evaluation, evaluate
 from sparse_ovs.evaluation.protocol import Protocol
 from sparse_ovs.evaluation.scores import VARIANTS, ClassScore, Scores, scores, seen_classes
@@ -17,6 +18,8 @@ __all__ = [
     "Processes",
     "Protocol",
     "Scores",
+    "ZeroShot",
+    "emoji_zero_shot",
     "evaluate",
     "launched",
     "scores",

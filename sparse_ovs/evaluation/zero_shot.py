@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
 
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.data import Scenes
 from sparse_ovs.data.scenes import Scene
-from sparse_ovs.text import Vocabulary, embed_vocabulary
-
-_BATCH = 64
+from sparse_ovs.evaluation.nearest_name import Encode, ranks_of_names
 
 
-@torch.no_grad()
 def zero_shot_accuracy(
     backbone: Backbone,
     split: str,
@@ -27,7 +21,7 @@ def zero_shot_accuracy(
     templates: str | Sequence[str] = "bare",
     scene_size: int = 128,
     seed: int = 0,
-    encode: Callable[[Tensor], Tensor] | None = None,
+    encode: Encode | None = None,
 ) -> float:
     """Share of objects whose own class, of all of the scenes', has the nearest text embedding.
 
@@ -38,8 +32,7 @@ def zero_shot_accuracy(
         backbone: a CLIP that knows the scenes' words; in eval mode.
         split: see Scenes.
         templates: see `embed_vocabulary`.
-        encode: images (N, 3, H, W) -> embeddings (N, D), such as a compiled encoder's; None takes
-            the backbone's CLIP.
+        encode: such as a compiled encoder's; None takes the backbone's CLIP.
 
     Raises:
         ValueError: an argument out of its range, or words that the tokenizer does not know.
@@ -47,27 +40,17 @@ def zero_shot_accuracy(
     if count < 1:
         raise ValueError(f"expected count >= 1, got {count}")
     scenes = Scenes(split, scene_size, sys.maxsize, seed)
-    text = embed_vocabulary(
-        backbone.clip, Vocabulary(tuple((name,) for name in scenes.classes)), templates
-    )
-    crops: list[Tensor] = []
+    crops: list[Image.Image] = []
     classes: list[int] = []
     index = 0
     while len(crops) < count:
         scene = scenes.scene(index)
         index += 1
         if len(scene.objects) == 1:
-            crops.append(backbone.preprocess(object_crop(scene)))
+            crops.append(object_crop(scene))
             classes.append(scenes.classes.index(str(scene.objects[0])))
-    encode = encode or backbone.clip.model.encode_image  # type: ignore[assignment]
-    assert encode is not None
-    right = 0
-    for images, wanted in zip(
-        torch.stack(crops).split(_BATCH), torch.tensor(classes).split(_BATCH), strict=True
-    ):
-        embedded = F.normalize(encode(images.to(text.rows.device)), dim=1)
-        right += int((text.similarity(embedded).argmax(1).cpu() == wanted).sum())
-    return right / count
+    ranks = ranks_of_names(backbone, crops, classes, scenes.classes, templates, encode)
+    return int((ranks == 0).sum()) / count
 
 
 def object_crop(scene: Scene) -> Image.Image:

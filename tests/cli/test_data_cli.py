@@ -80,3 +80,30 @@ def test_a_missing_dataset_is_one_line(
     assert len(errors) == 1
     assert errors[0].startswith("error: expected cityscapes19 under ")
     assert "gtFine/val/*/*_gtFine_labelIds.png (raw)" in errors[0]
+
+
+def test_fetch_brings_the_packages_and_draws_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources: list[Path | None] = []
+
+    def fetch(source: Path | None, say: object) -> Path:
+        sources.append(source)
+        return tmp_path / "packages"
+
+    monkeypatch.setattr("sparse_ovs.cli.data.fetch_packages", fetch)
+    monkeypatch.setattr("sparse_ovs.cli.data.draw_sprites", lambda say: tmp_path / "sprites.npz")
+    result = CliRunner().invoke(app, ["data", "fetch", "emoji", "--from", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert sources == [tmp_path]
+    assert f"pictures: {tmp_path / 'sprites.npz'}" in result.output
+
+
+def test_only_emoji_can_be_fetched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sparse-ovs", "data", "fetch", "photos"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 1
+    assert "expected emoji, got 'photos'" in capsys.readouterr().err

@@ -102,6 +102,18 @@ PACKAGES = (
 Say = Callable[[str], None]
 
 
+def package(name: str) -> Package:
+    """The pinned package of a name, with or without its scope.
+
+    Raises:
+        KeyError: none.
+    """
+    for known in PACKAGES:
+        if name in (known.name, known.name.rpartition("/")[2]):
+            return known
+    raise KeyError(f"expected one of {', '.join(map(str, PACKAGES))}, got {name!r}")
+
+
 class MissingPackages(ValueError):
     """Packages that are neither in the cache nor to be had."""
 

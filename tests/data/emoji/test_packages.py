@@ -1,25 +1,12 @@
 """Fetching the emoji packages: from a folder, checked by hash, resumed, errors that help."""
 
-import io
-import json
-import tarfile
 from pathlib import Path
 
 import pytest
 
 from sparse_ovs.data.emoji import packages as subject
 from sparse_ovs.data.emoji.packages import MissingPackages, Package, fetch, integrity_of, read_json
-
-
-def tarball(files: dict[str, object]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in files.items():
-            data = json.dumps(content).encode()
-            info = tarfile.TarInfo(f"package/{name}")
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
+from support.made_emoji import tarball
 
 
 @pytest.fixture
