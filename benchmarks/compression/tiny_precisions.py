@@ -54,8 +54,7 @@ def learned(backbone: Backbone, crops: Tensor, steps: int, seed: int) -> Quantiz
         crops.split(_BATCH),
         DatasetBatches(list(crops), _BATCH, seed),
         maps_distillation(dense_clip()),
-        steps,
-        TrainSettings(1, lr=1e-4, seed=seed),
+        TrainSettings(steps, lr=1e-4, seed=seed),
     )
 
 

@@ -112,7 +112,7 @@ def bench(
                 else (),
                 quantize=quantize,
                 seconds=seconds,
-                rounds=rounds or 5,
+                rounds=5 if rounds is None else rounds,
                 on_step=say,
             )
         _show(load.to_dict(), [throughput_table(load)], json_file)
@@ -130,7 +130,7 @@ def bench(
             density,
             pattern,
             arithmetic,
-            rounds or 15,
+            15 if rounds is None else rounds,
             on_step=say,
         )
     _show(made.to_dict(), bench_tables(made), json_file)

@@ -23,6 +23,7 @@ from sparse_ovs.compression import Compressed
 from sparse_ovs.compression.images import read_photos, split_images
 from sparse_ovs.compression.run import compress_all
 from sparse_ovs.compression.settings import CompressionSettings
+from sparse_ovs.data.images import read_image
 from sparse_ovs.data.sample_photos import crops, sample_photos
 from sparse_ovs.data.scenes import Scenes
 from sparse_ovs.formats import replace_file
@@ -41,6 +42,10 @@ _TRIED: dict[str, Sequence[dict[str, float]]] = {
 # Cosine of the last map to the dense one's, on images held out, from which on nothing is harmed.
 _HARMLESS = 0.95
 _IMAGES = 64
+_PICTURES = (
+    ("dense.png", "the dense encoder, fp32"),
+    ("compressed.png", "the compressed one, int8"),
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def demo(
     begun = monotonic()
     with progress("look for CLIP's weights") as say:
         subject = _subject(image, images, vocab)
-        out.print(subject.said, style="yellow" if "could not" in subject.said else "")
+        out.print(subject.said, markup=False, soft_wrap=True)
         settings = [
             CompressionSettings(
                 **budget,  # type: ignore[arg-type]
@@ -111,11 +116,19 @@ def demo(
         say("segment")
         dense = subject.segmenter.predict(subject.picture, subject.words)
         ours = _compressed(subject.segmenter, best).predict(subject.picture, subject.words)
-    minutes = (monotonic() - begun) / 60
-    files = _write(folder, subject, made, best, dense, ours, minutes)
+    verdict = _verdict(best, dense, ours, (monotonic() - begun) / 60)
+    tried = [one.report.headline() for one in made]
+    folder.mkdir(parents=True, exist_ok=True)
+    subject.picture.save(folder / "input.png")
+    dense.overlay().save(folder / "dense.png")
+    ours.overlay().save(folder / "compressed.png")
+    page = demo_page([subject.said, verdict], _PICTURES, tried)
+    replace_file(folder / "report.html", page.encode())
+    names = ("report.html", "input.png", "dense.png", "compressed.png")
+    files = [*(folder / name for name in names), *best.save(folder / "encoder")]
     console = wide(out)
     console.print(segments_table(ours))
-    for line in (*(one.report.headline() for one in made), _verdict(best, dense, ours, minutes)):
+    for line in (*tried, verdict):
         console.print(line, markup=False)
     err.print("wrote " + ", ".join(map(str, files)))
 
@@ -137,6 +150,8 @@ def _subject(image: Path | None, images: Path | None, vocab: str) -> _Subject:
             f"CLIP's weights could not be had ({error}): this runs on what the package ships, a "
             "small trained segmenter and drawn scenes."
         )
+        if image is not None or images is not None or vocab != _WORDS:
+            said += " Photos and words of yours wait for CLIP's weights."
         return _shipped(said)
     photos = sample_photos()
     if images is not None:
@@ -144,7 +159,7 @@ def _subject(image: Path | None, images: Path | None, vocab: str) -> _Subject:
         seen = torch.cat(list(batches))
     else:
         seen = torch.stack([backbone.preprocess(each) for each in crops(photos, _IMAGES, seed=0)])
-    picture = photos[0] if image is None else Image.open(image).convert("RGB")
+    picture = photos[0] if image is None else read_image(image)
     segmenter = create_segmenter("maskclip", backbone)
     said = f"Weights: OpenAI's CLIP RN50. To compress on: {len(seen)} images."
     return _Subject(segmenter, seen, picture, vocab, said, _TRIED["openai"])
@@ -163,29 +178,6 @@ def _compressed(segmenter: Segmenter, made: Compressed) -> Segmenter:
     assert isinstance(made.module, Backbone)
     fast = Segmenter(made.module, copy.deepcopy(segmenter.head), segmenter.options, fast=True)
     return fast.calibrate(made.quantization)
-
-
-def _write(
-    folder: Path,
-    subject: _Subject,
-    made: Sequence[Compressed],
-    best: Compressed,
-    dense: Result,
-    ours: Result,
-    minutes: float,
-) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    subject.picture.save(folder / "input.png")
-    dense.overlay().save(folder / "dense.png")
-    ours.overlay().save(folder / "compressed.png")
-    page = demo_page(
-        [subject.said, _verdict(best, dense, ours, minutes)],
-        [("dense.png", "the dense encoder, fp32"), ("compressed.png", "the compressed one, int8")],
-        [one.report.headline() for one in made],
-    )
-    replace_file(folder / "report.html", page.encode())
-    names = ("report.html", "input.png", "dense.png", "compressed.png")
-    return [*(folder / name for name in names), *best.save(folder / "encoder")]
 
 
 def _verdict(best: Compressed, dense: Result, ours: Result, minutes: float) -> str:

@@ -8,7 +8,7 @@ from html import escape
 from typing import NamedTuple
 
 from sparse_ovs.compression.record import Report
-from sparse_ovs.profiling.html import STYLE
+from sparse_ovs.profiling.page import whole_page
 from sparse_ovs.profiling.runtimes import INT8_DENSE
 
 _MORE_STYLE = """
@@ -156,15 +156,8 @@ def _bars(values: Sequence[float | None], shown: str) -> list[_Bar]:
 
 
 def _page(title: str, lines: Sequence[str], body: str) -> str:
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}{_MORE_STYLE}</style></head><body>"
-        f"<h1>{escape(title)}</h1>"
-        + "".join(f"<p>{escape(line)}</p>" for line in lines)
-        + body
-        + "</body></html>\n"
-    )
+    text = f"<h1>{escape(title)}</h1>" + "".join(f"<p>{escape(line)}</p>" for line in lines)
+    return whole_page(title, text + body, _MORE_STYLE)
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str | _Bar]]) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparse_ovs.profiling.failures import in_a_line
+
 Maps = Sequence[Tensor]
 Run = Callable[[], Maps]
 
@@ -24,6 +26,17 @@ class DenseBaselines:
 
     runs: dict[str, Run] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+
+    def at_least_one(self) -> dict[str, Run]:
+        """The runs.
+
+        Raises:
+            RuntimeError: there are none; tells the first reason.
+        """
+        if not self.runs:
+            name, reason = next(iter(self.failures.items()))
+            raise RuntimeError(f"no dense baseline could be built: {name}: {reason}")
+        return self.runs
 
 
 def build_baselines(
@@ -62,7 +75,7 @@ def build_baselines(
         except (
             Exception
         ) as error:  # a compiler may fail in any way: no C++ compiler, unknown op, its own bug
-            built.failures[name] = _first_line(error)
+            built.failures[name] = in_a_line(error)
     return built
 
 
@@ -131,8 +144,3 @@ def _warm(model: Callable[[Tensor], Maps], x: Tensor) -> Run:
     run()
     run()
     return run
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -161,9 +161,7 @@ def profile_pair(
             ours = swapped_modules(pair, x)
         in_fp32 = None if precision == "fp32" else whole_plan(pair, x)
         built = build_baselines(dense, x, baselines, lambda name: on_step(f"build dense {name}"))
-        if not built.runs:
-            name, reason = next(iter(built.failures.items()))
-            raise RuntimeError(f"no dense baseline could be built: {name}: {reason}")
+        built.at_least_one()
 
         used_threads = torch.get_num_threads()
         others = build_int8_dense(

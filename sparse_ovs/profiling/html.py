@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from sparse_ovs.profiling.page import figures, whole_page
 from sparse_ovs.profiling.record import Profile, stage_rows
 from sparse_ovs.profiling.tables import (
     error_line,
@@ -14,20 +15,6 @@ from sparse_ovs.profiling.tables import (
     layer_times_line,
     machine_line,
 )
-
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-p.machine { color: #777; }
-table { border-collapse: collapse; width: 100%; font-size: .87rem; }
-th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid #8884; }
-th:first-child, td:first-child, td.text { text-align: left; }
-td.bars { width: 30%; }
-.bar { height: .55rem; border-radius: 2px; margin: 2px 0; }
-.dense { background: #9aa5b1; } .sparse { background: #1b8a5a; }
-figure { margin: 1rem 0; } img { max-width: 100%; } figcaption { color: #777; }
-"""
 
 
 def write_html(
@@ -49,26 +36,18 @@ def render_html(
     profile: Profile, notes: Sequence[str] = (), pictures: Sequence[tuple[str, str]] = ()
 ) -> str:
     """The page as text; see write_html."""
-    figures = "".join(
-        f'<figure><img src="{escape(name)}" alt="{escape(caption)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-        for name, caption in pictures
-    )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>sparse_ovs: {escape(profile.model)}</title><style>{STYLE}</style></head><body>"
+    body = (
         f"<h1>{escape(headline(profile))}</h1>"
         f'<p class="machine">{escape(machine_line(profile))}; medians of '
         f"{profile.extras.rounds} interleaved rounds, ratio with its quartiles; "
         f"{escape(error_line(profile))}</p>"
         + "".join(f"<p>{escape(note)}</p>" for note in notes)
         + _contestants(profile)
-        + figures
+        + figures(pictures)
         + _stages(profile)
         + _layers(profile)
-        + "</body></html>\n"
     )
+    return whole_page(f"sparse_ovs: {profile.model}", body)
 
 
 def _contestants(profile: Profile) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from sparse_ovs.profiling.errors import map_errors
+from sparse_ovs.profiling.failures import in_a_line
 from sparse_ovs.profiling.record import Int8DenseRow
 from sparse_ovs.profiling.runtimes import INT8_DENSE
 from sparse_ovs.profiling.timing import Timings
@@ -73,6 +74,5 @@ def build_int8_dense(
         try:
             peers.runs[name] = INT8_DENSE[name].build(dense, x, batches, threads)
         except Exception as error:  # an exporter or a quantiser may fail in any way
-            lines = str(error).strip().splitlines()
-            peers.failures[name] = ": ".join([type(error).__name__, *lines[:1]])
+            peers.failures[name] = in_a_line(error)
     return peers

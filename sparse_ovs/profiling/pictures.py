@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sparse_ovs.profiling.figures import save_figure
-from sparse_ovs.profiling.record import Profile
 
 _DENSE_COLOUR, _SPARSE_COLOUR = "#9aa5b1", "#1b8a5a"
 _MORE_COLOURS = ("#c2571a", "#3b6fb6", "#8e5ea2")
@@ -38,64 +37,6 @@ def pca_colours(features: Tensor, reference: Tensor) -> np.ndarray:
     colours = torch.zeros(points.shape[0], 3, dtype=torch.float64)
     colours[:, : points.shape[1]] = points
     return colours.reshape(*features.shape[1:], 3).float().numpy()
-
-
-def draw_features(
-    image: np.ndarray,
-    dense: Sequence[Tensor],
-    sparse: Sequence[Tensor],
-    names: Sequence[str],
-    path: str | os.PathLike[str],
-) -> None:
-    """Draws the photo, then each map of both encoders as PCA colours, one above the other.
-
-    Args:
-        image: (H, W, 3) uint8.
-        dense, sparse: maps (1, C, H, W).
-        names: of the maps.
-    """
-    from matplotlib.figure import Figure
-
-    columns = len(names) + 1
-    figure = Figure(figsize=(2.6 * columns, 6.6), layout="constrained")
-    axes = figure.subplots(2, columns)
-    for row, (kind, maps) in enumerate((("dense", dense), ("sparse_ovs", sparse))):
-        axes[row][0].imshow(image)
-        axes[row][0].set_ylabel(kind, fontsize=12)
-        for column, (name, own, reference) in enumerate(zip(names, maps, dense, strict=True), 1):
-            axes[row][column].imshow(pca_colours(own[0], reference[0]), interpolation="nearest")
-            axes[row][column].set_title(f"{name}  {own.shape[2]}x{own.shape[3]}", fontsize=10)
-    for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
-    save_figure(figure, path)
-
-
-def draw_layer_times(profile: Profile, path: str | os.PathLike[str]) -> None:
-    """Draws the milliseconds of every conv, linear and attention, dense and sparse."""
-    from matplotlib.figure import Figure
-
-    rows = profile.layers
-    figure = Figure(figsize=(9, 1.6 + 0.2 * len(rows)), layout="constrained")
-    axis = figure.subplots()
-    place = np.arange(len(rows))
-    dense = [row.ms_dense for row in rows]
-    sparse = [row.ms_sparse for row in rows]
-    axis.barh(place - 0.2, dense, 0.4, label="dense torch, eager", color=_DENSE_COLOUR)
-    axis.barh(place + 0.2, sparse, 0.4, label=f"sparse_ovs, {profile.mode}", color=_SPARSE_COLOUR)
-    axis.set_yticks(place, [row.name for row in rows], fontsize=7)
-    axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_xlabel("milliseconds")
-    height, width = profile.size
-    plural = "s" if profile.threads > 1 else ""
-    axis.set_title(
-        f"{profile.model}, {height}x{width}, {profile.pattern}, density {profile.density}, "
-        f"{profile.threads} thread{plural}",
-        fontsize=10,
-    )
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, loc="lower right")
-    save_figure(figure, path)
 
 
 def draw_densities(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 from time import perf_counter
@@ -15,6 +15,14 @@ class Ratio:
     median: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> Ratio:
+        """Of the ratios of all rounds."""
+        if len(samples) == 1:
+            return cls(samples[0], samples[0], samples[0])
+        low, middle, high = quantiles(samples, n=4, method="inclusive")
+        return cls(middle, low, high)
 
     def __str__(self) -> str:
         return f"{self.median:.2f}x ({self.low:.2f} to {self.high:.2f})"
@@ -36,11 +44,14 @@ class Timings:
 
     def ratio(self, slow: str, fast: str) -> Ratio:
         """How many times longer `slow` takes than `fast`, round by round."""
-        ratios = [a / b for a, b in zip(self.samples[slow], self.samples[fast], strict=True)]
-        if len(ratios) == 1:
-            return Ratio(ratios[0], ratios[0], ratios[0])
-        low, middle, high = quantiles(ratios, n=4, method="inclusive")
-        return Ratio(middle, low, high)
+        pairs = zip(self.samples[slow], self.samples[fast], strict=True)
+        return Ratio.of([a / b for a, b in pairs])
+
+
+def turned(names: Sequence[str], index: int) -> list[str]:
+    """Contestants in the order of a round: another one begins each."""
+    first = index % len(names)
+    return [*names[first:], *names[:first]]
 
 
 def time_interleaved(
@@ -68,8 +79,7 @@ def time_interleaved(
     samples: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
     for index in range(rounds):
-        first = index % len(names)
-        for name in names[first:] + names[:first]:
+        for name in turned(names, index):
             start = clock()
             runs[name]()
             samples[name].append((clock() - start) * 1e3)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_ovs.engine import Quantization
-from sparse_ovs.loop import Batches, Loop, LoopSettings, Report
+from sparse_ovs.loop import Batches, Loop, Report
 from sparse_ovs.pruning.criteria import density_of
 from sparse_ovs.pruning.distill import DistillationLoss, LabelFreeDistillation
 from sparse_ovs.pruning.embedding import FromClassToken, make_embedding_reader
@@ -33,7 +33,6 @@ def learn_rounded(
     images: Sequence[Tensor],
     batches: Batches,
     loss: DistillationLoss,
-    steps: int,
     training: TrainSettings,
     *,
     folder: str | os.PathLike[str] | None = None,
@@ -50,8 +49,7 @@ def learn_rounded(
         batches: of images (N, 3, H, W) to train on.
         loss: (student, images) -> scalars, such as `maps_distillation` of the dense encoder; the
             student gives maps alone.
-        steps: of the optimiser.
-        training: learning rate, clipping, seed and checkpoints.
+        training: how; one round of it.
         folder, resume, report: see `prune_and_train`.
 
     Returns:
@@ -73,19 +71,13 @@ def learn_rounded(
     def losses(batch: Any, _: int) -> dict[str, Tensor | float]:
         return {**loss(student, batch), "density": density}
 
-    settings = LoopSettings(
-        steps=steps,
-        seed=training.seed,
-        clip_norm=training.clip_norm,
-        checkpoint_every=training.checkpoint_every,
-    )
     try:
         Loop(
             model,
             optimizer,
             losses,
             batches,
-            settings,
+            training.loop(1),
             folder=folder,
             config={"rounded": "int8"},
             state={"masks": fixed},

@@ -44,6 +44,15 @@ class TrainSettings:
         if not self.lr > 0:
             raise ValueError(f"expected lr > 0, got {self.lr}")
 
+    def loop(self, rounds: int) -> LoopSettings:
+        """Of a run of so many rounds."""
+        return LoopSettings(
+            steps=rounds * self.iters_per_round,
+            seed=self.seed,
+            clip_norm=self.clip_norm,
+            checkpoint_every=self.checkpoint_every,
+        )
+
 
 def prune(
     model: nn.Module,
@@ -134,12 +143,6 @@ def prune_and_train(
         if step % training.iters_per_round == 0:
             fixed.update(plan.next_masks(weights, fixed.masks))
 
-    settings = LoopSettings(
-        steps=len(plan) * training.iters_per_round,
-        seed=training.seed,
-        clip_norm=training.clip_norm,
-        checkpoint_every=training.checkpoint_every,
-    )
     config = {
         "pattern": pattern,
         "layers": list(layers),
@@ -155,7 +158,7 @@ def prune_and_train(
             optimizer,
             losses,
             batches,
-            settings,
+            training.loop(len(plan)),
             folder=folder,
             config=config,
             state={"masks": fixed, "rounds": plan},

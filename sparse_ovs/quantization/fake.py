@@ -23,7 +23,7 @@ from sparse_ovs.nn.plain import plain_copy
 from sparse_ovs.quantization.ranges import weight_scales
 from sparse_ovs.quantization.rounding_sites import RoundingSites, find_sites
 
-# From this density on torch's dense kernels are the faster ones to train with.
+# Above this density torch's dense kernels are the faster ones to train with.
 _DENSEST = 0.5
 
 
@@ -54,7 +54,7 @@ class FakeQuantised(nn.Module):
         self._masks = {
             getattr(owner, name).data_ptr(): masks[layer]
             for layer, (owner, name) in owners.items()
-            if layer in masks
+            if layer in masks and float(masks[layer].float().mean()) <= _DENSEST
         }
         self._packed: dict[int, _Structure] = {}
 
@@ -116,7 +116,7 @@ class FakeQuantised(nn.Module):
     def _structure(self, conv: Conv) -> _Structure | None:
         place = conv.weight.data_ptr()
         mask = self._masks.get(place)
-        if mask is None or float(mask.float().mean()) > _DENSEST:
+        if mask is None:
             return None
         if place not in self._packed:
             self._packed[place] = _Structure.of(conv, mask)

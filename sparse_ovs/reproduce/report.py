@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from sparse_ovs.formats import replace_file
-from sparse_ovs.profiling.html import STYLE
+from sparse_ovs.profiling.page import whole_page
 from sparse_ovs.reproduce.cost_tables import cost_tables
 from sparse_ovs.reproduce.experiment import Experiment
 from sparse_ovs.reproduce.pictures import drawable
@@ -72,16 +72,12 @@ def _html(
         f"<figcaption>{escape(caption)}</figcaption></figure>"
         for path, caption in figures
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}"
-        ".wide { overflow-x: auto; }</style></head><body>"
+    body = (
         f"<h1>{escape(title)}</h1><p>{escape(about)}</p>"
         + shown
         + "".join(table.to_html() for table in tables)
-        + "</body></html>\n"
     )
+    return whole_page(title, body, ".wide { overflow-x: auto; }")
 
 
 def _markdown(

@@ -58,6 +58,25 @@ def test_a_folder_of_photos_becomes_an_encoder(photos: Path, tmp_path: Path) -> 
     assert load_masks(folder / "masks.safetensors").density == pytest.approx(0.5, abs=0.01)
 
 
+def test_repair_may_learn_under_int8s_rounding(photos: Path, tmp_path: Path) -> None:
+    options = (
+        "--density",
+        0.5,
+        "--precision",
+        "int8",
+        "--method",
+        "magnitude",
+        "--baseline",
+        "eager",
+    )
+    repair = ("--minutes", 0.01, "--qat")
+    run("compress", RN, "--images", photos, "--out", tmp_path, *options, *repair)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["settings"]["qat"]
+    assert report["repaired"]["after"] <= report["repaired"]["before"]
+    assert (tmp_path / "quantization.safetensors").is_file()
+
+
 @pytest.mark.slow
 def test_a_sweep_has_a_folder_for_each_speed_up(photos: Path, tmp_path: Path) -> None:
     options = ("--sweep", "1.1,1.2", "--baseline", "eager", "--method", "magnitude", "--size", 48)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 import sparse_ovs
 from sparse_ovs import pruning
 from sparse_ovs.cli.app import app
+from support.small_clips import RN, register_small_clips
 
 TOTAL = 23_445_504
 SMALL = "scenes-RN50"
@@ -131,6 +132,22 @@ def test_masks_for_ordered_channels_give_the_features_of_the_ordered_encoder(
     assert len(pruning.masks.load(path).orders) > 16
     for name, parameter in saved.named_parameters():
         assert torch.equal(parameter, backbone.get_parameter(name)), name
+
+
+def test_what_learned_under_int8s_rounding_comes_with_its_scales(
+    images: Path, tmp_path: Path
+) -> None:
+    register_small_clips()
+    weights = tmp_path / "encoder.safetensors"
+    options = ("--density", 0.3, "--schedule", "oneshot", "--images", images, "--qat", 2)
+    places = ("--out", tmp_path / "m.safetensors", "--weights", weights)
+    finish("prune", RN, *options, "--batch", 2, "--size", 64, *places)
+    encoder = sparse_ovs.load(weights).eval()
+    q = sparse_ovs.load_quantization(tmp_path / "encoder.quantization.safetensors")
+    x = torch.randn(1, 3, 64, 64)
+    fast = sparse_ovs.compile(encoder, x, 1, precision="int8", quantization=q)
+    assert "int8" in str(fast)
+    assert all(torch.isfinite(made).all() for made in fast(x))
 
 
 @pytest.mark.slow

@@ -147,20 +147,7 @@ TEST(int8_sums_of_the_most_columns_do_not_overflow) {
 TEST(numbers_are_quantised_half_to_even_and_within_u8) {
     const std::vector<float> given{0.25f, 0.75f, -0.25f, -5.0f, -5.3f, 1e30f, NAN, 122.5f};
     const std::vector<float> made{0.0f, 1.0f, 0.0f, -5.0f, -5.0f, 122.5f, 122.5f, 122.5f};
-    for (const std::int64_t pixels : {1, 8, 61}) {  // below and above whole vectors
-        Records records;
-        records.inputs.push_back(map_of(1, 1, 1, pixels));
-        records.step("convert", "q", {"in0"}, ByteType{0.5f, 10}.said());
-        records.step("convert", "y", {"q"});
-        records.output("y");
-        sovs_plan* plan = nullptr;
-        CHECK_SAYING(records.make(&plan) == SOVS_OK, sovs_last_error());
-        std::vector<float> x(pixels), y(pixels);
-        for (std::int64_t i = 0; i < pixels; ++i) x[i] = given[i % 8];
-        CHECK(run_plan(plan, {buffer_of(x)}, {buffer_of(y)}) == SOVS_OK);
-        for (std::int64_t i = 0; i < pixels; ++i) CHECK(y[i] == made[i % 8]);
-        sovs_plan_destroy(plan);
-    }
+    check_conversion(ByteType{0.5f, 10}.said(), given, made);
 }
 
 TEST(int8_averages_are_rounded_half_up) {

@@ -151,3 +151,21 @@ inline std::string conv_members(const sovs_conv2d_params& p, const sovs_tuning& 
 inline std::string plain_conv(std::int64_t activation = SOVS_NONE) {
     return conv_members({sizeof(sovs_conv2d_params), 1, 1, 0, 0, 1, 1, activation});
 }
+
+// Floats that go to a type of narrow numbers and back become what they are given as, eight of them over and over.
+inline void check_conversion(const std::string& type, const std::vector<float>& given, const std::vector<float>& made) {
+    for (const std::int64_t pixels : {1, 8, 61}) {  // below and above whole vectors
+        Records records;
+        records.inputs.push_back(map_of(1, 1, 1, pixels));
+        records.step("convert", "narrow", {"in0"}, type);
+        records.step("convert", "y", {"narrow"});
+        records.output("y");
+        sovs_plan* plan = nullptr;
+        CHECK_SAYING(records.make(&plan) == SOVS_OK, sovs_last_error());
+        std::vector<float> x(pixels), y(pixels);
+        for (std::int64_t i = 0; i < pixels; ++i) x[i] = given[i % 8];
+        CHECK(run_plan(plan, {buffer_of(x)}, {buffer_of(y)}) == SOVS_OK);
+        for (std::int64_t i = 0; i < pixels; ++i) CHECK(y[i] == made[i % 8]);
+        sovs_plan_destroy(plan);
+    }
+}

@@ -20,7 +20,7 @@ from sparse_ovs.profiling import (
     stage_rows,
     write_html,
 )
-from sparse_ovs.profiling.pictures import draw_features, draw_layer_times, pca_colours
+from sparse_ovs.profiling.pictures import pca_colours
 
 
 def small_profile(mode: str) -> Profile:
@@ -126,16 +126,6 @@ def test_the_page_is_whole_and_escaped(profile: Profile, tmp_path: Path) -> None
     assert "5 &lt; 6 &amp; so on" in page
     assert '<img src="a.png"' in page
     assert page.count("<tr>") == 3 + 5 + 5 + 1 + 55  # heads, contestants, stages, between, layers
-
-
-def test_pictures_are_drawn(profile: Profile, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    draw_layer_times(profile, tmp_path / "layers.png")
-    maps = [torch.randn(1, 8, 6, 5), torch.randn(1, 16, 3, 2)]
-    photo = np.zeros((12, 10, 3), np.uint8)
-    draw_features(photo, maps, maps, ["a", "b"], tmp_path / "features.png")
-    for name in ("layers.png", "features.png"):
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_pca_colours_of_equal_maps_are_equal_and_of_other_maps_are_not() -> None:

@@ -38,8 +38,8 @@ def pruned() -> tuple[Backbone, LabelFreeDistillation, dict[str, Tensor]]:
 
 
 def learn(backbone: Backbone, loss: Any, masks: Any, steps: int, **more: Any) -> Quantization:
-    training = run.TrainSettings(1, lr=1e-3, checkpoint_every=2)
-    return learn_rounded(backbone, masks, [images()], batches(), loss, steps, training, **more)
+    training = run.TrainSettings(steps, lr=1e-3, checkpoint_every=2)
+    return learn_rounded(backbone, masks, [images()], batches(), loss, training, **more)
 
 
 def int8_loss(backbone: Backbone, loss: Any, quantization: Quantization) -> float:

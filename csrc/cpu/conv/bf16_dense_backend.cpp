@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 
 #include "base/scratch.h"
 #include "conv/bf16_sums.h"
+#include "conv/byte_stream_use.h"
 #include "conv/byte_tuning.h"
 #include "conv/byte_window_step.h"
 #include "kernels/bf16_table.h"
@@ -49,12 +49,6 @@ Cut choose_cut(const ConvShape& shape, const TensorDesc& input, const TensorDesc
     }
     cut.channels = panel_channels(shape, cut.width);
     return cut;
-}
-
-std::vector<std::int32_t> all_taps(const WeightSizes& sizes) {
-    std::vector<std::int32_t> taps(static_cast<std::size_t>(sizes.taps()));
-    std::iota(taps.begin(), taps.end(), 0);
-    return taps;
 }
 
 std::int64_t blocks_of(const WeightSizes& sizes) {

@@ -1,10 +1,10 @@
 #include "conv/byte_dense_backend.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/scratch.h"
 #include "conv/byte_scales.h"
+#include "conv/byte_stream_use.h"
 #include "conv/byte_tuning.h"
 #include "conv/byte_window_step.h"
 #include "kernels/byte_table.h"
@@ -40,12 +40,6 @@ Cut choose_cut(const ConvShape& shape, const TensorDesc& input, const TensorDesc
     cut.parts = static_cast<int>(std::clamp<std::int64_t>(wanted / std::max<std::int64_t>(1, windows()), 1,
                                                           std::max<std::int64_t>(1, blocks / kLeastBlocks)));
     return cut;
-}
-
-std::vector<std::int32_t> all_taps(const WeightSizes& sizes) {
-    std::vector<std::int32_t> taps(static_cast<std::size_t>(sizes.taps()));
-    std::iota(taps.begin(), taps.end(), 0);
-    return taps;
 }
 
 class ByteDenseStep final : public ByteWindowStep {

@@ -1,6 +1,14 @@
 #include "conv/byte_stream_use.h"
 
+#include <numeric>
+
 namespace sovs {
+
+std::vector<std::int32_t> all_taps(const WeightSizes& sizes) {
+    std::vector<std::int32_t> taps(static_cast<std::size_t>(sizes.taps()));
+    std::iota(taps.begin(), taps.end(), 0);
+    return taps;
+}
 
 std::vector<std::int32_t> used_taps(const Weights& weights) {
     const auto taps = static_cast<std::uint32_t>(weights.sizes().taps());

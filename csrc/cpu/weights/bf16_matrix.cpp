@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/bf16.h"
+#include "weights/all_columns.h"
 
 namespace sovs {
 namespace {
@@ -34,20 +35,11 @@ Bf16Matrix make_bf16_matrix(const PackedWeights& packed, const Bf16Blocks& block
 }
 
 PackedWeights pack_bf16_matrix(const Bf16Matrix& matrix, const WeightSizes& sizes) {
-    const std::int64_t block = sizes.block.rows, columns = sizes.columns();
-    Structure s{sizes, {0}, {}};
-    Values values(static_cast<std::size_t>(sizes.block_row_count() * columns * block));
-    float* to = values.f32().data();
-    for (std::int64_t row = 0; row < sizes.block_row_count(); ++row) {
-        for (std::int64_t key = 0; key < columns; ++key) {
-            s.keys.push_back(static_cast<std::uint32_t>(key));
-            for (std::int64_t r = 0; r < block; ++r, ++to)
-                if (row * block + r < sizes.out_channels)
-                    *to = from_bf16(matrix.weights.data()[place(sizes, matrix.blocks, row * block + r, key)]);
-        }
-        s.row_ptr.push_back(static_cast<std::int64_t>(s.keys.size()));
-    }
-    return {std::move(s), std::move(values)};
+    Values values(static_cast<std::size_t>(sizes.block_row_count() * sizes.columns() * sizes.block.rows));
+    Structure stored = store_all_columns(sizes, values.f32().data(), [&](std::int64_t out_channel, std::int64_t key) {
+        return from_bf16(matrix.weights.data()[place(sizes, matrix.blocks, out_channel, key)]);
+    });
+    return {std::move(stored), std::move(values)};
 }
 
 }  // namespace sovs

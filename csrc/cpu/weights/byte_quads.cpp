@@ -3,6 +3,8 @@
 #include <span>
 #include <utility>
 
+#include "weights/all_columns.h"
+
 namespace sovs {
 namespace {
 
@@ -32,21 +34,13 @@ ByteQuads make_byte_quads(const PackedWeights& packed, int rows) {
 }
 
 PackedWeights pack_byte_quads(const ByteQuads& quads, const WeightSizes& sizes, const float* scales) {
-    const std::int64_t block = sizes.block.rows, columns = sizes.columns();
-    Structure s{sizes, {0}, {}};
-    Values values(static_cast<std::size_t>(sizes.block_row_count() * columns * block), {DType::s8, nullptr, scales},
-                  sizes.out_channels);
-    auto* to = reinterpret_cast<std::int8_t*>(values.data());
-    for (std::int64_t row = 0; row < sizes.block_row_count(); ++row) {
-        for (std::int64_t key = 0; key < columns; ++key) {
-            s.keys.push_back(static_cast<std::uint32_t>(key));
-            for (std::int64_t r = 0; r < block; ++r, ++to)
-                if (row * block + r < sizes.out_channels)
-                    *to = quads.weights.data()[place(sizes, quads.rows, row * block + r, key)];
-        }
-        s.row_ptr.push_back(static_cast<std::int64_t>(s.keys.size()));
-    }
-    return {std::move(s), std::move(values)};
+    const std::int64_t numbers = sizes.block_row_count() * sizes.columns() * sizes.block.rows;
+    Values values(static_cast<std::size_t>(numbers), {DType::s8, nullptr, scales}, sizes.out_channels);
+    auto* const to = reinterpret_cast<std::int8_t*>(values.data());
+    Structure stored = store_all_columns(sizes, to, [&](std::int64_t out_channel, std::int64_t key) {
+        return quads.weights.data()[place(sizes, quads.rows, out_channel, key)];
+    });
+    return {std::move(stored), std::move(values)};
 }
 
 }  // namespace sovs

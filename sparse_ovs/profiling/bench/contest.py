@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sparse_ovs.profiling.bench.stopwatch import Stopwatch
 from sparse_ovs.profiling.encoder import max_relative_error
+from sparse_ovs.profiling.failures import in_a_line
 
 OURS = "sparse"
 Maps = Callable[[], list[Tensor]]
@@ -53,8 +54,7 @@ def contest(
                     error = max_relative_error(run(), exact())
                 prepared[name] = stopwatch.prepare(run)
             except Exception as failure:  # compilers, drivers and captures fail in any way
-                lines = str(failure).strip().splitlines()
-                problems[name] = f"{type(failure).__name__}: {lines[0] if lines else ''}"
+                problems[name] = in_a_line(failure)
         timings = stopwatch.time(prepared, rounds) if prepared else None
     medians = {name: timings.median(name) for name in prepared} if timings else {}
     ran = [name for name in dense if name in medians]

@@ -77,20 +77,13 @@ def make_rows(
     rows = [
         ThroughputRow(
             name,
-            _spread(rates[name]),
+            Ratio.of(rates[name]),
             _percentiles([ms for one in done for ms in one.latencies_ms]),
-            _spread([a / b for a, b in zip(rates[name], rates[best], strict=True)]),
+            Ratio.of([a / b for a, b in zip(rates[name], rates[best], strict=True)]),
         )
         for name, done in loads.items()
     ]
     return rows + [ThroughputRow(name, None, None, None, why) for name, why in problems.items()]
-
-
-def _spread(samples: Sequence[float]) -> Ratio:
-    if len(samples) == 1:
-        return Ratio(samples[0], samples[0], samples[0])
-    low, middle, high = quantiles(samples, n=4, method="inclusive")
-    return Ratio(middle, low, high)
 
 
 def _percentiles(samples: Sequence[float]) -> tuple[float, float, float]:

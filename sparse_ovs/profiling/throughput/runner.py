@@ -12,11 +12,13 @@ from sparse_ovs.compilation import compile
 from sparse_ovs.engine import Quantization
 from sparse_ovs.profiling.baselines import BASELINES, build_baselines
 from sparse_ovs.profiling.bench.record import describe_machine
+from sparse_ovs.profiling.failures import in_a_line
 from sparse_ovs.profiling.images import smooth_images
 from sparse_ovs.profiling.pair import EncoderPair, make_pair
 from sparse_ovs.profiling.runtimes import INT8_DENSE
 from sparse_ovs.profiling.throughput.record import Throughput, make_rows
 from sparse_ovs.profiling.throughput.streams import Load, Streams
+from sparse_ovs.profiling.timing import turned
 from sparse_ovs.threads import torch_threads
 
 Run = Callable[[], object]
@@ -88,7 +90,7 @@ def measure_throughput(
         contestants = {name: stack.enter_context(Streams(each)) for name, each in runs.items()}
         loads: dict[str, list[Load]] = {name: [] for name in contestants}
         for number in range(rounds):
-            for name in _turned(list(contestants), number):
+            for name in turned(list(contestants), number):
                 on_step(f"round {number + 1} of {rounds}: {name}")
                 loads[name].append(contestants[name].load(seconds))
         machine = describe_machine(torch.device("cpu"))
@@ -133,10 +135,7 @@ def _dense(
 ) -> tuple[dict[str, Run], dict[str, str]]:
     """Runs, and why others could not be built."""
     built = build_baselines(pair.dense, x, names, lambda name: on_step(f"build dense {name}"))
-    if not built.runs:
-        name, reason = next(iter(built.failures.items()))
-        raise RuntimeError(f"no dense baseline could be built: {name}: {reason}")
-    return dict(built.runs), dict(built.failures)
+    return dict(built.at_least_one()), dict(built.failures)
 
 
 def _int8_dense(
@@ -157,12 +156,5 @@ def _int8_dense(
         try:
             made[name] = list(build(pair.dense, images[0], batches, threads, streams))
         except Exception as error:  # an exporter or a quantiser may fail in any way
-            lines = str(error).strip().splitlines()
-            problems[name] = ": ".join([type(error).__name__, *lines[:1]])
+            problems[name] = in_a_line(error)
     return made
-
-
-def _turned(names: list[str], number: int) -> list[str]:
-    """Another one begins each round."""
-    first = number % len(names)
-    return names[first:] + names[:first]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Barrier
+from threading import Barrier, BrokenBarrierError
 from time import perf_counter
 from types import TracebackType
 
@@ -69,7 +69,7 @@ class Streams:
         futures = [self._pool.submit(stream, run) for run in self._runs]
         # The first cause, not that others waited for it in vain.
         failures = [each.exception() for each in futures]
-        for failure in sorted(filter(None, failures), key=_is_broken_barrier):
+        for failure in sorted(filter(None, failures), key=_waited_in_vain):
             raise failure
         told = [each.result() for each in futures]
         spent = max(end for _, end, _ in told) - min(begin for begin, _, _ in told)
@@ -87,5 +87,5 @@ class Streams:
         self._pool.shutdown()
 
 
-def _is_broken_barrier(failure: BaseException) -> bool:
-    return type(failure).__name__ == "BrokenBarrierError"
+def _waited_in_vain(failure: BaseException) -> bool:
+    return isinstance(failure, BrokenBarrierError)
