@@ -109,7 +109,7 @@ def test_tables_show_contestants_stages_and_layers(profile: Profile) -> None:
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     for table in profile_tables(profile):
         console.print(table)
-    text = console.export_text()
+    text = " ".join(console.export_text().split())  # titles wrap
     for word in ("torch eager", "sparse_ovs, plan", "layer3.5.conv2", "between modules"):
         assert word in text
     assert "sparse: steps of the plan" in text
