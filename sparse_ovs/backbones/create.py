@@ -41,8 +41,8 @@ def create_backbone(
 
     Args:
         name: an open_clip model of the ResNet, ViT or ConvNeXt family ("RN50", "ViT-B-16",
-            "convnext_base", ...), or "scenes-RN50", a tiny one for procedural scenes.
-        pretrained: None (random weights), a tag ("openai"; of "scenes-RN50" see `tiny_clip`), or a
+            "convnext_base", ...), or a tiny one, "emoji-RN50" or "scenes-RN50".
+        pretrained: None (random weights), a tag ("openai"; of tiny ones see `tiny_clip`), or a
             path: an open_clip state_dict, OpenAI's JIT archive, or a file written by
             `sparse_ovs.save`.
         density: kept fraction of the default scope's weights (see default_scope); None leaves the
@@ -69,12 +69,12 @@ def create_backbone(
         check_density(density)  # type: ignore[arg-type]
     if output_stride not in (None, *OUTPUT_STRIDES):
         raise ValueError(f"expected an output_stride of 8, 16 or 32, got {output_stride}")
-    pruned = tiny_clip.is_pruned(name, pretrained)
-    saved = packed_state.read_if_ours(tiny_clip.PRUNED_TRUNK if pruned else pretrained)
-    if saved is not None:
-        pretrained = tiny_clip.TAG if pruned else None
+    own = tiny_clip.tiny_weights(name, pretrained)
+    saved = packed_state.read_if_ours(own.trunk if own else pretrained)
+    if own is None and saved is not None:
+        pretrained = None
     final_name, model, random_parts = build_model(name, pretrained)
-    if saved is not None and not pruned:  # a backbone's file has its own part alone
+    if own is None and saved is not None:  # a backbone's file has its own part alone
         random_parts = (IMAGE_PROJECTION, TEXT_TOWER)
     backbone = _trunk(ClipParts(final_name, model, random_parts), out_indices, output_stride)
     if saved is not None:

@@ -1,22 +1,37 @@
-"""scenes-RN50: a tiny CLIP with the structure of RN50, for procedural scenes and without downloads.
+"""Tiny CLIPs that the package brings: configs of open_clip, and weights by tag.
 
-A ModifiedResNet of 3, 4, 6 and 3 blocks and width 8, and a text tower of two layers that knows the
-words of the scenes. Its config lies with the package; so do its weights, as the tag "scenes", and a
-trunk that was pruned to a tenth of its weights under the same pool and text tower, as the tag
-"scenes-imp10". `examples/tiny_clip` made both.
+scenes-RN50: a ModifiedResNet of RN50's 3, 4, 6 and 3 blocks, 8 channels wide, and a text tower of
+two layers that knows the words of the procedural scenes; "scenes-imp10" is its trunk pruned to a
+tenth of its weights, under the same pool and text tower. `examples/tiny_clip` made both.
+
+emoji-RN50: the same blocks, 16 channels wide, and the words of 200 things that emoji show; recipe
+"emoji-clip".
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-NAME = "scenes-RN50"
-TAG = "scenes"
-PRUNED_TAG = "scenes-imp10"
 _FOLDER = Path(__file__).parent / "models"
-WEIGHTS = _FOLDER / f"{NAME}.safetensors"
-PRUNED_TRUNK = _FOLDER / f"{NAME}-imp10.safetensors"
+
+
+@dataclass(frozen=True)
+class TinyWeights:
+    """A whole CLIP's state_dict, and a pruned trunk of ours to be put into it, if any."""
+
+    clip: Path
+    trunk: Path | None = None
+
+
+WEIGHTS = {
+    ("scenes-RN50", "scenes"): TinyWeights(_FOLDER / "scenes-RN50.safetensors"),
+    ("scenes-RN50", "scenes-imp10"): TinyWeights(
+        _FOLDER / "scenes-RN50.safetensors", _FOLDER / "scenes-RN50-imp10.safetensors"
+    ),
+}
+"""By model and tag."""
 
 
 def register() -> None:
@@ -29,6 +44,11 @@ def register() -> None:
             open_clip.add_model_config(config)
 
 
-def is_pruned(name: str, pretrained: str | os.PathLike[str] | None) -> bool:
-    """Whether the pruned trunk is asked for."""
-    return (name, pretrained) == (NAME, PRUNED_TAG)
+def tiny_weights(name: str, pretrained: str | os.PathLike[str] | None) -> TinyWeights | None:
+    """None where the tag is none of the package's own."""
+    return WEIGHTS.get((name, str(pretrained)))
+
+
+def tags_of(name: str) -> list[str]:
+    """The package's own tags of a model."""
+    return [tag for model, tag in WEIGHTS if model == name]

@@ -37,7 +37,7 @@ def build_model(
 ) -> tuple[str, nn.Module, tuple[str, ...]]:
     """An open_clip model in eval mode, its final name, and the parts whose weights are random.
 
-    `pretrained` is None (random weights), a tag that open_clip lists or the tiny CLIP's, or a path
+    `pretrained` is None (random weights), a tag that open_clip lists or a tiny CLIP's, or a path
     to a state_dict (safetensors or torch) or to OpenAI's JIT archive. OpenAI's weights need the
     quick GELU: the model becomes its "-quickgelu" twin.
 
@@ -54,8 +54,8 @@ def build_model(
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"expected the name of an open_clip model, got {name!r}{hint}")
-    if (name, pretrained) == (tiny_clip.NAME, tiny_clip.TAG):
-        pretrained = tiny_clip.WEIGHTS
+    if own := tiny_clip.tiny_weights(name, pretrained):
+        pretrained = own.clip
     if pretrained is None:
         return name, _create(name, None), (IMAGE_ENCODER, IMAGE_PROJECTION, TEXT_TOWER)
     tags = open_clip.list_pretrained_tags_by_model(name)
@@ -78,8 +78,7 @@ def build_model(
 
 
 def _listed(name: str, tags: list[str]) -> str:
-    own = [tiny_clip.TAG, tiny_clip.PRUNED_TAG] if name == tiny_clip.NAME else []
-    return ", ".join([*own, *tags]) or "it has none"
+    return ", ".join([*tiny_clip.tags_of(name), *tags]) or "it has none"
 
 
 def _create(name: str, pretrained: str | None) -> nn.Module:

@@ -48,6 +48,12 @@ def class_cosines(vectors: Tensor, text: TextEmbeddings) -> Tensor:
     return text.similarity(vectors.transpose(1, 2)).transpose(1, 2)
 
 
+def zero(layer: nn.Module) -> None:
+    """Makes a linear layer, or a convolution, give zeros until it learns."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 def joint_width(clip: ClipParts) -> int:
     """Width of CLIP's joint space of images and text."""
     projection = clip.model.text_projection

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sparse_ovs.backbones import Backbone, Level
 from sparse_ovs.heads.aspp import ASPP, conv_bn_relu
+from sparse_ovs.heads.clip_values import clip_values
 from sparse_ovs.heads.head import PixelHead
 from sparse_ovs.heads.pixel_classifier import PixelClassifier
 from sparse_ovs.heads.sizes import Sizes
@@ -33,6 +34,8 @@ class DeepLabSizes(Sizes):
             same pixels.
         dropout: after the pyramid, and in V3+ after the decoder's first convolution.
         last_dropout: before the classifier, V3+ alone.
+        from_clip: cells begin as CLIP's own values of layer4 (see `clip_values`), which learn with
+            the head, and what it adds to them begins at zero; else all begins at random.
 
     Raises:
         ValueError: a size below 1, or a dropout that is no probability below 1.
@@ -43,6 +46,7 @@ class DeepLabSizes(Sizes):
     rates: tuple[int, ...] = (6, 12, 18)
     dropout: float = 0.5
     last_dropout: float = 0.1
+    from_clip: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rates", tuple(self.rates))  # files have lists
@@ -88,10 +92,16 @@ class _DeepLab(PixelHead):
         *_, high = self._needed_levels(backbone)
         rates = [max(1, rate * _STRIDE_OF_RATES // high.stride) for rate in self.sizes.rates]
         self.aspp = ASPP(high.channels, self.sizes.dim, rates, self.sizes.dropout)
-        self.classifier = PixelClassifier(self.sizes.dim, backbone.clip)
+        self.classifier = PixelClassifier(self.sizes.dim, backbone.clip, self.sizes.from_clip)
+        self.values = clip_values(backbone) if self.sizes.from_clip else None
 
     def predict(self, output: Tensor) -> Tensor:
         return output.float().softmax(1)[:, :-1]
+
+    def _classify(self, x: Tensor, high: Tensor, text: TextEmbeddings) -> Tensor:
+        """The decoder's map (N, dim, h, w) and layer4's -> logits (N, K + 1, h, w)."""
+        to = None if self.values is None else F.normalize(self.values(high), dim=1)
+        return self.classifier(x, text, to)
 
 
 class DeepLabV3(_DeepLab):
@@ -110,7 +120,7 @@ class DeepLabV3(_DeepLab):
     def forward(self, features: Sequence[Tensor], text: TextEmbeddings) -> Tensor:
         """Logits (N, K + 1, h, w) at layer4's size."""
         (high,) = self.needed(features)
-        return self.classifier(self.conv(self.aspp(high)), text)
+        return self._classify(self.conv(self.aspp(high)), high, text)
 
 
 class DeepLabV3Plus(_DeepLab):
@@ -140,4 +150,4 @@ class DeepLabV3Plus(_DeepLab):
         """Logits (N, K + 1, h, w) at layer1's size."""
         low, high = self.needed(features)
         wide = F.interpolate(self.aspp(high), low.shape[-2:], mode="bilinear", align_corners=False)
-        return self.classifier(self.decoder(torch.cat([wide, self.low(low)], 1)), text)
+        return self._classify(self.decoder(torch.cat([wide, self.low(low)], 1)), high, text)

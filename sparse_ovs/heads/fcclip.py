@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparse_ovs.backbones import Backbone
-from sparse_ovs.heads.classifier import MOST_SCALE, TextClassifier, class_cosines, joint_width
+from sparse_ovs.heads.classifier import MOST_SCALE, TextClassifier, class_cosines, joint_width, zero
 from sparse_ovs.heads.clip_regions import embed_masks
 from sparse_ovs.heads.ensemble import join_classifiers
 from sparse_ovs.heads.loss_settings import MaskLossSettings
@@ -68,6 +68,8 @@ class FCCLIP(MaskHead):
         dim, width = self.sizes.dim, joint_width(backbone.clip)
         self.mask_pooling_proj = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim))
         self.class_embed = Perceptron([dim, dim, dim, width])
+        if self.sizes.from_clip:
+            zero(self.class_embed.layers[-1])
         self.classifier = TextClassifier(width, clamp=True)
 
     def classify(
@@ -77,10 +79,12 @@ class FCCLIP(MaskHead):
         mask_logits: Tensor,
         mask_features: Tensor,
         text: TextEmbeddings,
+        begin: Tensor | None,
     ) -> Prediction:
         pooled = pool_by_masks(mask_features, mask_logits.detach())
         features = queries + self.mask_pooling_proj(pooled)
-        vectors = F.normalize(self.class_embed(features), dim=-1)
+        vectors = self.class_embed(features)
+        vectors = F.normalize(vectors if begin is None else begin + vectors, dim=-1)
         return Prediction(self.classifier(vectors, text), mask_logits, features, vectors)
 
     def forward(self, features: Sequence[Tensor], text: TextEmbeddings) -> MaskOutput:

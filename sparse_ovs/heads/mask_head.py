@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sparse_ovs.backbones import Backbone, Level
+from sparse_ovs.heads.clip_values import clip_values
 from sparse_ovs.heads.head import Head
 from sparse_ovs.heads.loss_settings import MaskLossSettings
 from sparse_ovs.heads.mask_decoder import MaskDecoder
@@ -59,6 +61,7 @@ class MaskHead(Head):
         channels = [level.channels for level in self._needed_levels(backbone)]
         self.pixel_decoder = PixelDecoder(channels, self.sizes)
         self.decoder = MaskDecoder(self.sizes)
+        self.values = clip_values(backbone) if self.sizes.from_clip else None
 
     @abstractmethod
     def classify(
@@ -68,6 +71,7 @@ class MaskHead(Head):
         mask_logits: Tensor,
         mask_features: Tensor,
         text: TextEmbeddings,
+        begin: Tensor | None,
     ) -> Prediction:
         """Classes of queries with masks.
 
@@ -77,6 +81,7 @@ class MaskHead(Head):
             mask_logits: (N, Q, h, w).
             mask_features: (N, dim, h, w).
             text: the classes.
+            begin: (N, Q, D), vectors of the joint space that what the head says is added to.
         """
 
     def forward(self, features: Sequence[Tensor], text: TextEmbeddings) -> MaskOutput:
@@ -86,9 +91,18 @@ class MaskHead(Head):
         projection = None if project else self.pixel_decoder.mask_features
         points = self.decoder(levels, mask_features, self.training, projection)
         first = self.sizes.decoder_layers + 1 - len(points)
+        *_, last = self.needed(features)
+        cells = None if self.values is None else F.normalize(self.values(last), dim=1)
         return MaskOutput(
             tuple(
-                self.classify(point, queries, mask_logits, mask_features, text)
+                self.classify(
+                    point,
+                    queries,
+                    mask_logits,
+                    mask_features,
+                    text,
+                    None if cells is None else _under_masks(cells, mask_logits.detach()),
+                )
                 for point, (queries, mask_logits) in enumerate(points, first)
             )
         )
@@ -184,3 +198,10 @@ class MaskHead(Head):
                     f"expected classes of regions from 0 to {classes - 2}, got "
                     f"{target.classes.tolist()}"
                 )
+
+
+def _under_masks(cells: Tensor, mask_logits: Tensor) -> Tensor:
+    """The mean of cells (N, D, h, w) under masks (N, Q, h', w'), of unit length -> (N, Q, D). A
+    cell counts by the mask's mean over it: things may be smaller than a cell."""
+    counts = F.interpolate(mask_logits.sigmoid(), cells.shape[2:], mode="area").flatten(2)
+    return F.normalize(counts @ cells.flatten(2).transpose(1, 2), dim=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from sparse_ovs.heads.sizes import Sizes
 
@@ -23,6 +24,9 @@ class MaskSizes(Sizes):
         decoder_layers: of the transformer decoder; masks are predicted before the first and after
             each.
         ffn: hidden width of these layers' feed-forward networks.
+        from_clip: a query's class begins as the mean of CLIP's own values of the last map (see
+            `clip_values`) under its mask, and what the head adds to it begins at zero; the values
+            learn with the head. Else all begins at random.
 
     Raises:
         ValueError: a size below 1, or a dim that the norms or the heads do not divide.
@@ -36,11 +40,12 @@ class MaskSizes(Sizes):
     pixel_ffn: int = 1024
     decoder_layers: int = 9
     ffn: int = 2048
+    from_clip: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(MaskSizes):
             value = getattr(self, field.name)
-            if not isinstance(value, int) or value < 1:
+            if field.name != "from_clip" and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"expected {field.name} of at least 1, got {value!r}")
         if self.dim % NORM_GROUPS or self.dim % self.heads:
             raise ValueError(
@@ -49,7 +54,7 @@ class MaskSizes(Sizes):
             )
 
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "dim": 64,
     "queries": 20,
     "heads": 4,

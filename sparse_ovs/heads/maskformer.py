@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparse_ovs.backbones import Backbone
-from sparse_ovs.heads.classifier import TextClassifier, joint_width
+from sparse_ovs.heads.classifier import TextClassifier, joint_width, zero
 from sparse_ovs.heads.loss_settings import MaskLossSettings
 from sparse_ovs.heads.mask_head import MaskHead
 from sparse_ovs.heads.mask_output import Prediction
@@ -36,6 +36,9 @@ class MaskFormer(MaskHead):
         self.class_projections = nn.ModuleList(
             nn.Linear(dim, width) for _ in range(self.sizes.decoder_layers + 1)
         )
+        if self.sizes.from_clip:
+            for projection in self.class_projections:
+                zero(projection)
         self.classifier = TextClassifier(width)
 
     def classify(
@@ -45,7 +48,9 @@ class MaskFormer(MaskHead):
         mask_logits: Tensor,
         mask_features: Tensor,
         text: TextEmbeddings,
+        begin: Tensor | None,
     ) -> Prediction:
         features = self.class_embed(queries)
-        vectors = F.normalize(self.class_projections[point](features.relu()), dim=-1)
+        vectors = self.class_projections[point](features.relu())
+        vectors = F.normalize(vectors if begin is None else begin + vectors, dim=-1)
         return Prediction(self.classifier(vectors, text), mask_logits, features, vectors)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparse_ovs.backbones import ClipParts
-from sparse_ovs.heads.classifier import TextClassifier, joint_width
+from sparse_ovs.heads.classifier import TextClassifier, joint_width, zero
 from sparse_ovs.text import TextEmbeddings
 
 _LEAST_LENGTH = 1e-12  # as F.normalize
@@ -19,18 +19,29 @@ class PixelClassifier(nn.Module):
     Args:
         dim: channels of the map.
         clip: whose joint space it is.
+        adds: the layer's vectors are added to others, and begin at zero.
     """
 
-    def __init__(self, dim: int, clip: ClipParts) -> None:
+    def __init__(self, dim: int, clip: ClipParts, adds: bool = False) -> None:
         super().__init__()
         self.project = nn.Conv2d(dim, joint_width(clip), 1)
+        if adds:
+            zero(self.project)
         self.classify = TextClassifier(joint_width(clip))
 
-    def forward(self, x: Tensor, text: TextEmbeddings) -> Tensor:
-        """(N, dim, h, w) -> logits (N, K + 1, h, w), the last of "no object"."""
-        if not torch.is_grad_enabled():
+    def forward(self, x: Tensor, text: TextEmbeddings, to: Tensor | None = None) -> Tensor:
+        """(N, dim, h, w) -> logits (N, K + 1, h, w), the last of "no object".
+
+        Args:
+            to: (N, D, h', w'), vectors of the joint space that the layer's are added to, after they
+                are upsampled.
+        """
+        if to is None and not torch.is_grad_enabled():
             return self._in_own_space(x, text)
-        cells = F.normalize(self.project(x), dim=1).flatten(2).transpose(1, 2)
+        joint = self.project(x)
+        if to is not None:
+            joint = joint + F.interpolate(to, x.shape[2:], mode="bilinear", align_corners=False)
+        cells = F.normalize(joint, dim=1).flatten(2).transpose(1, 2)
         return self.classify(cells, text).transpose(1, 2).unflatten(2, x.shape[2:])
 
     def _in_own_space(self, x: Tensor, text: TextEmbeddings) -> Tensor:

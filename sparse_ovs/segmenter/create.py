@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from sparse_ovs.backbones import Backbone, create_backbone
-from sparse_ovs.heads import Head, create_head, find_head
+from sparse_ovs.heads import create_head, find_head
 from sparse_ovs.segmenter import files
 from sparse_ovs.segmenter.options import Options
 from sparse_ovs.segmenter.precision import check_precision, scales_from
@@ -31,6 +31,7 @@ def create_segmenter(
     precision: str = "fp32",
     calibrate: Any = None,
     head_sizes: str | Mapping[str, Any] | None = None,
+    output_stride: int | None = None,
     **options: Any,
 ) -> Segmenter:
     """A segmenter without a vocabulary yet, in eval mode.
@@ -38,7 +39,7 @@ def create_segmenter(
     Args:
         head: a name in `sparse_ovs.heads.HEADS`; None for the checkpoint's, or "maskclip".
         backbone: an open_clip model ("RN50" where None), or a backbone that gives what the head
-            needs; by name a ResNet is dilated to the output stride that the head wants.
+            needs.
         pretrained, density, pattern, mask: of a backbone by name, see `create_backbone`.
         checkpoint: a file or folder of `Segmenter.save_pretrained`, or the package's own
             "scenes-maskformer"; it brings backbone, density, head and its sizes, and options, and
@@ -48,6 +49,8 @@ def create_segmenter(
         calibrate: with int8, what to take its scales from (see `Segmenter.calibrate`): a folder of
             images, images, or a quantization; None: the checkpoint's own.
         head_sizes: of a head that is not a checkpoint's, see `create_head`.
+        output_stride: of a ResNet by name, 8, 16 or 32, which is dilated to it; None: what the head
+            wants.
         options: of Options; by default the checkpoint's.
 
     Raises:
@@ -72,6 +75,7 @@ def create_segmenter(
             "density": density,
             "mask": mask,
             "head_sizes": head_sizes,
+            "output_stride": output_stride,
         }
         for name, value in given.items():
             if value is not None:
@@ -84,29 +88,21 @@ def create_segmenter(
         return segmenter if images is None else segmenter.calibrate(images)
     images, settings = scales_from(precision, calibrate), Options(**options)
     if isinstance(backbone, Backbone):
-        if any(value is not None for value in (pretrained, density, mask)):
+        if any(value is not None for value in (pretrained, density, mask, output_stride)):
             raise ValueError(
-                "expected pretrained, density and mask for a backbone by name alone, got a Backbone"
+                "expected pretrained, density, mask and output_stride for a backbone by name "
+                "alone, got a Backbone"
             )
         made = backbone
     else:
-        made = _backbone_for(
-            kind, backbone or _DEFAULT_BACKBONE, pretrained, density, pattern, mask
+        made = create_backbone(
+            backbone or _DEFAULT_BACKBONE,
+            pretrained,
+            density,
+            pattern,
+            mask,
+            output_stride=output_stride or kind.output_stride,
         )
+        made.select(kind.needed_indices(made))
     segmenter = Segmenter(made, create_head(kind.name, made, head_sizes), settings, fast)
     return segmenter if images is None else segmenter.calibrate(images)
-
-
-def _backbone_for(
-    kind: type[Head],
-    name: str,
-    pretrained: str | os.PathLike[str] | None,
-    density: float | str | None,
-    pattern: str,
-    mask: Any,
-) -> Backbone:
-    backbone = create_backbone(
-        name, pretrained, density, pattern, mask, output_stride=kind.output_stride
-    )
-    backbone.select(kind.needed_indices(backbone))
-    return backbone

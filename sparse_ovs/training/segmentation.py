@@ -184,6 +184,7 @@ def _segmenter(settings: SegmentationTraining) -> Segmenter:
             model.backbone,
             model.pretrained or None,
             head_sizes=model.sizes,
+            output_stride=model.output_stride or None,
             templates=model.templates,
             size=crop,
         )

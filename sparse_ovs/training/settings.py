@@ -28,6 +28,9 @@ class ModelSettings:
     checkpoint: str = setting("", "a segmenter to go on from, instead of all others here")
     head: str = setting("maskformer", "a head that learns")
     sizes: Any = setting("paper", "of the head: a preset, or a table of sizes")
+    output_stride: int = setting(
+        0, "a ResNet is dilated to it: 8, 16 or 32; 0: what the head wants"
+    )
     templates: str = setting("bare", "of prompts for the classes' names")
 
 

@@ -44,7 +44,9 @@ def test_a_backbone_that_lacks_the_maps_is_refused(name: str, indices: tuple[int
 
 def test_maskclip_refuses_a_convnext() -> None:
     backbone = create_backbone("convnext_tiny")
-    with pytest.raises(ValueError, match="expected a CLIP ResNet or ViT for maskclip, got 'convn"):
+    with pytest.raises(
+        ValueError, match="expected a CLIP ResNet or ViT, which pools values, got 'convn"
+    ):
         create_head("maskclip", backbone)
 
 

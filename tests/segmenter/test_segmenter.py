@@ -321,8 +321,21 @@ def test_a_made_backbone_excludes_what_makes_one() -> None:
     backbone = make().backbone
     with pytest.raises(ValueError, match="for a backbone by name alone, got a Backbone"):
         sparse_ovs.create_segmenter("maskclip", backbone, density=0.5)
+    with pytest.raises(ValueError, match="for a backbone by name alone, got a Backbone"):
+        sparse_ovs.create_segmenter("maskclip", backbone, output_stride=16)
     with pytest.raises(ValueError, match="expected a checkpoint or a backbone, got both"):
         sparse_ovs.create_segmenter("maskclip", backbone, checkpoint="a")
+
+
+def test_a_resnet_by_name_is_dilated_as_asked_or_as_the_head_wants() -> None:
+    small_backbone(RN)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RandomWeightsWarning)
+        strides = [
+            sparse_ovs.create_segmenter(head, RN, output_stride=wanted).backbone.levels()[-1].stride
+            for head, wanted in [("maskclip", None), ("maskclip", 16), ("deeplabv3", None)]
+        ]
+    assert strides == [32, 16, 16]
 
 
 @pytest.mark.parametrize("name", [RN, VIT])

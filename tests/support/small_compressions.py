@@ -11,7 +11,6 @@ import torch
 from typer.testing import CliRunner
 
 import sparse_ovs
-from sparse_ovs.backbones import tiny_clip
 from sparse_ovs.compression.state import RunState
 from sparse_ovs.data import Scenes
 from support.small_classifier import smooth_images
@@ -44,8 +43,8 @@ def compress_tiny_clip(folder: Path, reports: Connection | None = None) -> None:
     _report_results(folder, reports)
     images = str(folder.parent / "images")
     how = ["--density", "0.3", "--precision", "int8", "--allocation", "loss", "--baseline", "eager"]
-    given = ["--pretrained", tiny_clip.TAG, "--images", images, *how, "--out", str(folder)]
-    result = CliRunner().invoke(app, ["compress", tiny_clip.NAME, *given])
+    given = ["--pretrained", "scenes", "--images", images, *how, "--out", str(folder)]
+    result = CliRunner().invoke(app, ["compress", "scenes-RN50", *given])
     assert result.exit_code == 0, result.exception
 
 

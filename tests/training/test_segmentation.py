@@ -51,6 +51,11 @@ def test_a_run_writes_a_trained_segmenter_and_its_log(tmp_path: Path) -> None:
     )
 
 
+def test_the_encoder_is_dilated_where_settings_say_so(tmp_path: Path) -> None:
+    made = train_segmenter(small_settings(model={"output_stride": 16}, run={"steps": 1}), tmp_path)
+    assert load(made).backbone.levels()[-1].stride == 16
+
+
 def test_a_run_learns(tmp_path: Path) -> None:
     settings = small_settings(
         data={"options": {"size": 64, "count": 2}, "flip": False, "scale": [1, 1]},
