@@ -22,7 +22,6 @@ from sparse_ovs import Segmenter
 from sparse_ovs.data.scenes import Scenes
 from sparse_ovs.evaluation import Confusion, scores
 from sparse_ovs.segmenter.options import MASK_ORDERS
-from sparse_ovs.segmenter.shipped import DEMO
 
 ROWS = (("val-seen", 128), ("val-unseen", 128), ("val-seen", 256), ("val-unseen", 256))
 
@@ -50,7 +49,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60, help="scenes of each row")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
-    segmenter = Segmenter.from_pretrained(DEMO, fast=True).set_vocabulary(Scenes.classes)
+    segmenter = Segmenter.from_pretrained("scenes-maskformer", fast=True).set_vocabulary(
+        Scenes.classes
+    )
     table = Table("split", "pixels", *MASK_ORDERS, "% of pixels changed")
     record = []
     for split, size in track(ROWS, "score", console=Console(stderr=True)):

@@ -37,6 +37,14 @@ def test_the_package_is_typed_and_brings_its_density_profiles() -> None:
     assert (root / "backbones" / "profiles" / "rn50_trained.json").is_file()
 
 
+def test_the_tiny_clip_of_emoji_comes_with_the_package() -> None:
+    root = Path(sparse_ovs.__file__).parent
+    assert (root / "backbones" / "models" / "emoji-RN50.json").is_file()
+    assert (root / "backbones" / "models" / "emoji-RN50.safetensors").stat().st_size < 6e6
+    assert (root / "segmenter" / "models" / "ATTRIBUTION.md").is_file()
+    assert len(list((root / "segmenter" / "models" / "emoji-scenes").iterdir())) == 17
+
+
 def test_the_tiny_clip_comes_with_the_package() -> None:
     models = Path(sparse_ovs.__file__).parent / "backbones" / "models"
     names = ("scenes-RN50.json", "scenes-RN50.safetensors", "scenes-RN50-imp10.safetensors")

@@ -30,6 +30,7 @@ WEIGHTS = {
     ("scenes-RN50", "scenes-imp10"): TinyWeights(
         _FOLDER / "scenes-RN50.safetensors", _FOLDER / "scenes-RN50-imp10.safetensors"
     ),
+    ("emoji-RN50", "emoji"): TinyWeights(_FOLDER / "emoji-RN50.safetensors"),
 }
 """By model and tag."""
 

@@ -25,10 +25,9 @@ from sparse_ovs.compression.run import compress_all
 from sparse_ovs.compression.settings import CompressionSettings
 from sparse_ovs.data.images import read_image
 from sparse_ovs.data.sample_photos import crops, sample_photos
-from sparse_ovs.data.scenes import Scenes
 from sparse_ovs.formats import replace_file
 from sparse_ovs.segmenter import Result, Segmenter, create_segmenter
-from sparse_ovs.segmenter.shipped import DEMO, demo_scene
+from sparse_ovs.segmenter.shipped import DEMO, demo_scene, demo_scenes
 from sparse_ovs.text import Vocabulary
 
 _MODEL = "RN50"
@@ -167,8 +166,8 @@ def _subject(image: Path | None, images: Path | None, vocab: str) -> _Subject:
 
 def _shipped(said: str) -> _Subject:
     segmenter = create_segmenter(checkpoint=DEMO)
-    scenes = Scenes("train", size=128, count=_IMAGES)
-    images = torch.cat([segmenter.to_input(scenes[number].image) for number in range(_IMAGES)])
+    seen = crops([picture for picture, _ in demo_scenes()], _IMAGES, seed=0)
+    images = torch.cat([segmenter.to_input(crop) for crop in seen])
     picture, words = demo_scene()
     return _Subject(segmenter, images, picture, words, said, _TRIED["shipped"])
 

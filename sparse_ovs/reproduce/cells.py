@@ -1,4 +1,4 @@
-"""Cells: the pieces of an experiment, each done once, its record kept in a file of its own."""
+"""Cells: the pieces of an experiment, each done once, its record a line of its table's file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class Cell(ABC):
 
 
 class Store:
-    """A folder of records (`cells/`) and files (`runs/`) of one experiment.
+    """A folder of records (`records/TABLE.jsonl`, a line a cell) and files (`runs/`) of one
+    experiment. A cell's table is the first part of its name.
 
     Raises:
         ValueError: the folder belongs to another experiment.
@@ -55,7 +56,7 @@ class Store:
                     "take a new folder"
                 )
             return
-        (folder / "cells").mkdir(parents=True, exist_ok=True)
+        (folder / "records").mkdir(parents=True, exist_ok=True)
         replace_file(path, (json.dumps(about, indent=1) + "\n").encode())
 
     def folder_of(self, name: str) -> Path:
@@ -66,34 +67,57 @@ class Store:
         """The record of a cell that is done; else None.
 
         Raises:
-            FileFormatError: a damaged record.
+            FileFormatError: a damaged file of records.
         """
-        path = self._record(name)
-        if not path.is_file():
-            return None
-        try:
-            record = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise FileFormatError(f"expected a record in JSON, got {path}: {error}") from error
-        return record
+        return self._read(self._table(name)).get(name)
 
     def holds_files(self, cell: Cell) -> bool:
         """Whether the files that others may need are there."""
         return all((self.folder_of(cell.name) / name).exists() for name in cell.kept)
 
-    def run(self, cell: Cell, experiment: Experiment, say: Say = lambda text: None) -> None:
-        """Does a cell and writes its record."""
+    def do(
+        self, cell: Cell, experiment: Experiment, say: Say = lambda text: None
+    ) -> dict[str, Any]:
+        """Does a cell; its record, which `keep` writes."""
         folder = self.folder_of(cell.name)
         folder.mkdir(parents=True, exist_ok=True)
         record = cell.run(experiment, self, say)
         for path in folder.iterdir():
             if path.name not in cell.kept:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        path = self._record(cell.name)
-        replace_file(path, (json.dumps(record, indent=1) + "\n").encode())
+        return record
 
-    def _record(self, name: str) -> Path:
-        return self.folder / "cells" / f"{name.replace('/', '.')}.json"
+    def keep(self, name: str, record: dict[str, Any]) -> None:
+        """Writes a record, numbers to six digits; one process at a time may."""
+        path = self._table(name)
+        known = self._read(path) | {name: _rounded(record)}
+        lines = [
+            json.dumps({"cell": cell, **known[cell]}, separators=(",", ":"))
+            for cell in sorted(known)
+        ]
+        replace_file(path, ("\n".join(lines) + "\n").encode())
+
+    def _table(self, name: str) -> Path:
+        return self.folder / "records" / f"{name.partition('/')[0]}.jsonl"
+
+    def _read(self, path: Path) -> dict[str, dict[str, Any]]:
+        if not path.is_file():
+            return {}
+        try:
+            found = [json.loads(line) for line in path.read_text().splitlines()]
+            return {record.pop("cell"): record for record in found}
+        except (ValueError, KeyError, AttributeError) as error:
+            raise FileFormatError(
+                f"expected a record in JSON on each line, got {path}: {error}"
+            ) from error
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, list) else value
 
 
 def unfinished(cells: Sequence[Cell], store: Store) -> list[Cell]:

@@ -22,7 +22,14 @@ from sparse_ovs.profiling.pair import make_pair
 from sparse_ovs.profiling.timing import Timings, time_interleaved
 from sparse_ovs.profiling.training_cost import TrainingCost, training_cost
 from sparse_ovs.reproduce.cells import Cell, Say, Store
-from sparse_ovs.reproduce.encoders import ARMS, DENSE, MASKS, PATTERNS, MaskCell, mask_cell_name
+from sparse_ovs.reproduce.encoders import (
+    ARMS,
+    CLIP,
+    DENSE,
+    PATTERNS,
+    EncoderCell,
+    encoder_cell_name,
+)
 from sparse_ovs.reproduce.experiment import Experiment
 from sparse_ovs.reproduce.steps import BASELINE, STEP_ARMS, TrainingStep
 from sparse_ovs.reproduce.trained import Whole
@@ -124,9 +131,10 @@ class TimingCell(Cell):
     alone: ClassVar[bool] = True
 
     @classmethod
-    def of(cls) -> TimingCell:
-        """The cell; the masks are those of seed 0."""
-        return cls("timing/encoders", tuple(mask_cell_name(arm, 0) for arm in ARMS if arm != DENSE))
+    def of(cls, density: float) -> TimingCell:
+        """The cell; the encoders are those of seed 0."""
+        needs = [encoder_cell_name(arm, density, 0) for arm in ARMS if arm != DENSE]
+        return cls("timing/encoders", tuple(needs))
 
     def run(self, experiment: Experiment, store: Store, say: Say) -> dict[str, Any]:
         plan = experiment.timing
@@ -143,8 +151,14 @@ class TimingCell(Cell):
         runs: dict[str, Any] = dict(build_baselines(dense, x, plan.baselines, say).runs)
         torch_arms = list(runs)
         for arm in ARMS:
-            mask = None if arm == DENSE else store.folder_of(mask_cell_name(arm, 0)) / MASKS
-            encoder = create_backbone(experiment.model, experiment.pretrained, mask=mask).eval()
+            if arm == DENSE:
+                encoder = dense
+            else:
+                name = encoder_cell_name(arm, experiment.density, 0)
+                path = store.folder_of(name) / CLIP
+                encoder = create_backbone(
+                    dense.clip.name, path, "weights", PATTERNS.get(arm, "unstructured")
+                ).eval()
             runs[arm] = partial(compile(encoder, x), x)
         return _compare(time_interleaved(runs, plan.rounds), torch_arms)
 
@@ -159,7 +173,7 @@ class TimingCell(Cell):
             if arm == DENSE:
                 continue
             say(f"{plan.large} with the densities of {arm}")
-            record = store.read(mask_cell_name(arm, 0))
+            record = store.read(encoder_cell_name(arm, experiment.density, 0))
             assert record is not None
             spread = {layer: max(d, 1e-4) for layer, d in record["densities"].items()}
             path = folder / f"{arm}.json"
@@ -198,8 +212,10 @@ class StepCell(Cell):
 
 def cost_cells(experiment: Experiment) -> list[Cell]:
     """Counts, then times."""
-    masks: list[Cell] = [MaskCell.of(arm, 0) for arm in ARMS if arm != DENSE]
-    return [*masks, CountCell("cost/counts"), TimingCell.of(), StepCell("timing/steps")]
+    density = experiment.density
+    encoders: list[Cell] = [EncoderCell.of(arm, density, 0) for arm in ARMS if arm != DENSE]
+    measured = [CountCell("cost/counts"), TimingCell.of(density), StepCell("timing/steps")]
+    return [*encoders, *measured]
 
 
 def _compare(times: Timings, dense: list[str]) -> dict[str, Any]:

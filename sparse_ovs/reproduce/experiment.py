@@ -16,15 +16,27 @@ PARTS = ("seen", "unseen", "all")
 
 @dataclass(frozen=True)
 class PruningPlan:
-    """[pruning]: how iterative magnitude pruning trains between its rounds, without labels."""
+    """[pruning]: how encoders are pruned and repaired, without labels."""
 
-    dataset: str = setting("scenes", "whose images it sees; see `sparse-ovs data`")
-    split: str = setting("train", "of it")
-    options: dict[str, Any] = setting({}, "of the dataset")
-    crop: int = setting(128, "pixels of the square crops")
-    batch: int = setting(16, "images a step")
-    iters_per_round: int = setting(20, "steps before each round")
+    dataset: str = setting(
+        "emoji", "whose images they see: emoji as CLIP was taught them, or see `sparse-ovs data`"
+    )
+    split: str = setting("train", "of it, unless emoji")
+    options: dict[str, Any] = setting({}, "of the dataset, unless emoji")
+    crop: int = setting(64, "pixels of the square images")
+    batch: int = setting(64, "images a step")
+    steps: int = setting(240, "of distillation for each arm; IMP takes half between its rounds")
     lr: float = setting(1e-3, "of AdamW")
+    norm_images: int = setting(2048, "on which BatchNorm is estimated anew after pruning")
+    obs_images: int = setting(256, "that OBS looks at")
+
+
+@dataclass(frozen=True)
+class NamingPlan:
+    """[naming]: what encoders are asked to name, zero-shot."""
+
+    splits: list[str] = setting([], "of emoji")
+    pictures: int = setting(8, "of each of the 200 concepts")
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,7 @@ class TransferPlan:
 class TuningPlan:
     """[tuning]: fine-tuning with some layers frozen."""
 
-    recipe: str = setting("scenes-maskformer", "of `sparse-ovs train`")
+    recipe: str = setting("emoji-maskformer", "of `sparse-ovs train`")
     changes: list[str] = setting([], "of it, in both parts")
     first: list[str] = setting([], "of the part in which all layers learn")
     rest: list[str] = setting([], "of the part in which some are frozen")
@@ -81,15 +93,17 @@ class Experiment:
         scores: tables by column: dataset, split, options, part.
     """
 
-    model: str = setting("scenes-RN50", "an open_clip model")
-    pretrained: str = setting("scenes", "its weights, which every arm starts from")
-    density: float = setting(0.1, "kept fraction of the weights in scope")
+    model: str = setting("emoji-RN50", "an open_clip model")
+    pretrained: str = setting("emoji", "its weights, which every arm starts from")
+    density: float = setting(0.1, "kept fraction of the weights in scope, where heads are trained")
+    densities: list[float] = setting([0.1], "kept fractions of encoders, with the one above")
     seeds: int = setting(3, "of everything random")
     image_size: int = setting(128, "pixels that MACs of trained segmenters are counted for")
     cost_size: int = setting(512, "pixels of a training image, for which RN50's steps are counted")
     model_size: list[int] = setting([800, 1216], "height and width that models are counted for")
     scores: dict[str, Any] = setting({}, "by column")
     pruning: PruningPlan = field(default_factory=PruningPlan)
+    naming: NamingPlan = field(default_factory=NamingPlan)
     transfer: TransferPlan = field(default_factory=TransferPlan)
     tuning: TuningPlan = field(default_factory=TuningPlan)
     timing: TimingPlan = field(default_factory=TimingPlan)
@@ -97,6 +111,10 @@ class Experiment:
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise ValueError(f"expected at least 1 seed, got {self.seeds}")
+        if self.density not in self.densities:
+            raise ValueError(
+                f"expected densities with {self.density:g}, that of heads, got {self.densities}"
+            )
         self.columns()
 
     def columns(self) -> dict[str, Score]:

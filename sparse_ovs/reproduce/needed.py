@@ -14,10 +14,10 @@ from sparse_ovs.training import build_task, find_recipe, read_toml
 
 
 def missing(experiment: Experiment, parts: Sequence[str]) -> list[str]:
-    """A line for each thing that is not there.
+    """For each thing that is not there, what it is and how it is got.
 
     Args:
-        parts: of the experiment that are wanted: "transfer", "alpha", "cost".
+        parts: of the experiment that are wanted: see PARTS of `run`.
     """
     plan = experiment.pruning
     wanted: dict[tuple[str, str], Callable[[], Any]] = {
@@ -40,16 +40,17 @@ def missing(experiment: Experiment, parts: Sequence[str]) -> list[str]:
             wanted["test data", score.dataset] = partial(
                 open_dataset, score.dataset, None, score.split, **score.options
             )
-    found = []
+    for_reason: dict[str, list[str]] = {}
     for (what, name), have in wanted.items():
         try:
             have()
         except (OSError, RuntimeError, ValueError) as error:
-            found.append(f"{what} {name}: {_first_line(error)}")
+            for_reason.setdefault(_lines(error), []).append(f"{what} {name}")
+    found = [f"{', '.join(those)}: {reason}" for reason, those in for_reason.items()]
     if importlib.util.find_spec("matplotlib") is None:
         found.append("package matplotlib, for pictures: pip install matplotlib")
     return found
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _lines(error: Exception) -> str:
+    return str(error).strip().replace("\n", "\n  ") or type(error).__name__

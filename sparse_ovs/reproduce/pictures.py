@@ -14,7 +14,7 @@ from sparse_ovs.reproduce.experiment import Experiment
 from sparse_ovs.reproduce.transfer_tables import Records, densities, of_seeds, percents
 from sparse_ovs.reproduce.tuning import FULL, RULES, STATES, cell_prefix, is_tuned
 
-_COLOURS = ("#9aa5b1", "#1b8a5a", "#3b6fb6", "#c2571a", "#d9a441", "#8e5ea2")
+_COLOURS = ("#9aa5b1", "#1b8a5a", "#3b6fb6", "#c2571a", "#d9a441", "#8e5ea2", "#5b6770")
 SUFFIXES = (".png", ".svg")
 
 
@@ -96,11 +96,13 @@ def draw_cost(records: Records, stem: Path) -> None:
     _save(figure, stem)
 
 
-def draw_layers(records: Records, stem: Path) -> None:
+def draw_layers(experiment: Experiment, records: Records, stem: Path) -> None:
     """Kept fraction by layer of every arm."""
     for suffix in SUFFIXES:
         draw_densities(
-            densities(records), stem.with_suffix(suffix), "kept fraction by layer, seed 0"
+            densities(experiment, records),
+            stem.with_suffix(suffix),
+            "kept fraction by layer, seed 0",
         )
 
 
@@ -112,9 +114,9 @@ def drawable(experiment: Experiment, records: Records) -> dict[str, Any]:
             lambda stem: draw_transfer(experiment, records, stem),
             "mIoU by head and encoder; bars: standard deviation over the seeds",
         )
-    if densities(records):
+    if densities(experiment, records):
         made["densities"] = (
-            lambda stem: draw_layers(records, stem),
+            lambda stem: draw_layers(experiment, records, stem),
             "where the weights stay",
         )
     if any(map(is_tuned, records)):

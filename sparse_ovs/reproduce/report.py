@@ -11,6 +11,7 @@ from pathlib import Path
 from sparse_ovs.formats import replace_file
 from sparse_ovs.profiling.page import whole_page
 from sparse_ovs.reproduce.cost_tables import cost_tables
+from sparse_ovs.reproduce.encoder_tables import encoder_differences, encoder_table
 from sparse_ovs.reproduce.experiment import Experiment
 from sparse_ovs.reproduce.pictures import drawable
 from sparse_ovs.reproduce.tables import Table
@@ -21,7 +22,9 @@ from sparse_ovs.reproduce.tuning_tables import tuning_differences, tuning_table
 
 def make_tables(experiment: Experiment, records: Records) -> list[Table]:
     """All that there are records for."""
-    made = []
+    made: list[Table] = []
+    if experiment.naming.splits and any(name.startswith("encoders/") for name in records):
+        made += [encoder_table(experiment, records), encoder_differences(experiment, records)]
     if any(name.startswith("transfer/") for name in records):
         made += [transfer_table(experiment, records), transfer_differences(experiment, records)]
     if any(map(is_tuned, records)):

@@ -9,13 +9,19 @@ from rich.console import Console
 
 from sparse_ovs.reproduce.cells import Cell, Store, records
 from sparse_ovs.reproduce.cost import cost_cells
+from sparse_ovs.reproduce.encoders import encoder_cells
 from sparse_ovs.reproduce.experiment import Experiment
 from sparse_ovs.reproduce.report import write_report
 from sparse_ovs.reproduce.runner import run_cells
 from sparse_ovs.reproduce.transfer import transfer_cells
 from sparse_ovs.reproduce.tuning import tuning_cells
 
-PARTS = {"transfer": transfer_cells, "alpha": tuning_cells, "cost": cost_cells}
+PARTS = {
+    "encoders": encoder_cells,
+    "transfer": transfer_cells,
+    "alpha": tuning_cells,
+    "cost": cost_cells,
+}
 
 
 def cells_of(experiment: Experiment, parts: Sequence[str] = tuple(PARTS)) -> list[Cell]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich import progress
 from rich.console import Console
@@ -43,18 +44,18 @@ def run_cells(
             if jobs == 0:
                 for cell in todo:
                     bar.begin(cell)
-                    store.run(cell, experiment, bar.say)
+                    store.keep(cell.name, store.do(cell, experiment, bar.say))
                     bar.end(cell)
             else:
-                _in_processes(experiment, todo, folder, jobs, bar)
+                _in_processes(experiment, todo, store, jobs, bar)
     return store
 
 
 def _in_processes(
-    experiment: Experiment, todo: Sequence[Cell], folder: Path, jobs: int, bar: _Bar
+    experiment: Experiment, todo: Sequence[Cell], store: Store, jobs: int, bar: _Bar
 ) -> None:
     waiting = list(todo)
-    running: dict[Future[None], Cell] = {}
+    running: dict[Future[dict[str, Any]], Cell] = {}
     # The children's torch reads it when it is imported.
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -70,12 +71,12 @@ def _in_processes(
                     if any(name in ahead for name in cell.needs) or (cell.alone and running):
                         continue
                     waiting.remove(cell)
-                    running[pool.submit(_run_one, experiment, cell, folder)] = cell
+                    running[pool.submit(_do_one, experiment, cell, store.folder)] = cell
                     bar.begin(cell)
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     cell = running.pop(future)
-                    future.result()
+                    store.keep(cell.name, future.result())
                     bar.end(cell)
     finally:
         if before is None:
@@ -84,11 +85,11 @@ def _in_processes(
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def _run_one(experiment: Experiment, cell: Cell, folder: Path) -> None:
+def _do_one(experiment: Experiment, cell: Cell, folder: Path) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
-    Store(folder, experiment).run(cell, experiment)
+    return Store(folder, experiment).do(cell, experiment)
 
 
 def _watch_parent(parent: int) -> None:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from html import escape
 from statistics import mean, stdev
 
-CHANCE = 0.05
-"""Of a difference to be starred though there is none."""
+from sparse_ovs.reproduce.statistics import CHANCE, Paired, told_apart
+
 DIFFERENCES = (
-    "Points of mIoU: mean and standard deviation of the seeds' differences. *: told from zero by a "
-    f"paired t test at {CHANCE:.0%}; so would one of {round(1 / CHANCE)} be by chance alone."
+    "Points: mean ± standard deviation of the seeds' differences, and the interval that holds the "
+    f"true mean with {1 - CHANCE:.0%} confidence (paired t test). *: told from zero at "
+    f"{CHANCE:.0%} after Holm's correction for all rows of its group."
 )
-"""The note below tables of `difference`."""
+"""The note below tables of `difference_cells`."""
 
 
 @dataclass(frozen=True)
@@ -73,19 +74,21 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"
 
 
-def difference(a: Sequence[float], b: Sequence[float], digits: int = 2) -> str:
-    """Mean and standard deviation of a - b, pair by pair, with the sign; a star where the paired t
-    test tells it from zero (see DIFFERENCES)."""
-    from scipy.stats import t  # slow to import
+def difference_cells(family: Sequence[Paired | None], digits: int = 2) -> list[str]:
+    """Differences of one family: mean and standard deviation with the sign, the interval of 95 %
+    confidence, and a star where they are told from zero (see DIFFERENCES)."""
+    return [
+        "-" if one is None else _difference(one, star, digits)
+        for one, star in zip(family, told_apart(family), strict=True)
+    ]
 
-    if not a:
-        return "-"
-    apart = [x - y for x, y in zip(a, b, strict=True)]
-    middle = f"{mean(apart):+.{digits}f}"
-    if len(apart) == 1:
+
+def _difference(one: Paired, star: bool, digits: int) -> str:
+    middle = f"{one.mean:+.{digits}f}"
+    if one.deviation is None or one.half is None:
         return middle
-    least = t.ppf(1 - CHANCE / 2, len(apart) - 1) * stdev(apart) / len(apart) ** 0.5
-    return f"{middle} ± {stdev(apart):.{digits}f}{' *' if abs(mean(apart)) > least else ''}"
+    low, high = (f"{one.mean + side * one.half:+.{digits}f}" for side in (-1, 1))
+    return f"{middle} ± {one.deviation:.{digits}f} ({low} to {high}){' *' if star else ''}"
 
 
 def _bar(cells: Sequence[str]) -> str:

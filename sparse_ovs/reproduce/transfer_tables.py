@@ -6,19 +6,22 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from sparse_ovs.reproduce.encoders import ARMS, DENSE, mask_cell_name
+from sparse_ovs.reproduce.encoders import ARMS, DENSE, encoder_cell_name
 from sparse_ovs.reproduce.experiment import Experiment
-from sparse_ovs.reproduce.tables import DIFFERENCES, Table, difference, spread
+from sparse_ovs.reproduce.statistics import Paired, paired
+from sparse_ovs.reproduce.tables import DIFFERENCES, Table, difference_cells, spread
 
 Records = Mapping[str, dict[str, Any]]
 # What is told from what: the first less the second.
 PAIRS = (
+    ("imp", DENSE),
     ("imp", "oneshot"),
+    ("imp", "obs"),
+    ("obs", "oneshot"),
     ("imp", "random-like"),
     ("imp", "random"),
     ("random-like", "random"),
     ("imp4x1", "imp"),
-    ("imp", DENSE),
 )
 
 
@@ -62,8 +65,9 @@ def transfer_table(experiment: Experiment, records: Records) -> Table:
     if large:
         names += [f"ms: {about.large}, {about.large_size} px", "times torch"]
     note = (
-        "Mean and standard deviation over the seeds, in percent. All encoders start from the same "
-        "weights, get the same steps, and differ in their masks alone. MMAC: of the whole "
+        "Mean and standard deviation over the seeds, in percent. Pruned encoders were repaired "
+        "with the same steps of distillation, and all segmenters are trained with the same steps. "
+        "MMAC: of the whole "
         f"segmenter for one image of {experiment.image_size} px, pruned weights left out. "
         + _clock(times)
     )
@@ -73,21 +77,49 @@ def transfer_table(experiment: Experiment, records: Records) -> Table:
 def transfer_differences(experiment: Experiment, records: Records) -> Table:
     """What one arm is better by than another, seed by seed, in each head and in all."""
     heads = {head: [head] for head in experiment.transfer.recipes}
-    rows = []
-    for title, members in {**heads, "mean of heads": list(heads)}.items():
-        for a, b in PAIRS:
-            pairs = [(f"transfer/{head}/{a}/", f"transfer/{head}/{b}/") for head in members]
-            apart = differences(experiment, records, pairs)
-            rows.append((title, f"{ARMS[a]} less {ARMS[b]}", *apart))
-    names = ("head", "difference", *(f"mIoU {name}" for name in experiment.columns()))
-    title = "Transfer: differences"
-    return Table("transfer-differences", title, names, tuple(rows), (DIFFERENCES,))
+    groups = {
+        title: {
+            f"{ARMS[a]} less {ARMS[b]}": [
+                (f"transfer/{head}/{a}/", f"transfer/{head}/{b}/") for head in members
+            ]
+            for a, b in PAIRS
+        }
+        for title, members in {**heads, "mean of heads": list(heads)}.items()
+    }
+    return differences_table(
+        "transfer-differences", "Transfer: differences", "head", experiment, records, groups
+    )
+
+
+def differences_table(
+    name: str,
+    title: str,
+    of: str,
+    experiment: Experiment,
+    records: Records,
+    groups: Mapping[str, Mapping[str, Sequence[tuple[str, str]]]],
+) -> Table:
+    """A row for each difference, a column for each score, corrected group by group.
+
+    Args:
+        of: what the groups are, the first column's name.
+        groups: pairs of prefixes of cells, by group and by what the difference is called; see
+            `differences`.
+    """
+    rows: list[tuple[str, ...]] = []
+    for group, pairs in groups.items():
+        found = [differences(experiment, records, both) for both in pairs.values()]
+        columns = [difference_cells(family) for family in zip(*found, strict=True)]
+        rows += [(group, called, *cells) for called, *cells in zip(pairs, *columns, strict=True)]
+    names = (of, "difference", *(f"mIoU {column}" for column in experiment.columns()))
+    return Table(name, title, names, tuple(rows), (DIFFERENCES,))
 
 
 def differences(
     experiment: Experiment, records: Records, pairs: Sequence[tuple[str, str]]
-) -> list[str]:
-    """By column of scores, what cells of the first prefixes are better by than those of the second.
+) -> list[Paired | None]:
+    """By column of scores, what cells of the first prefixes are better by than those of the second,
+    in points.
 
     Args:
         pairs: of prefixes, to which the seed is added; their mean is taken seed by seed, where all
@@ -99,7 +131,7 @@ def differences(
         for seed in range(experiment.seeds)
         if all(f"{prefix}{seed}" in records for prefix in prefixes)
     ]
-    made = []
+    made: list[Paired | None] = []
     for column in experiment.columns():
         one, other = (
             [
@@ -108,17 +140,14 @@ def differences(
             ]
             for side in (0, 1)
         )
-        made.append(difference(one, other))
+        made.append(paired(one, other) if seeds else None)
     return made
 
 
-def densities(records: Records) -> dict[str, dict[str, float]]:
-    """Kept fraction by arm, then by layer, of seed 0."""
-    return {
-        title: records[mask_cell_name(arm, 0)]["densities"]
-        for arm, title in ARMS.items()
-        if mask_cell_name(arm, 0) in records
-    }
+def densities(experiment: Experiment, records: Records) -> dict[str, dict[str, float]]:
+    """Kept fraction by arm, then by layer, of seed 0 and the heads' density."""
+    names = {title: encoder_cell_name(arm, experiment.density, 0) for arm, title in ARMS.items()}
+    return {title: records[n]["densities"] for title, n in names.items() if n in records}
 
 
 def _time(times: Mapping[str, Any] | None, arm: str) -> tuple[str, str]:

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import torch
 
 from sparse_ovs.reproduce.cells import Cell, Say, Store
-from sparse_ovs.reproduce.encoders import MASKS, MaskCell, mask_cell_name
+from sparse_ovs.reproduce.encoders import EncoderCell, encoder_cell_name
 from sparse_ovs.reproduce.experiment import Experiment
 from sparse_ovs.reproduce.trained import cost, load, scores, train
+from sparse_ovs.reproduce.transfer import encoder_settings
 from sparse_ovs.segmenter import Segmenter
 from sparse_ovs.segmenter.files import FILE_NAME
 from sparse_ovs.spectral import METRICS, analyse, choose, load_selection, save_selection
@@ -68,7 +69,7 @@ class FirstCell(Cell):
     """The part in which everything learns; then every rule chooses its layers, once.
 
     Attributes:
-        state: "dense", or "sparse" with the masks of IMP.
+        state: "dense", or "sparse", which is IMP's.
         seed: of the training and of random choices.
     """
 
@@ -77,21 +78,18 @@ class FirstCell(Cell):
     kept: ClassVar[tuple[str, ...]] = (FILE_NAME, *(selection_file(a) for a in RULES if a != FULL))
 
     @classmethod
-    def of(cls, state: str, seed: int) -> FirstCell:
-        """The cell."""
-        needs = (mask_cell_name("imp", seed),) if state == "sparse" else ()
+    def of(cls, state: str, density: float, seed: int) -> FirstCell:
+        """The cell, on an encoder of that density where it is sparse."""
+        needs = (encoder_cell_name("imp", density, seed),) if state == "sparse" else ()
         return cls(first_cell_name(state, seed), needs, state, seed)
 
     def run(self, experiment: Experiment, store: Store, say: Say) -> dict[str, Any]:
         folder, plan = store.folder_of(self.name), experiment.tuning
-        mask = str(store.folder_of(self.needs[0]) / MASKS) if self.needs else ""
         changes = [
             *plan.changes,
             *plan.first,
-            f"model.backbone={json.dumps(experiment.model)}",
-            f"model.pretrained={json.dumps(experiment.pretrained)}",
+            *encoder_settings(experiment, store, self.needs),
             f"run.seed={self.seed}",
-            f"encoder.mask={json.dumps(mask)}",
         ]
         made = train(plan.recipe, changes, folder, say)
         say("spectra")
@@ -182,10 +180,10 @@ def first_cell_name(state: str, seed: int) -> str:
 
 
 def tuning_cells(experiment: Experiment) -> list[Cell]:
-    """Masks, first parts, and every arm, seed by seed."""
+    """Encoders, first parts, and every arm, seed by seed."""
     made: list[Cell] = []
     for seed in range(experiment.seeds):
-        made.append(MaskCell.of("imp", seed))
-        made += [FirstCell.of(state, seed) for state in STATES]
+        made.append(EncoderCell.of("imp", experiment.density, seed))
+        made += [FirstCell.of(state, experiment.density, seed) for state in STATES]
         made += [TuningCell.of(state, arm, seed) for state in STATES for arm in RULES]
     return made

@@ -7,8 +7,13 @@ from statistics import mean
 from typing import Any
 
 from sparse_ovs.reproduce.experiment import Experiment
-from sparse_ovs.reproduce.tables import DIFFERENCES, Table, spread
-from sparse_ovs.reproduce.transfer_tables import Records, differences, of_seeds, percents
+from sparse_ovs.reproduce.tables import Table, spread
+from sparse_ovs.reproduce.transfer_tables import (
+    Records,
+    differences_table,
+    of_seeds,
+    percents,
+)
 from sparse_ovs.reproduce.tuning import FULL, RULES, STATES, cell_prefix
 
 # What is told from what: the first less the second.
@@ -70,16 +75,17 @@ def tuning_table(experiment: Experiment, records: Records) -> Table:
 
 def tuning_differences(experiment: Experiment, records: Records) -> Table:
     """What alpha is better by than the controls, seed by seed, dense, sparse and in both."""
-    rows = []
-    for title, states in {**{state: [state] for state in STATES}, "mean of both": STATES}.items():
-        for a, b in PAIRS:
-            pairs = [(cell_prefix(state, a), cell_prefix(state, b)) for state in states]
-            apart = differences(experiment, records, pairs)
-            rows.append((title, f"{RULES[a].title} less {RULES[b].title}", *apart))
-    names = ("encoder", "difference", *(f"mIoU {name}" for name in experiment.columns()))
-    return Table(
-        "tuning-differences", "Fine-tuning: differences", names, tuple(rows), (DIFFERENCES,)
-    )
+    groups = {
+        title: {
+            f"{RULES[a].title} less {RULES[b].title}": [
+                (cell_prefix(state, a), cell_prefix(state, b)) for state in states
+            ]
+            for a, b in PAIRS
+        }
+        for title, states in {**{s: (s,) for s in STATES}, "mean of both": STATES}.items()
+    }
+    title = "Fine-tuning: differences"
+    return differences_table("tuning-differences", title, "encoder", experiment, records, groups)
 
 
 def _milliseconds(cells: Sequence[Mapping[str, Any]], key: str) -> str:

@@ -42,7 +42,7 @@ def create_segmenter(
             needs.
         pretrained, density, pattern, mask: of a backbone by name, see `create_backbone`.
         checkpoint: a file or folder of `Segmenter.save_pretrained`, or the package's own
-            "scenes-maskformer"; it brings backbone, density, head and its sizes, and options, and
+            "emoji-maskformer"; it brings backbone, density, head and its sizes, and options, and
             must be of `head` where one is named.
         fast: compile the encoder (see Segmenter).
         precision: of the compiled encoder: "fp32" or "int8", see `sparse_ovs.compile`.

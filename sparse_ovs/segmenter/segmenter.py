@@ -206,7 +206,7 @@ class Segmenter(Predictor):
         precision: str = "fp32",
         calibrate: Any = None,
     ) -> Segmenter:
-        """Reads a file or a folder of `save_pretrained`, "scenes-maskformer", which the package
+        """Reads a file or a folder of `save_pretrained`, "emoji-maskformer", which the package
         brings, or a repository of the hub ("user/name").
 
         Args:

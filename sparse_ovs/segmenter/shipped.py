@@ -1,17 +1,17 @@
-"""Segmenters that come with the package, and a scene to try them on."""
+"""Segmenters that come with the package, and scenes to try them on."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from PIL import Image
 
-from sparse_ovs.data.scenes import Scenes
-from sparse_ovs.data.textures import COLOURS
-
 _FOLDER = Path(__file__).parent / "models"
-DEMO = "scenes-maskformer"
-"""A small mask head on the tiny CLIP, a tenth of whose weights is left; the recipe of that name."""
+_SCENES = _FOLDER / "emoji-scenes"
+DEMO = "emoji-maskformer"
+"""A small mask head on the tiny CLIP of emoji, a tenth of whose weights is left; the recipe of that
+name."""
 
 
 def shipped(name: str) -> Path | None:
@@ -20,17 +20,20 @@ def shipped(name: str) -> Path | None:
     return path if name == path.stem and path.is_file() else None
 
 
+def demo_scenes() -> list[tuple[Image.Image, str]]:
+    """Scenes of 256 x 256 by a hand that no training showed, each with a vocabulary: what is there,
+    and a few things that are not."""
+    words: list[str] = json.loads((_SCENES / "words.json").read_text())
+    return [
+        (Image.open(_SCENES / f"{number:02d}.jpg").convert("RGB"), asked)
+        for number, asked in enumerate(words)
+    ]
+
+
 def demo_scene(number: int = 2) -> tuple[Image.Image, str]:
-    """A scene of compositions that no training shows, and a vocabulary for it: what is there, and
-    the same shapes in another colour, which are not.
+    """One of `demo_scenes`.
 
     Raises:
-        IndexError: a number below 0 or above 999.
+        IndexError: no such scene.
     """
-    scene = Scenes("val-unseen", size=256, count=1000).scene(number)
-    colours = list(COLOURS)
-    names = [scene.ground]
-    for thing in dict.fromkeys(scene.objects):
-        other = colours[(colours.index(thing.colour) + 1) % len(colours)]
-        names += [str(thing), f"{other} {thing.texture} {thing.shape}"]
-    return Image.fromarray(scene.pixels), "; ".join(dict.fromkeys(names))
+    return demo_scenes()[number]

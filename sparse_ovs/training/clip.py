@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -103,7 +104,7 @@ def train_clip(
         model,
         optimizer,
         losses,
-        _batches(settings, model.visual.image_size),
+        _batches(settings, int(np.max(model.visual.image_size))),  # a ViT's has two sides
         LoopSettings(
             steps=settings.steps,
             seed=settings.seed,

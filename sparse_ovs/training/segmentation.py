@@ -16,6 +16,7 @@ from torch import Tensor
 from sparse_ovs import pruning
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.data import open_dataset
+from sparse_ovs.data.seen import only_seen
 from sparse_ovs.heads import MaskHead, find_head
 from sparse_ovs.loop import (
     Alone,
@@ -70,12 +71,8 @@ def train_segmenter(
     """
     folder, processes = Path(folder), processes or Alone()
     _check(settings, processes)
-    dataset = open_dataset(
-        settings.data.dataset,
-        settings.data.root or None,
-        settings.data.split,
-        **settings.data.options,
-    )
+    data = settings.data
+    dataset = only_seen(open_dataset(data.dataset, data.root or None, data.split, **data.options))
     seed_everything(settings.run.seed)
     segmenter = _segmenter(settings).to(processes.device)
     backbone, head = segmenter.backbone, segmenter.head

@@ -1,4 +1,4 @@
-"""scenes-RN50: RN50's structure in small, and the words of the scenes."""
+"""The package's tiny CLIPs: RN50's structure in small, and the words of what they know."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from sparse_ovs import create_backbone
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.backbones.word_tokenizer import WordTokenizer
-from sparse_ovs.data import Scenes
+from sparse_ovs.data import EmojiScenes, Scenes
 from sparse_ovs.heads import create_head
 from sparse_ovs.text import TEMPLATES, Vocabulary, embed_vocabulary
 
@@ -85,6 +85,22 @@ def test_the_pruned_trunk_keeps_a_tenth_under_the_same_pool_and_text_tower(tiny:
     rest = others.keys() - trunk
     assert "visual.attnpool.c_proj.weight" in rest
     assert all(torch.equal(own[name], others[name]) for name in rest)
+
+
+def test_the_clip_of_emoji_has_rn50s_modules_and_a_quarter_of_its_channels(rn50: Backbone) -> None:
+    backbone = create_backbone("emoji-RN50", "emoji")
+    assert backbone.clip.random_parts == ()
+    assert list(backbone.state_dict()) == list(rn50.state_dict())
+    assert [4 * n for n in backbone.feature_info.channels()] == rn50.feature_info.channels()
+
+
+@pytest.mark.parametrize("model", ["emoji-RN50", "emoji-ViT"])
+def test_the_clips_of_emoji_know_the_words_of_all_concepts(model: str) -> None:
+    backbone = create_backbone(model)
+    vocabulary = Vocabulary(tuple((name,) for name in EmojiScenes.classes))
+    rows = embed_vocabulary(backbone.clip, vocabulary, "vild", cache=False).rows
+    assert rows.shape == (108, 128)
+    assert rows.unique(dim=0).shape == rows.shape
 
 
 def test_an_unknown_tag_is_told_with_its_own() -> None:

@@ -24,12 +24,15 @@ def test_every_scale_is_sound_and_its_recipes_take_its_changes(scale: str) -> No
         build_task(override(read_toml(find_recipe(plan.recipe)), [*plan.changes, *part]))
 
 
-def test_mini_has_every_arm_of_every_head_with_three_seeds() -> None:
-    names = [cell.name for cell in cells_of(load_experiment("mini"))]
+def test_mini_has_every_arm_of_every_head_and_density_with_all_seeds() -> None:
+    experiment = load_experiment("mini")
+    seeds = experiment.seeds
+    names = [cell.name for cell in cells_of(experiment)]
     assert len(names) == len(set(names))
-    assert sum(name.startswith("transfer/") for name in names) == 3 * len(ARMS) * 3
+    assert sum(name.startswith("encoders/") for name in names) == 1 + 4 * (len(ARMS) - 1) * seeds
+    assert sum(name.startswith("transfer/") for name in names) == 3 * len(ARMS) * seeds
     tuned = [n for n in names if n.startswith("tuning/") and "/first/" not in n]
-    assert len(tuned) == 2 * len(RULES) * 3
+    assert len(tuned) == 2 * len(RULES) * seeds
 
 
 def test_needs_come_before_what_needs_them() -> None:
@@ -43,6 +46,7 @@ def test_needs_come_before_what_needs_them() -> None:
     ("table", "message"),
     [
         ({"seeds": 0}, "expected at least 1 seed, got 0"),
+        ({"density": 0.2}, "expected densities with 0.2, that of heads, got"),
         ({"scores": {"a": {"data": "x"}}}, "expected scores.a of dataset, split, options, part"),
         ({"scores": {"a": {"part": "few"}}}, "expected a part of seen, unseen, all in scores.a"),
         ({"prunning": {}}, "did you mean pruning?"),

@@ -79,11 +79,34 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
             run_cells(Experiment(), CELLS, tmp_path, 0, QUIET)
 
 
-def test_a_damaged_record_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", ["{", "3", '{"text": "no cell"}'])
+def test_a_damaged_record_is_told(tmp_path: Path, damaged: str) -> None:
     store = run_cells(Experiment(), CELLS[:1], tmp_path, 0, QUIET)
-    (tmp_path / "cells" / "a.json").write_text("{")
-    with pytest.raises(FileFormatError, match="expected a record in JSON"):
+    with (tmp_path / "records" / "a.jsonl").open("a") as file:
+        file.write(damaged + "\n")
+    with pytest.raises(FileFormatError, match="expected a record in JSON on each line"):
         store.read("a")
+
+
+def test_records_of_a_table_are_lines_of_one_file_in_the_order_of_their_names(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path, Experiment())
+    for name in ("t/b/1", "u/a", "t/b/0"):
+        store.keep(name, {"scores": {"seen": 1 / 3}, "frozen": [name, 2]})
+    assert (tmp_path / "records" / "t.jsonl").read_text().splitlines() == [
+        '{"cell":"t/b/0","scores":{"seen":0.333333},"frozen":["t/b/0",2]}',
+        '{"cell":"t/b/1","scores":{"seen":0.333333},"frozen":["t/b/1",2]}',
+    ]
+    assert store.read("t/b/1") == {"scores": {"seen": 0.333333}, "frozen": ["t/b/1", 2]}
+    assert store.read("t/b/2") is None
+
+
+def test_a_record_that_is_made_again_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    store = Store(tmp_path, Experiment())
+    store.keep("t/a", {"n": 1})
+    store.keep("t/a", {"n": 2})
+    assert store.read("t/a") == {"n": 2}
 
 
 def test_negative_jobs_are_refused(tmp_path: Path) -> None:

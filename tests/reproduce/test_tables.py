@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 
 from sparse_ovs.reproduce.cost_tables import cost_tables
-from sparse_ovs.reproduce.experiment import Experiment, TransferPlan
-from sparse_ovs.reproduce.tables import Table, difference, spread
+from sparse_ovs.reproduce.encoder_tables import encoder_differences, encoder_table
+from sparse_ovs.reproduce.experiment import Experiment, NamingPlan, TransferPlan
+from sparse_ovs.reproduce.statistics import paired
+from sparse_ovs.reproduce.tables import Table, difference_cells, spread
 from sparse_ovs.reproduce.transfer_tables import transfer_differences, transfer_table
 from sparse_ovs.reproduce.tuning_tables import tuning_differences, tuning_table
 
 EXPERIMENT = Experiment(
     seeds=2,
     scores={"seen": {"dataset": "scenes", "part": "seen"}},
-    transfer=TransferPlan(recipes={"maskformer": "scenes-maskformer"}),
+    naming=NamingPlan(["val"], 4),
+    transfer=TransferPlan(recipes={"maskformer": "emoji-maskformer"}),
 )
 
 
@@ -44,18 +47,24 @@ def test_a_mean_has_its_spread() -> None:
     assert spread([]) == "-"
 
 
-def test_differences_are_taken_pair_by_pair() -> None:
-    assert difference([3.0, 5.0], [1.0, 4.0]) == "+1.50 ± 0.71"
-    assert difference([1.0], [2.0]) == "-1.00"
-    assert difference([], []) == "-"
-
-
-def test_a_difference_that_the_t_test_tells_from_zero_has_a_star() -> None:
+def test_a_difference_has_its_interval_and_a_star_where_it_is_told() -> None:
     # With three seeds t must be over 4.303; here it is 4.33 and 4.26.
-    assert difference([0.90, 2.10, 1.5], [0.0, 0.0, 0.0]) == "+1.50 ± 0.60 *"
-    assert difference([0.89, 2.11, 1.5], [0.0, 0.0, 0.0]) == "+1.50 ± 0.61"
-    assert difference([0.0, 0.0], [0.90, 0.90]) == "-0.90 ± 0.00 *"
-    assert difference([0.5, 0.5], [0.5, 0.5]) == "+0.00 ± 0.00"
+    assert difference_cells([paired([0.90, 2.10, 1.5], [0.0, 0.0, 0.0])]) == [
+        "+1.50 ± 0.60 (+0.01 to +2.99) *"
+    ]
+    assert difference_cells([paired([0.89, 2.11, 1.5], [0.0, 0.0, 0.0])]) == [
+        "+1.50 ± 0.61 (-0.02 to +3.02)"
+    ]
+
+
+def test_differences_of_one_family_are_corrected_together() -> None:
+    barely = paired([0.90, 2.10, 1.5], [0.0, 0.0, 0.0])
+    both = difference_cells([barely, paired([0.1, -0.1, 0.3], [0.0, 0.0, 0.0])])
+    assert not any(cell.endswith("*") for cell in both)
+
+
+def test_differences_without_spread_or_seeds_are_told_as_such() -> None:
+    assert difference_cells([None, paired([1.0], [2.0])]) == ["-", "-1.00"]
 
 
 def test_a_table_is_written_three_ways() -> None:
@@ -104,8 +113,9 @@ def test_transfer_differences_leave_out_seeds_that_one_arm_lacks() -> None:
         "transfer/maskformer/oneshot/1": trained(0.13),
     }
     rows = transfer_differences(EXPERIMENT, records).rows
-    assert rows[0] == ("maskformer", "IMP less one-shot magnitude", "+1.00")
-    assert rows[1][2] == "-"
+    found = {row[1]: row[2] for row in rows if row[0] == "maskformer"}
+    assert found["IMP less one-shot magnitude"] == "+1.00"
+    assert found["IMP less dense"] == "-"
 
 
 def test_differences_in_all_heads_are_means_of_the_seeds_that_all_have() -> None:
@@ -123,8 +133,32 @@ def test_differences_in_all_heads_are_means_of_the_seeds_that_all_have() -> None
         "transfer/maskformer/oneshot/1": trained(0.10),
     }
     found = {row[:2]: row[2] for row in transfer_differences(two, records).rows}
-    assert found["maskformer", "IMP less one-shot magnitude"] == "+2.50 ± 2.12"
+    one = found["maskformer", "IMP less one-shot magnitude"]
+    assert one == "+2.50 ± 2.12 (-16.56 to +21.56)"
     assert found["mean of heads", "IMP less one-shot magnitude"] == "+2.00"
+
+
+def test_the_encoder_table_has_what_is_named_before_and_after_repair() -> None:
+    records = {
+        "encoders/dense/1/0": {"names": {"val": 0.5}},
+        "encoders/imp/0.1/0": named(0.2, 0.40),
+        "encoders/imp/0.1/1": named(0.3, 0.44),
+        "encoders/oneshot/0.1/1": named(0.1, 0.41),
+    }
+    table = encoder_table(EXPERIMENT, records)
+    assert table.columns[3:5] == ("val, before repair", "val")
+    assert table.rows == (
+        ("1", "dense", "100.0", "-", "50.00", "1"),
+        ("0.1", "IMP", "15.0", "25.00 ± 7.07", "42.00 ± 2.83", "2"),
+        ("0.1", "one-shot magnitude", "15.0", "10.00", "41.00", "1"),
+    )
+    found = {row[1]: row[2:] for row in encoder_differences(EXPERIMENT, records).rows}
+    assert found["IMP less dense"] == ("-8.00 ± 2.83 (-33.41 to +17.41)", "65")
+    assert found["IMP less one-shot magnitude"] == ("+3.00", "-")
+
+
+def named(before: float, after: float) -> dict[str, Any]:
+    return {"names_before": {"val": before}, "names": {"val": after}, "macs_kept": 0.15}
 
 
 def test_the_tuning_table_counts_the_part_with_frozen_layers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -69,13 +70,13 @@ def test_more_pictures_than_things_are_refused() -> None:
         EmojiCaptions(209, 16, seed=0)
 
 
-def test_a_clip_learns_from_them_and_resumes(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    settings = ClipTraining("emoji-RN50", "emoji", batch=4, steps=3, warmup=1, checkpoint_every=1)
-    weights = train_clip(settings, tmp_path)
-    backbone = create_backbone("emoji-RN50", weights)
+@pytest.mark.parametrize("model", ["emoji-RN50", "emoji-ViT"])
+def test_a_clip_learns_from_them(tmp_path: Path, model: str) -> None:
+    settings = ClipTraining(model, "emoji", batch=4, steps=2, warmup=1)
+    backbone = create_backbone(model, train_clip(settings, tmp_path))
     assert backbone.clip.random_parts == ()
 
 
-def test_other_data_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_other_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected data of scenes or emoji, got 'photos'"):
         train_clip(ClipTraining(data="photos"), tmp_path)
