@@ -1,9 +1,10 @@
-"""Zero-shot accuracy of the shipped tiny CLIP by precision, dense and pruned to a tenth.
+"""Zero-shot accuracy of the tiny CLIP of emoji by precision, dense and pruned to a tenth.
 
 python benchmarks/compression/tiny_precisions.py OUT [--seeds 0:1:2] [--steps 300]
 
-Pruned by compress (obs) on 256 crops of the train split; seeds choose which. int8's scales are
-taken from the same crops; qat learns under the rounding for some steps of label-free distillation.
+Pruned by compress (obs) on 256 pictures, such as the CLIP was taught on; seeds choose which. int8's
+scales are taken from the same; qat learns under the rounding for some steps of label-free
+distillation.
 The attention pool stays in fp32. Cells that are there are kept.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from tiny_clip import SPLITS, calibration_crops, dense_clip
+from tiny_clip import ASKED, SPLITS, calibration_pictures, dense_clip
 from torch import Tensor
 
 import sparse_ovs
@@ -22,7 +23,7 @@ from cells import Cell, binomial_error, make_cell, spread, write_table
 from sparse_ovs import quantize
 from sparse_ovs.backbones import Backbone
 from sparse_ovs.engine import Quantization
-from sparse_ovs.evaluation import zero_shot_accuracy
+from sparse_ovs.evaluation import emoji_zero_shot
 from sparse_ovs.loop import DatasetBatches
 from sparse_ovs.nn.named_weights import named_weights
 from sparse_ovs.pruning.embedding import make_embedding_reader
@@ -31,28 +32,28 @@ from sparse_ovs.pruning.run import TrainSettings
 
 PRECISIONS = ("fp32", "bf16", "int8", "qat")
 DENSITIES = (1.0, 0.1)
-_OBJECTS, _BATCH = 2000, 16
+_BATCH = 16
 
 
-def pruned(density: float, crops: Tensor, seed: int) -> Backbone:
+def pruned(density: float, pictures: Tensor, seed: int) -> Backbone:
     """The tiny CLIP with so many of its weights."""
     if density == 1:
         return dense_clip()
     made = sparse_ovs.compress(
-        dense_clip(), crops, density=density, seed=seed, baselines=("eager",)
+        dense_clip(), pictures, density=density, seed=seed, baselines=("eager",)
     ).module
     assert isinstance(made, Backbone)
     return made
 
 
-def learned(backbone: Backbone, crops: Tensor, steps: int, seed: int) -> Quantization:
+def learned(backbone: Backbone, pictures: Tensor, steps: int, seed: int) -> Quantization:
     """Scales after learning under the rounding, towards the dense CLIP."""
     scope = named_weights(backbone, backbone.scope())
     return learn_rounded(
         backbone,
         {name: weight != 0 for name, weight in scope.items()},
-        crops.split(_BATCH),
-        DatasetBatches(list(crops), _BATCH, seed),
+        pictures.split(_BATCH),
+        DatasetBatches(list(pictures), _BATCH, seed),
         maps_distillation(dense_clip()),
         TrainSettings(steps, lr=1e-4, seed=seed),
     )
@@ -71,16 +72,16 @@ def encoder(
 
 def make(precision: str, density: float, seed: int, steps: int) -> Cell:
     """One cell."""
-    crops = calibration_crops(dense_clip(), seed)
-    backbone = pruned(density, crops, seed)
+    pictures = calibration_pictures(seed)
+    backbone = pruned(density, pictures, seed)
     quantization = None
     if precision == "int8":
-        quantization = quantize(backbone, crops.split(_BATCH))
+        quantization = quantize(backbone, pictures.split(_BATCH))
     elif precision == "qat":
-        quantization = learned(backbone, crops, steps, seed)
+        quantization = learned(backbone, pictures, steps, seed)
     runs_in = precision if quantization is None else "int8"
     encode = encoder(backbone, runs_in, quantization)
-    return {split: zero_shot_accuracy(backbone, split, _OBJECTS, encode=encode) for split in SPLITS}
+    return {split: emoji_zero_shot(backbone, split, encode=encode).top1 for split in SPLITS}
 
 
 def main() -> None:
@@ -106,7 +107,7 @@ def main() -> None:
                 for seed in seeds
             ]
             both = sum(cells[0][split] for split in SPLITS) / len(SPLITS)
-            error = max(error, 100 * binomial_error(both, len(SPLITS) * _OBJECTS))
+            error = max(error, 100 * binomial_error(both, len(SPLITS) * ASKED))
             scores = (spread([100 * cell[split] for cell in cells], 1) for split in SPLITS)
             rows.append([f"{100 * density:g} %", precision, *scores])
     title = f"Zero-shot accuracy, per cent (binomial error of both splits together {error:.1f})"

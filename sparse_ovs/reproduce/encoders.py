@@ -109,7 +109,8 @@ class EncoderCell(Cell):
             found,
             MaskInfo(backbone.clip.name, pattern, ARMS[self.arm], "", self.seed, "trained"),
         )
-        solved = self.arm == "obs"  # for BatchNorm's statistics as they are; others would ruin it
+        # OBS solved for BatchNorm's statistics as they are: with others its weights are worth less.
+        solved = self.arm == "obs"
         if not solved:
             recalibrate_batch_norm(backbone, first_images(batches, plan.norm_images))
         before = name_things(backbone, experiment)
@@ -118,11 +119,12 @@ class EncoderCell(Cell):
         backbone.eval()
         about = {"arm": self.arm, "density": self.density, "seed": self.seed}
         save_clip(backbone.clip.model, folder / CLIP, about)
+        made: dict[str, Any] = {} if self.seed else {"densities": _densities(found)}
         return {
+            **made,
             "model": backbone.clip.name,
             "pattern": pattern,
             "density": density_of(found),
-            "densities": {name: float(mask.float().mean()) for name, mask in found.items()},
             "macs_kept": _macs_kept(backbone, found, experiment.image_size),
             "names_before": before,
             "names": name_things(backbone, experiment),
@@ -215,6 +217,10 @@ def encoder_cells(experiment: Experiment) -> list[Cell]:
         for density in experiment.densities:
             made += [EncoderCell.of(arm, density, seed) for arm in ARMS if arm != DENSE]
     return made
+
+
+def _densities(found: Mapping[str, Tensor]) -> dict[str, float]:
+    return {name: float(mask.float().mean()) for name, mask in found.items()}
 
 
 def _macs_kept(backbone: Backbone, found: Mapping[str, Tensor], size: int) -> float:
