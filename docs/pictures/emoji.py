@@ -1,6 +1,7 @@
 """Draws the pictures of emoji: `python docs/pictures/emoji.py scenes` writes images/emoji.jpg, and
-`python docs/pictures/emoji.py masks DENSE` images/emoji-masks.jpg, where DENSE is a segmenter of the
-recipe emoji-maskformer on the dense CLIP (needs the plot extra, and emoji that were fetched)."""
+`python docs/pictures/emoji.py masks DENSE` images/emoji-masks.jpg, where DENSE is a segmenter of
+the recipe emoji-maskformer on the dense CLIP (needs the extras plot and emoji, and emoji that were
+fetched)."""
 
 from __future__ import annotations
 
@@ -58,9 +59,7 @@ def draw_masks(dense: Path) -> Figure:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "scenes":
-        draw_scenes().savefig(FOLDER / "emoji.jpg", dpi=100, pil_kwargs={"quality": 88})
-    else:
-        draw_masks(Path(sys.argv[2])).savefig(
-            FOLDER / "emoji-masks.jpg", dpi=100, pil_kwargs={"quality": 88}
-        )
+    scenes = sys.argv[1] == "scenes"
+    drawn = draw_scenes() if scenes else draw_masks(Path(sys.argv[2]))
+    path = FOLDER / ("emoji.jpg" if scenes else "emoji-masks.jpg")
+    drawn.savefig(path, dpi=100, pil_kwargs={"quality": 88})
