@@ -210,7 +210,7 @@ def test_the_demo_takes_other_words_and_refuses_unknown_ones(tmp_path: Path) -> 
     place = tmp_path / "overlay.png"
     assert run("--demo", "--vocab", "sunflower; sand", "--out", place).exit_code == 0
     refused = run("--demo", "--vocab", "zebra", "--out", place)
-    assert "expected words of a, an, the" in str(refused.exception)
+    assert "expected words of a, an, and" in str(refused.exception)
 
 
 def test_a_photo_or_the_demo_is_asked_for() -> None:
