@@ -154,11 +154,14 @@ def test_a_name_scores_alike_in_every_class_and_the_first_wins(classes: int, pix
     turned = torch.linalg.qr(torch.randn(1024, 1024, generator=random)).Q
     for found in (text.similarity(x), text.projected(turned).similarity(turned.T @ x)):
         assert torch.equal(found[:, -1], found[:, 0])
-        assert torch.equal(found[:, -2], torch.maximum(found[:, 0], found[:, 2]))
+        assert bool((found[:, -2] >= found[:, 0]).all())
         assert not bool((found.argmax(1) == classes + 2).any())
         torch.testing.assert_close(
             found[:, 1:-2], torch.einsum("ndp,kd->nkp", x, rows), rtol=1e-4, atol=1e-5
         )
+        # Kitten's row is another name's: the same values, whose product may round otherwise.
+        cat_or_kitten = torch.maximum(found[:, 0], found[:, 2])
+        torch.testing.assert_close(found[:, -2], cat_or_kitten, rtol=1e-4, atol=1e-5)
 
 
 def test_a_name_whose_rows_differ_keeps_them() -> None:
