@@ -109,4 +109,12 @@ class LayerProblem:
         ridge = damping * torch.where(mean > 0, mean, live.min() if live.numel() else 1.0)
         # Where inputs hardly change, centring leaves rounding, which no small ridge outweighs.
         power = (diagonal + self.compressed_mean**2).mean(1, keepdim=True)
-        return torch.maximum(ridge, 10 * _ROUNDING * power)
+        least = 10 * _ROUNDING * power
+        drowned = (least > ridge).flatten()
+        ridge = torch.maximum(ridge, least)
+        # How deep rounding reaches below zero depends on how a CPU sums: outweigh what is there.
+        while drowned.any():
+            shifted = self.gram + torch.diag_embed(ridge.expand_as(diagonal))
+            drowned &= torch.linalg.cholesky_ex(shifted).info > 0
+            ridge = torch.where(drowned[:, None], 10 * ridge, ridge)
+        return ridge

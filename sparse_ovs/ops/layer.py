@@ -39,6 +39,8 @@ def fold_norm(
     """Scale and bias (O,) that turn conv(x) into norm(conv(x) + bias) for an eval-mode
     BatchNorm."""
     gamma, beta, mean, var = norm
-    scale = gamma / torch.sqrt(var + eps)
+    # In fp64, since torch's square root in fp32 is a unit off on some CPUs: a plan's bits are the
+    # same on all of them.
+    scale = gamma / torch.sqrt((var + eps).double()).to(var.dtype)
     shift = mean if bias is None else mean - bias
     return scale, beta - shift * scale

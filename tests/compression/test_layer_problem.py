@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -51,6 +53,17 @@ def test_inputs_that_never_change_are_worth_nothing_once_centred() -> None:
     problem = problem_of(weight, dense, 3 * noise.double()).centred()
     torch.testing.assert_close(problem.start(), weight)
     assert problem.relative_loss(weight) == pytest.approx(1)
+
+
+def test_rounding_that_reaches_below_zero_is_outweighed() -> None:
+    weight, dense, _ = samples(0, 0.0)
+    problem = problem_of(weight, dense, 3 + 1e-4 * dense).centred()
+    wrong = torch.randn(problem.gram.shape, generator=torch.Generator().manual_seed(1)).double()
+    # As products of inputs near 3 leave it in fp32 on some CPUs.
+    noisy = replace(problem, gram=problem.gram + 3e-4 * (wrong + wrong.mT))
+    assert float(torch.linalg.eigvalsh(noisy.gram).min()) < -2e-4
+    assert bool((torch.linalg.eigvalsh(noisy.damped_gram()) > 0).all())
+    assert bool(noisy.start().isfinite().all())
 
 
 @given(seed=st.integers(0, 99), drift=st.sampled_from([0.0, 0.3]))
