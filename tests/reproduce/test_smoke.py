@@ -53,7 +53,15 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("drawn")
-@pytest.mark.parametrize("arm", ["oneshot", "obs", "random-like", "imp4x1"])
+@pytest.mark.parametrize(
+    "arm",
+    [
+        "oneshot",
+        "imp4x1",
+        pytest.param("obs", marks=pytest.mark.slow),
+        pytest.param("random-like", marks=pytest.mark.slow),
+    ],
+)
 def test_every_arm_keeps_the_density_under_zeros_that_stay(tmp_path: Path, arm: str) -> None:
     experiment = load_experiment("smoke")
     cell = EncoderCell.of(arm, 0.1, 0)
